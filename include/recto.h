@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * recto.h: user-level virtual memory for MPI programs.
+ *
+ * Map
+ *   life cycle    recto_init recto_init_comm recto_finalize
+ *                 recto_rank recto_size recto_node recto_nodes
+ *   shared memory recto_alloc recto_array recto_free recto_home
+ *                 recto_is_shared
+ *   synchronise   recto_barrier, recto_lock_*, recto_fetch_add_* ...
+ *   checkpoints   recto_protect recto_unprotect recto_checkpoint
+ *                 recto_restart recto_epoch
+ *   numbers       recto_stats recto_version
+ * recto/error.h lists the errors, recto/vm.h page protection without MPI.
+ *
+ * Guarantees
+ * - Shared memory lies at the same address on every rank, so pointers into it
+ *   may be stored in it. It is zero when allocated.
+ * - Accesses to shared memory by all threads of all ranks are sequentially
+ *   consistent as far as the compiler and the processor keep their order: what
+ *   holds between threads of one process holds between ranks. Use C11 atomics
+ *   or recto_* atomics for flags, as between threads.
+ * - A checkpoint that recto_checkpoint() reported as written survives a crash
+ *   of any rank or of the whole job at any moment, and an unsuccessful one
+ *   leaves the previous ones untouched.
+ * - Every rank gets the same verdict from a collective call.
+ *
+ * Caveats
+ * - Handing shared memory to system calls and MPI: touch it first. The kernel
+ *   does not fault pages in: read(2) into a page that this rank may not write
+ *   returns EFAULT. When ranks are reached through MPI a page fault inside an
+ *   MPI call may wait for that very call; copy through private memory.
+ * - A child of fork(2) has no shared memory.
+ * - Collective calls are made by one thread of each rank, in the same order on
+ *   all of them. A call that differs is reported on every rank
+ *   (RECTO_EMISMATCH).
+ * - Ranks that die end the job (mpirun does); restart it from its checkpoint.
+ *
+ * Conventions. Pointers are returned NULL on failure; everything else returns
+ * 0 or a negative RECTO_E... code, and recto_last_error() tells rank, host,
+ * object, cause and remedy. Outputs come last and are set only on success.
+ * "Collective" means: by every rank of the job. Unless they say otherwise
+ * functions may be called from any thread after recto_init.
+ */
+#ifndef RECTO_H
+#define RECTO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <recto/error.h>
+
+#define RECTO_VERSION_MAJOR 0
+#define RECTO_VERSION_MINOR 1
+#define RECTO_VERSION_PATCH 0
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Library version as "0.1.0". Local. */
+const char *recto_version(void);
+
+/* ---- life cycle ---------------------------------------------------------- */
+
+/*
+ * Starts Recto on all ranks of MPI_COMM_WORLD. Initialises MPI with
+ * MPI_THREAD_MULTIPLE, or joins an MPI that was initialised with it; a lower
+ * level is RECTO_ETHREAD. Collective, once, before any other call.
+ * recto_init_comm (recto/mpi.h) starts on another communicator.
+ */
+int recto_init(int *argc, char ***argv);
+
+/*
+ * Ends Recto: frees all shared memory; finalizes MPI if recto_init initialised
+ * it. Collective, by the thread that called recto_init.
+ */
+int recto_finalize(void);
+
+int recto_rank(void);  /* 0 .. recto_size() - 1, or -1 before recto_init */
+int recto_size(void);  /* number of ranks */
+int recto_node(void);  /* coherence domain of this rank: 0 .. nodes - 1 */
+int recto_nodes(void); /* number of coherence domains */
+
+/* ---- shared memory ------------------------------------------------------- */
+
+/* Element types. The same order on disk; names h5dump users know. */
+#define RECTO_TYPE_LIST(X)                                                     \
+    X(RECTO_BYTE, 0, 1)                                                        \
+    X(RECTO_INT8, 1, 1)                                                        \
+    X(RECTO_UINT8, 2, 1)                                                       \
+    X(RECTO_INT16, 3, 2)                                                       \
+    X(RECTO_UINT16, 4, 2)                                                      \
+    X(RECTO_INT32, 5, 4)                                                       \
+    X(RECTO_UINT32, 6, 4)                                                      \
+    X(RECTO_INT64, 7, 8)                                                       \
+    X(RECTO_UINT64, 8, 8)                                                      \
+    X(RECTO_FLOAT, 9, 4)                                                       \
+    X(RECTO_DOUBLE, 10, 8)
+
+typedef enum recto_type {
+#define RECTO_TYPE_ENUM(name, value, bytes) name = (value),
+    RECTO_TYPE_LIST(RECTO_TYPE_ENUM)
+#undef RECTO_TYPE_ENUM
+    RECTO_INT = RECTO_INT32,
+    RECTO_LONG = RECTO_INT64
+} recto_type;
+
+/* Bytes of one element; 0 for an unknown type. Local. */
+size_t recto_type_size(recto_type type);
+
+enum recto_consistency {
+    RECTO_CONSISTENCY_DEFAULT = 0,
+    RECTO_RELEASE = 1,   /* race-free programs; served sequentially for now */
+    RECTO_SEQUENTIAL = 2 /* MSI, sequentially consistent */
+};
+
+/* Which rank is the home of a page: keeps its master copy. */
+enum recto_placement {
+    RECTO_BLOCK = 0,  /* rank r homes the r-th of size() equal parts */
+    RECTO_CYCLIC = 1, /* granules go round the ranks */
+    RECTO_AT_BASE = 65536
+};
+#define RECTO_AT(rank) (RECTO_AT_BASE + (rank)) /* all pages on one rank */
+
+enum recto_attr_flag {
+    RECTO_NO_CHECKPOINT = 1 /* leave it out of checkpoints */
+};
+
+enum {
+    RECTO_NAME_MAX = 255,
+    RECTO_DIMS_MAX = 8
+};
+
+/* How to allocate; all zero (or NULL) means the defaults. */
+typedef struct recto_attr {
+    int consistency; /* enum recto_consistency */
+    int placement;   /* enum recto_placement or RECTO_AT(rank) */
+    size_t granule;  /* bytes per round of RECTO_CYCLIC, a multiple of the page
+                        size; 0: one page */
+    unsigned flags;  /* enum recto_attr_flag */
+} recto_attr;
+
+/*
+ * Allocates `bytes` of zero-filled shared memory under `name`, at the same
+ * address on every rank, page aligned. Collective; all arguments equal on all
+ * ranks. `name` identifies it in checkpoints: 1 to 255 bytes of UTF-8 without
+ * control characters; '/' makes groups, the parts are not empty, "." or "..",
+ * and the first is not "recto". NULL: RECTO_EINVAL, RECTO_EEXIST,
+ * RECTO_EMISMATCH, RECTO_ENOMEM, RECTO_EADDRESS.
+ */
+void *recto_alloc(const char *name, uint64_t bytes, const recto_attr *attr);
+
+/*
+ * The same for an array of `ndims` (1 to 8) dimensions `dims`, row-major,
+ * of elements of `type`; a full checkpoint stores it as such.
+ */
+void *recto_array(const char *name, recto_type type, int ndims,
+                  const uint64_t *dims, const recto_attr *attr);
+
+/* Frees what recto_alloc or recto_array returned. Collective. */
+int recto_free(void *p);
+
+/* Home rank of the page that holds p; RECTO_ENOENT outside shared memory.
+ * Local. */
+int recto_home(const void *p);
+
+/* 1 if p points into shared memory, else 0. Local, async-signal-safe. */
+int recto_is_shared(const void *p);
+
+/* ---- synchronisation ----------------------------------------------------- */
+
+/* Waits until every rank has called it. Collective. */
+int recto_barrier(void);
+
+/* A queue lock: ranks and threads get it in the order of their asking. */
+typedef struct recto_lock {
+    uint64_t id;
+} recto_lock_t;
+
+/* Creates a lock, free. Collective; every rank gets the same value, which may
+ * be stored in shared memory. RECTO_ENOMEM. */
+int recto_lock_create(recto_lock_t *lock);
+
+/* Destroys a lock that nobody holds or waits for. Collective; RECTO_EBUSY when
+ * it is held. */
+int recto_lock_free(recto_lock_t *lock);
+
+/* Takes the lock, waiting for it; not recursive. RECTO_ENOENT for a lock that
+ * does not exist. */
+int recto_lock(recto_lock_t lock);
+
+/* Takes the lock if it is free: 0, or RECTO_EBUSY at once (no message). */
+int recto_trylock(recto_lock_t lock);
+
+/* Gives the lock to the next in the queue. RECTO_ESTATE when it is not held
+ * (by anyone: the holder is not recorded). */
+int recto_unlock(recto_lock_t lock);
+
+/*
+ * Atomic operations on aligned words of shared memory, sequentially consistent
+ * for all threads of all ranks. They return the old value. p must be shared
+ * memory and aligned; like any access they may fault and wait for the page.
+ */
+int32_t recto_fetch_add_i32(int32_t *p, int32_t value);
+int64_t recto_fetch_add_i64(int64_t *p, int64_t value);
+uint32_t recto_fetch_add_u32(uint32_t *p, uint32_t value);
+uint64_t recto_fetch_add_u64(uint64_t *p, uint64_t value);
+double recto_fetch_add_f64(double *p, double value);
+int32_t recto_exchange_i32(int32_t *p, int32_t value);
+int64_t recto_exchange_i64(int64_t *p, int64_t value);
+uint32_t recto_exchange_u32(uint32_t *p, uint32_t value);
+uint64_t recto_exchange_u64(uint64_t *p, uint64_t value);
+/* Stores `desired` if *p equals `expected`; returns what *p was. */
+int32_t recto_cas_i32(int32_t *p, int32_t expected, int32_t desired);
+int64_t recto_cas_i64(int64_t *p, int64_t expected, int64_t desired);
+uint32_t recto_cas_u32(uint32_t *p, uint32_t expected, uint32_t desired);
+uint64_t recto_cas_u64(uint64_t *p, uint64_t expected, uint64_t desired);
+
+/* ---- checkpoints --------------------------------------------------------- */
+
+/*
+ * Adds private memory of this rank to the checkpoints: `count` elements of
+ * `type` at p, any address, alignment and size (0 too); regions may overlap.
+ * Protecting a name again replaces it. The memory stays as it is (its pages
+ * are never made unwritable); it must be valid at every checkpoint until
+ * recto_unprotect. Local: ranks may have different counts, and a rank may lack
+ * the name; the type must be the same on all. Names as in recto_alloc, but
+ * not that of shared memory. RECTO_EINVAL.
+ */
+int recto_protect(const char *name, void *p, recto_type type, uint64_t count);
+int recto_unprotect(const char *name);
+
+/*
+ * Writes a checkpoint: all shared memory and all protected memory as they are
+ * at the call. The first is full, later ones hold the pages that changed;
+ * when it returns 0 the epoch is on disk. Collective: no thread of any rank
+ * writes shared or protected memory during the call, and no lock is held.
+ * On failure (RECTO_EIO, RECTO_ENOSPC, RECTO_ELOCKED, ...; the same on every
+ * rank) the previous epochs are intact, and the next checkpoint includes all
+ * that this one should have held.
+ */
+int recto_checkpoint(void);
+
+/*
+ * Loads the newest epoch in the checkpoint folder that is intact into the
+ * shared and protected memory that the program has declared by now, before it
+ * first uses it. 1: restored, *epoch is its number (from 0); 0: the folder
+ * holds no checkpoint, a fresh start, nothing is changed. RECTO_ECHANGED when
+ * names, types or sizes differ (the message names the first difference; no
+ * memory is changed), RECTO_ECORRUPT when epochs exist but none is intact,
+ * RECTO_EVERSION, RECTO_ELOCKED. Collective. `epoch` may be NULL.
+ */
+int recto_restart(int64_t *epoch);
+
+/* Number of the last epoch written or restored by this run, or -1. Local. */
+int64_t recto_epoch(void);
+
+/* ---- numbers ------------------------------------------------------------- */
+
+/* Counters of this rank since recto_init. */
+typedef struct recto_counters {
+    uint64_t read_misses;   /* Invalid -> Shared by a read fault */
+    uint64_t write_misses;  /* Invalid -> Modified by a write fault */
+    uint64_t upgrades;      /* Shared -> Modified by a write fault */
+    uint64_t tracked;       /* first writes since a checkpoint */
+    uint64_t invalidations; /* rights lost to another rank's write */
+    uint64_t downgrades;    /* write rights lost to another rank's read */
+    uint64_t bytes_fetched; /* page data copied from homes */
+    uint64_t bytes_written; /* page data written back to homes */
+    uint64_t messages;      /* control messages sent */
+    uint64_t checkpoints;   /* epochs written */
+    uint64_t ckpt_bytes;    /* bytes this rank wrote for them */
+} recto_counters;
+
+/* Local. */
+int recto_stats(recto_counters *counters);
+
+/*
+ * Collective, for debugging: compares page states, protections and
+ * directories of all ranks and checks the invariants of the protocols. No
+ * thread accesses shared memory meanwhile. 0, or RECTO_ESTATE with the first
+ * contradiction.
+ */
+int recto_check_all(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

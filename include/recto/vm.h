@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * recto/vm.h: page protection for user programs, without MPI.
+ *
+ * The six primitives of A. W. Appel and K. Li, "Virtual Memory Primitives for
+ * User Programs" (ASPLOS-IV, 1991):
+ *
+ *   TRAP    recto_vm_trap()                a page fault reaches a handler
+ *   PROT1   recto_vm_prot1()               take rights from one page
+ *   PROTN   recto_vm_protn()               take rights from many pages at once
+ *   UNPROT  recto_vm_unprot()              give rights to pages
+ *   DIRTY   recto_vm_dirty_*()             pages written since last asked
+ *   MAP2    recto_vm_memory_create(), _map one page at two addresses
+ *
+ * A *memory* is a memfd: kernel memory that disappears with its last user. It
+ * is mapped at one address as the *recto*, which the program uses and whose
+ * pages a *range* protects, and at another as the *verso*, always readable and
+ * writable, through which a handler fills a page before any other thread can
+ * see it.
+ *
+ * Guarantees
+ * - The kernel never grants more than the client granted. It may grant less
+ *   (dirty tracking, coarsening at the kernel's mapping limit); the fault that
+ *   follows is resolved inside vm and no handler sees it.
+ * - Protection calls are async-signal-safe and may be made inside a handler.
+ * - The dispatcher allocates nothing, takes no lock that ordinary code holds
+ *   while it may fault, and keeps errno.
+ *
+ * Caveats
+ * - System calls do not fault: read(2) into a protected page returns EFAULT.
+ * - recto and verso views are not inherited over fork(2) (MADV_DONTFORK).
+ *
+ * All functions are local and may be called from any thread unless they say
+ * otherwise. They return 0 or a negative RECTO_E... code (recto/error.h).
+ */
+#ifndef RECTO_VM_H
+#define RECTO_VM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <recto/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Rights to a page, ordered: each includes those before it. */
+enum recto_vm_right {
+    RECTO_VM_NONE = 0,
+    RECTO_VM_READ = 1,
+    RECTO_VM_WRITE = 2 /* read and write */
+};
+
+/* What a fault wanted; UNKNOWN where the machine does not tell. */
+enum recto_vm_access {
+    RECTO_VM_ACCESS_READ = 1,
+    RECTO_VM_ACCESS_WRITE = 2,
+    RECTO_VM_ACCESS_UNKNOWN = 3
+};
+
+struct recto_vm_fault {
+    void *address;               /* the faulting address */
+    void *instruction;           /* program counter of the access */
+    enum recto_vm_access access; /* read or write */
+    int signal;                  /* SIGSEGV or SIGBUS */
+    void *context;               /* the ucontext_t of the handler */
+};
+
+/* A handler's answer. */
+enum recto_vm_verdict {
+    RECTO_VM_CONTINUE, /* resolved: run the faulting instruction again */
+    RECTO_VM_FALLBACK, /* run this trap's fallback, then continue */
+    RECTO_VM_SEARCH    /* not mine: ask the next trap, at last the handler
+                          that owned the signal before */
+};
+
+/*
+ * Runs in the faulting thread inside the signal handler: only
+ * async-signal-safe calls are allowed. May fault itself (nested faults).
+ */
+typedef enum recto_vm_verdict (*recto_vm_handler)(
+    const struct recto_vm_fault *fault, void *argument);
+typedef void (*recto_vm_fallback)(const struct recto_vm_fault *fault,
+                                  void *argument);
+
+typedef struct recto_vm_trap recto_vm_trap;
+typedef struct recto_vm_range recto_vm_range;
+
+/* ---- life cycle --------------------------------------------------------- */
+
+/*
+ * Installs the dispatcher for SIGSEGV and SIGBUS; what was installed before
+ * becomes the end of the chain. Called again it checks that the dispatcher is
+ * still in place and reinstalls it over whoever replaced it (who then is
+ * asked after all traps). Thread-safe; counted: each init needs one finalize.
+ * RECTO_EUNSUPPORTED where no protection back end works, RECTO_EINVAL for an
+ * unknown RECTO_VM or RECTO_DIRTY.
+ */
+int recto_vm_init(void);
+
+/* Undoes the matching recto_vm_init; the last one restores the old handlers. */
+int recto_vm_finalize(void);
+
+/*
+ * Gives the calling thread an alternate signal stack if it has none, so that
+ * it survives faults on its own stack; freed at thread exit. Optional.
+ */
+int recto_vm_thread_init(void);
+
+/* Page size in bytes. */
+size_t recto_vm_page_size(void);
+
+/* Name of the protection back end in use ("mprotect") and of the dirty
+ * tracking method ("fault"). Constant strings. */
+const char *recto_vm_backend(void);
+const char *recto_vm_dirty_method(void);
+
+/* ---- MAP2: memory and its views ------------------------------------------ */
+
+/*
+ * Creates zero-filled memory of `bytes` (rounded up to pages, sparse until
+ * touched) and returns its descriptor, close-on-exec; close(2) it when done.
+ * `name` is shown in /proc/PID/maps. RECTO_ENOMEM; RECTO_EINVAL for 0 bytes
+ * or a size beyond RLIMIT_FSIZE (SIGXFSZ does not kill the process).
+ */
+int recto_vm_memory_create(const char *name, uint64_t bytes, int *fd);
+
+/*
+ * Maps `bytes` of memory `fd` from `offset` (both whole pages) with `right`.
+ * `want`: the exact address, which must be free (RECTO_EADDRESS), or NULL for
+ * any. fd -1 reserves address space with no memory behind it (right must be
+ * RECTO_VM_NONE), which recto_vm_map with `want` inside it may not replace.
+ */
+int recto_vm_map(int fd, uint64_t offset, size_t bytes, void *want,
+                 enum recto_vm_right right, void **view);
+
+/* Unmaps a view or a reservation. A range on it must be destroyed before. */
+int recto_vm_unmap(void *view, size_t bytes);
+
+/*
+ * Anonymous private zero-filled memory for the runtime's own tables: sparse,
+ * async-signal-safe (mmap), whole pages; recto_vm_unmap frees it.
+ */
+int recto_vm_table_create(size_t bytes, void **table);
+
+/* Gives the memory behind whole pages back to the kernel; they read as zero
+ * afterwards, through every view. */
+int recto_vm_memory_discard(int fd, uint64_t offset, uint64_t bytes);
+
+/* ---- PROT1, PROTN, UNPROT ------------------------------------------------ */
+
+/*
+ * Puts the pages of a view under protection control. All pages have `initial`
+ * rights, which must be those it was mapped with. Ranges do not overlap.
+ */
+int recto_vm_range_create(void *view, size_t bytes, enum recto_vm_right initial,
+                          recto_vm_range **range);
+
+/* Ends protection control; no thread may be faulting on the range. The pages
+ * keep the rights they have. */
+void recto_vm_range_destroy(recto_vm_range *range);
+
+/* Lowers one page to `right` (no effect where it has less already). */
+int recto_vm_prot1(recto_vm_range *range, uint64_t page,
+                   enum recto_vm_right right);
+
+/* Lowers pages [first, first + count) to `right`, in as few kernel calls as
+ * equal neighbours allow. */
+int recto_vm_protn(recto_vm_range *range, uint64_t first, uint64_t count,
+                   enum recto_vm_right right);
+
+/* Raises pages to `right`. Pages that had no right must have been filled
+ * through the verso before: the moment this returns any thread may read. */
+int recto_vm_unprot(recto_vm_range *range, uint64_t first, uint64_t count,
+                    enum recto_vm_right right);
+
+/* The right that the client granted to a page. */
+enum recto_vm_right recto_vm_right_of(const recto_vm_range *range,
+                                      uint64_t page);
+
+/* ---- TRAP ---------------------------------------------------------------- */
+
+/*
+ * Registers `handler` for faults in [base, base + bytes). Traps may overlap:
+ * the newest is asked first. A fault that the rights granted in a range
+ * already allow never reaches a trap. `fallback` may be NULL if the handler
+ * never asks for it.
+ */
+int recto_vm_trap_add(void *base, size_t bytes, recto_vm_handler handler,
+                      recto_vm_fallback fallback, void *argument,
+                      recto_vm_trap **trap);
+
+/* Unregisters; waits until no thread runs the handler. Not from inside it. */
+void recto_vm_trap_remove(recto_vm_trap *trap);
+
+/* ---- DIRTY --------------------------------------------------------------- */
+
+/*
+ * Starts tracking writes to a range: from now on the first write to each page
+ * marks it. Pages start clean. RECTO_ESTATE when tracking already.
+ */
+int recto_vm_dirty_start(recto_vm_range *range);
+int recto_vm_dirty_stop(recto_vm_range *range);
+
+/*
+ * Ors the marks of pages [first, first + count) into `bitmap` (bit i of word
+ * i / 64 is page first + i), clears them and tracks anew. A write that runs
+ * at the same time is in this answer or in the next, never in neither.
+ */
+int recto_vm_dirty_collect(recto_vm_range *range, uint64_t first,
+                           uint64_t count, uint64_t *bitmap);
+
+/* Marks pages as written: for writes through the verso, and by a handler that
+ * grants a page to a write fault. Does nothing while not tracking. */
+int recto_vm_dirty_mark(recto_vm_range *range, uint64_t first, uint64_t count);
+
+/* ---- numbers ------------------------------------------------------------- */
+
+struct recto_vm_stats {
+    uint64_t faults;        /* signals taken for addresses in traps or ranges */
+    uint64_t read_faults;   /* of these, reads */
+    uint64_t write_faults;  /* of these, writes */
+    uint64_t tracked;       /* resolved by dirty tracking */
+    uint64_t repeated;      /* resolved because the right was there already */
+    uint64_t foreign;       /* passed on to the previous owner */
+    uint64_t protect_calls; /* kernel calls to change protection */
+    uint64_t coarsened;     /* times rights were taken to free mappings */
+    uint64_t mappings;      /* kernel mappings that ranges take now */
+};
+void recto_vm_stats(struct recto_vm_stats *stats);
+
+/* Walks every range and asserts its invariants; debug builds only do work.
+ * Call while no thread changes protections. Returns 0. */
+int recto_vm_check(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What every floor stands on: errors with their message, assertions, the table
+ * of environment variables, time, output. Knows nothing of MPI or of pages.
+ */
+#ifndef RECTO_SRC_BASE_H
+#define RECTO_SRC_BASE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <recto/error.h>
+
+/* ---- errors -------------------------------------------------------------- */
+
+/*
+ * Records the message of the calling thread's last error, prefixed with rank
+ * and host, suffixed with the code's name, and returns `code`. Whoever decides
+ * an error calls this, once. With `code` 0 it only returns 0. Not for signal
+ * handlers. Keeps errno.
+ */
+int base_error(int code, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* The name of a code, "RECTO_EINVAL"; "RECTO_E?" when unknown. */
+const char *base_error_name(int code);
+
+/* Replaces the calling thread's last message as it is (another rank's words). */
+void base_error_set(const char *message);
+
+/* Who we are in messages. Called by net once known; before it, the pid. */
+void base_identity(int rank, const char *host);
+int base_rank(void);
+const char *base_host(void);
+
+/* Prints the last error to stderr when RECTO_QUIET is unset: for errors that
+ * have no caller left to return to. */
+void base_error_print(void);
+
+/* ---- assertions ---------------------------------------------------------- */
+
+/*
+ * For our own mistakes, never for input. In builds with RECTO_DEBUG a failure
+ * writes the place to stderr with write(2) and aborts.
+ */
+_Noreturn void base_assert_failed(const char *text, const char *file, int line,
+                                  const char *function);
+#ifdef RECTO_DEBUG
+#    define RECTO_ASSERT(x)                                                    \
+        ((x) ? (void)0 : base_assert_failed(#x, __FILE__, __LINE__, __func__))
+#else
+#    define RECTO_ASSERT(x) ((void)sizeof(x))
+#endif
+
+/*
+ * Ends the process from any context (also inside a signal handler) after one
+ * message, for the few states in which memory can no longer be trusted. The
+ * launcher then ends the job. Async-signal-safe.
+ */
+_Noreturn void base_fatal(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
+
+/* ---- environment ---------------------------------------------------------
+ * X(id, name, default, argument, what it does). The only place where a
+ * RECTO_ variable is named; the manual and warnings are made from it. */
+#define BASE_ENV_LIST(X)                                                       \
+    X(VM, "RECTO_VM", "auto", "auto|mprotect", "page protection back end")     \
+    X(DIRTY, "RECTO_DIRTY", "auto", "auto|fault",                              \
+      "how writes to shared pages are tracked")                                \
+    X(NODE, "RECTO_NODE", "auto", "auto|rank|COUNT",                           \
+      "coherence domain: a machine, a rank, or COUNT neighbouring ranks")      \
+    X(TRANSPORT, "RECTO_TRANSPORT", "auto", "auto|shm|mpi",                    \
+      "how data crosses domains of one machine")                               \
+    X(HOLD, "RECTO_HOLD", "100", "MICROSECONDS",                               \
+      "minimum time that a page just obtained is kept")                        \
+    X(MAX_MAPPINGS, "RECTO_MAX_MAPPINGS", "0", "COUNT",                        \
+      "kernel mappings that protection may use; 0: from vm.max_map_count")     \
+    X(TIMEOUT, "RECTO_TIMEOUT", "600", "SECONDS",                              \
+      "longest wait for another rank in a page fault or lock request to it")   \
+    X(CKPT_DIR, "RECTO_CKPT_DIR", "recto.ckpt", "FOLDER",                      \
+      "where checkpoints are written and looked for")                          \
+    X(CKPT_FULL, "RECTO_CKPT_FULL", "16", "COUNT",                             \
+      "a full epoch at least every COUNT epochs")                              \
+    X(STATS, "RECTO_STATS", "0", "0|1", "print counters at finalize")          \
+    X(INJECT, "RECTO_INJECT", "", "RULE",                                      \
+      "fault injection in checkpoint input/output, for tests")                 \
+    X(QUIET, "RECTO_QUIET", "0", "0|1", "no warnings on stderr")
+
+enum base_env {
+#define BASE_ENV_ENUM(id, name, fallback, argument, text) BASE_ENV_##id,
+    BASE_ENV_LIST(BASE_ENV_ENUM)
+#undef BASE_ENV_ENUM
+    BASE_ENV_COUNT
+};
+
+/* The variable's value or its default; never NULL. */
+const char *base_env(enum base_env id);
+const char *base_env_name(enum base_env id);
+/* The value as a number >= 0; RECTO_EINVAL with a message otherwise. */
+int base_env_u64(enum base_env id, uint64_t *value);
+/* Warns on stderr about RECTO_ variables that no table names. */
+void base_env_check(void);
+
+/* ---- time and output ----------------------------------------------------- */
+
+/* Monotonic time in nanoseconds. Async-signal-safe. */
+uint64_t base_now(void);
+
+/* One line to stderr in one write(2), prefixed "recto: ". */
+void base_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* vsnprintf without locks, locale or allocation for signal handlers:
+ * %s %d %u %x %p %zu %ld %lu %lx %llu %c %% only. Returns the length kept. */
+size_t base_format(char *buffer, size_t size, const char *format, va_list ap);
+
+#endif

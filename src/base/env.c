@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Environment variables: every name, default and meaning stands in
+ * BASE_ENV_LIST; this file reads them and warns about names that it lacks.
+ */
+#include "base.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern char **environ;
+
+static const struct {
+    const char *name;
+    const char *fallback;
+} variables[] = {
+#define ENV_ROW(id, name, fallback, argument, text) {name, fallback},
+    BASE_ENV_LIST(ENV_ROW)
+#undef ENV_ROW
+};
+
+const char *base_env(enum base_env id)
+{
+    const char *value = getenv(variables[id].name);
+    return value != NULL && value[0] != '\0' ? value : variables[id].fallback;
+}
+
+const char *base_env_name(enum base_env id)
+{
+    return variables[id].name;
+}
+
+int base_env_u64(enum base_env id, uint64_t *value)
+{
+    const char *text = base_env(id);
+    char *end = NULL;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno != 0) {
+        return base_error(RECTO_EINVAL, "%s=%s: a whole number is needed",
+                          variables[id].name, text);
+    }
+    *value = number;
+    return 0;
+}
+
+static bool known(const char *entry, size_t length)
+{
+    for (size_t i = 0; i < BASE_ENV_COUNT; i++) {
+        if (strlen(variables[i].name) == length &&
+            memcmp(variables[i].name, entry, length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void base_env_check(void)
+{
+    for (char **e = environ; *e != NULL; e++) {
+        size_t length = strcspn(*e, "=");
+        if (strncmp(*e, "RECTO_", 6) == 0 && !known(*e, length)) {
+            base_warn("unknown environment variable %.*s", (int)length, *e);
+        }
+    }
+}
