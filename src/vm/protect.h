@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Page states, and the interfaces behind which the ways to protect pages and
+ * to track writes are exchanged.
+ *
+ * A page's state is one byte; eight of them are one atomic word, and words are
+ * the only unit of access.
+ *
+ *   bits 0-1  intent  the right that the client granted
+ *   bits 2-3  kernel  the right that the kernel gives now
+ *   bit 4     claim   a thread changes this page
+ *   bit 5     dirty   written since last collected
+ */
+#ifndef RECTO_SRC_VM_PROTECT_H
+#define RECTO_SRC_VM_PROTECT_H
+
+#include "vm.h"
+
+enum {
+    VM_PAGE_INTENT = 0x03,
+    VM_PAGE_KERNEL = 0x0c,
+    VM_PAGE_CLAIM = 0x10,
+    VM_PAGE_DIRTY = 0x20,
+    VM_PAGES_PER_WORD = 8
+};
+
+/* One bit or field in each of a word's eight pages. */
+#define VM_EACH(byte) ((uint64_t)(byte)*UINT64_C(0x0101010101010101))
+
+static inline enum recto_vm_right vm_page_intent(unsigned state)
+{
+    return (enum recto_vm_right)(state & VM_PAGE_INTENT);
+}
+
+static inline enum recto_vm_right vm_page_kernel(unsigned state)
+{
+    return (enum recto_vm_right)((state & VM_PAGE_KERNEL) >> 2);
+}
+
+static inline unsigned vm_page_state(const struct recto_vm_range *range,
+                                     uint64_t page)
+{
+    /* Acquire: pairs with the release of a claim in protect.c, so that who
+     * sees a granted right sees what the granting thread stored before. */
+    uint64_t word = atomic_load_explicit(
+        &range->words[page / VM_PAGES_PER_WORD], memory_order_acquire);
+    return (unsigned)(word >> (page % VM_PAGES_PER_WORD * 8)) & 0xff;
+}
+
+/* The bytes of word `index` that belong to pages [first, end). */
+static inline uint64_t vm_page_mask(uint64_t index, uint64_t first,
+                                    uint64_t end)
+{
+    uint64_t base = index * VM_PAGES_PER_WORD;
+    uint64_t mask = UINT64_MAX;
+    if (first > base) {
+        mask = mask << ((first - base) * 8);
+    }
+    if (end < base + VM_PAGES_PER_WORD) {
+        mask &= (UINT64_C(1) << ((end - base) * 8)) - 1;
+    }
+    return mask;
+}
+
+/* ---- changes of protection ----------------------------------------------- */
+
+enum vm_change_kind {
+    VM_LOWER, /* intent and kernel to `right` where they are above it */
+    VM_RAISE, /* intent to `right` where it is below, kernel to what is due */
+    VM_ARM,   /* kernel to READ at most; report and clear dirty */
+    VM_RELAX, /* kernel from READ to intent; clear dirty */
+    VM_FAULT, /* one page: kernel to what is due, if intent covers `right` */
+    VM_TAKE   /* kernel to NONE */
+};
+
+struct vm_change {
+    struct recto_vm_range *range;
+    uint64_t at; /* the first page not yet done */
+    uint64_t end;
+    enum vm_change_kind kind;
+    enum recto_vm_right right; /* what LOWER and RAISE set, FAULT needs */
+    uint64_t *bitmap; /* where ARM reports, or NULL; bit 0 is `origin` */
+    uint64_t origin;
+    bool tracked; /* out, FAULT: it was the first write since collected */
+    bool force;   /* go past the budget: nothing is left to take */
+    bool lazy;    /* raise no kernel right: the kernel refuses to */
+    /* The last word translated and its outcome: long equal runs cost one
+     * comparison a word. */
+    uint64_t memo_in;
+    uint64_t memo_out;
+    bool memo_valid;
+};
+
+/*
+ * Makes a change, in runs, taking rights elsewhere when mappings run out.
+ * Returns 0 or RECTO_EINVAL when the kernel refuses for another reason;
+ * FAULT: RECTO_ENOENT when the intent does not cover the access and
+ * RECTO_ENOMEM when the page could not be made accessible. Async-signal-safe.
+ */
+int vm_change_make(struct vm_change *change);
+
+/* Sets dirty in pages [first, end); no claim needed. */
+void vm_pages_mark(struct recto_vm_range *range, uint64_t first, uint64_t end);
+
+/* Asserts what protect.c says of a range at rest; adds its mappings to *sum. */
+void vm_pages_check(struct recto_vm_range *range, uint64_t *sum);
+
+/* The count of mappings that all ranges take, and its limit. */
+int vm_mappings_init(void);
+uint64_t vm_mappings(void);
+void vm_mappings_attach(struct recto_vm_range *range);
+void vm_mappings_detach(struct recto_vm_range *range);
+void vm_mappings_fork_child(void);
+
+/* ---- back ends ----------------------------------------------------------- */
+
+struct vm_backend {
+    const char *name;
+    /* Whether it works here: 0 or RECTO_EUNSUPPORTED with a message. */
+    int (*probe)(void);
+    /* Takes pages under control, all with `initial`; 0 or a code with message. */
+    int (*attach)(struct recto_vm_range *range, enum recto_vm_right initial);
+    void (*detach)(struct recto_vm_range *range);
+    /* Changes what the kernel gives; 0 or an errno value, ENOMEM when mappings
+     * ran out. Called under claims; async-signal-safe. */
+    int (*set)(struct recto_vm_range *range, uint64_t first, uint64_t count,
+               enum recto_vm_right right);
+};
+
+extern const struct vm_backend vm_backend_mprotect;
+/* Chosen by recto_vm_init; never changes while a range exists. */
+extern const struct vm_backend *vm_backend;
+
+/* ---- dirty trackers ------------------------------------------------------ */
+
+struct vm_tracker {
+    const char *name;
+    int (*probe)(void);
+    /* As recto_vm_dirty_start and so on, arguments checked. start and stop are
+     * ordinary code; collect and mark are async-signal-safe. */
+    int (*start)(struct recto_vm_range *range);
+    int (*stop)(struct recto_vm_range *range);
+    int (*collect)(struct recto_vm_range *range, uint64_t first, uint64_t count,
+                   uint64_t *bitmap);
+    int (*mark)(struct recto_vm_range *range, uint64_t first, uint64_t count);
+};
+
+extern const struct vm_tracker vm_tracker_fault;
+extern const struct vm_tracker *vm_tracker;
+
+#endif

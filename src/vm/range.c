@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Ranges, and the calls that change their pages: PROT1, PROTN, UNPROT.
+ *
+ * Invariants
+ * 1. A range is published (registry.c) after its table is complete and freed
+ *    after nobody can find or holds it.
+ * 2. A range of the parent is dead in a forked child: its views were not
+ *    inherited. Calls on it fail there and touch neither memory nor kernel.
+ *
+ * The protection calls compose a message only for a caller's mistake; in a
+ * handler that makes none they are async-signal-safe.
+ */
+#include "protect.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+/* ---- life of a range ----------------------------------------------------- */
+
+static void table_fill(struct recto_vm_range *range,
+                       enum recto_vm_right initial)
+{
+    if (initial == RECTO_VM_NONE) {
+        return; /* leaves the table sparse */
+    }
+    uint64_t state = VM_EACH((unsigned)initial | (unsigned)initial << 2);
+    for (uint64_t i = 0; i * VM_PAGES_PER_WORD < range->pages; i++) {
+        atomic_store_explicit(&range->words[i],
+                              state & vm_page_mask(i, 0, range->pages),
+                              memory_order_relaxed);
+    }
+}
+
+/* NULL, with the message set, when out of memory. */
+static struct recto_vm_range *range_make(uintptr_t base, uint64_t pages)
+{
+    struct recto_vm_range *range = calloc(1, sizeof *range);
+    if (range == NULL) {
+        (void)base_error(RECTO_ENOMEM, "range: out of memory");
+        return NULL;
+    }
+    void *table = NULL;
+    range->table_bytes = (size_t)(pages + VM_PAGES_PER_WORD - 1) &
+                         ~(size_t)(VM_PAGES_PER_WORD - 1);
+    if (recto_vm_table_create(range->table_bytes, &table) != 0) {
+        free(range);
+        return NULL;
+    }
+    /* A child, made by whatever call, finds no right and no claim in it.
+     * Failing is harmless: vm_range_alive() says the same after fork(2). */
+    (void)madvise(table, range->table_bytes, MADV_WIPEONFORK);
+    range->base = base;
+    range->pages = pages;
+    range->page_shift = (unsigned)__builtin_ctzll(recto_vm_page_size());
+    range->generation =
+        atomic_load_explicit(&vm_generation, memory_order_relaxed);
+    range->words = table;
+    return range;
+}
+
+static void range_free(struct recto_vm_range *range)
+{
+    (void)recto_vm_unmap((void *)range->words, range->table_bytes);
+    free(range);
+}
+
+int recto_vm_range_create(void *view, size_t bytes, enum recto_vm_right initial,
+                          recto_vm_range **range)
+{
+    size_t page = recto_vm_page_size();
+    uintptr_t base = (uintptr_t)view;
+    if (range == NULL || view == NULL || base % page != 0 || bytes == 0 ||
+        bytes % page != 0 || bytes > UINTPTR_MAX - base ||
+        (unsigned)initial > RECTO_VM_WRITE) {
+        return base_error(RECTO_EINVAL,
+                          "recto_vm_range_create: %zu bytes at %p, right %d: "
+                          "whole pages and a right are needed",
+                          bytes, view, (int)initial);
+    }
+    if (!vm_initialised()) {
+        return base_error(RECTO_ESTATE,
+                          "recto_vm_range_create before recto_vm_init");
+    }
+    struct recto_vm_range *made = range_make(base, bytes / page);
+    if (made == NULL) {
+        return RECTO_ENOMEM;
+    }
+    table_fill(made, initial);
+    vm_mappings_attach(made);
+    /* Overlap is found out before the back end touches the pages. */
+    int code = vm_registry_add_range(made);
+    if (code == 0) {
+        code = vm_backend->attach(made, initial);
+        if (code != 0) {
+            vm_registry_remove_range(made);
+        }
+    }
+    if (code != 0) {
+        vm_mappings_detach(made);
+        range_free(made);
+        return code;
+    }
+    *range = made;
+    return 0;
+}
+
+void recto_vm_range_destroy(recto_vm_range *range)
+{
+    if (range == NULL) {
+        return;
+    }
+    if (vm_range_alive(range)) {
+        (void)recto_vm_dirty_stop(range);
+        /* What the kernel gave less than the client granted comes back, since
+         * no fault will bring it any more. */
+        struct vm_change raise = {.range = range,
+                                  .end = range->pages,
+                                  .kind = VM_RAISE,
+                                  .right = RECTO_VM_NONE};
+        (void)vm_change_make(&raise);
+        vm_registry_remove_range(range);
+        vm_backend->detach(range);
+        vm_mappings_detach(range);
+    } else {
+        vm_registry_remove_range(range);
+    }
+    range_free(range);
+}
+
+/* ---- PROT1, PROTN, UNPROT ------------------------------------------------ */
+
+static int change(const char *call, struct recto_vm_range *range,
+                  enum vm_change_kind kind, uint64_t first, uint64_t count,
+                  enum recto_vm_right right)
+{
+    if (range == NULL || first > range->pages || count > range->pages - first ||
+        (unsigned)right > RECTO_VM_WRITE) {
+        return base_error(RECTO_EINVAL,
+                          "%s: pages %llu + %llu, right %d: not in the range",
+                          call, (unsigned long long)first,
+                          (unsigned long long)count, (int)right);
+    }
+    if (!vm_range_alive(range)) {
+        return base_error(RECTO_ESTATE, "%s: the range belongs to the parent",
+                          call);
+    }
+    if (count == 0) {
+        return 0;
+    }
+    struct vm_change change = {.range = range,
+                               .at = first,
+                               .end = first + count,
+                               .kind = kind,
+                               .right = right};
+    return vm_change_make(&change);
+}
+
+int recto_vm_prot1(recto_vm_range *range, uint64_t page,
+                   enum recto_vm_right right)
+{
+    return change("recto_vm_prot1", range, VM_LOWER, page, 1, right);
+}
+
+int recto_vm_protn(recto_vm_range *range, uint64_t first, uint64_t count,
+                   enum recto_vm_right right)
+{
+    return change("recto_vm_protn", range, VM_LOWER, first, count, right);
+}
+
+int recto_vm_unprot(recto_vm_range *range, uint64_t first, uint64_t count,
+                    enum recto_vm_right right)
+{
+    return change("recto_vm_unprot", range, VM_RAISE, first, count, right);
+}
+
+enum recto_vm_right recto_vm_right_of(const recto_vm_range *range,
+                                      uint64_t page)
+{
+    if (range == NULL || page >= range->pages || !vm_range_alive(range)) {
+        return RECTO_VM_NONE;
+    }
+    return vm_page_intent(vm_page_state(range, page));
+}
+
+/* ---- checks -------------------------------------------------------------- */
+
+#ifdef RECTO_DEBUG
+static void check_one(struct recto_vm_range *range, void *sum)
+{
+    vm_pages_check(range, sum);
+}
+#endif
+
+int recto_vm_check(void)
+{
+#ifdef RECTO_DEBUG
+    uint64_t sum = 0;
+    vm_registry_each_range(check_one, &sum);
+    RECTO_ASSERT(sum == vm_mappings());
+#endif
+    return 0;
+}

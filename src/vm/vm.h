@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of the ground floor share. The map:
+ *
+ *   vm.c        life cycle, numbers, alternate stacks, fork
+ *   memory.c    memfds and their views (MAP2)
+ *   range.c     ranges and the protection calls (PROT1, PROTN, UNPROT)
+ *   protect.c   page states, claims, runs, the kernel's mapping limit
+ *   mprotect.c  the protection back end that uses mprotect(2)
+ *   dirty.c     DIRTY and the tracking method that uses write faults
+ *   registry.c  which range and which traps an address has; TRAP
+ *   dispatch.c  the signal handler
+ *   interpose.c who owns SIGSEGV and SIGBUS; sigaction and its relatives
+ *
+ * Lock order: the life cycle's mutex (vm.c), then the registry's mutex, then
+ * claims on pages (protect.c) or the owner's spin lock (interpose.c). The
+ * handler takes only the last two, never both.
+ */
+#ifndef RECTO_SRC_VM_VM_H
+#define RECTO_SRC_VM_VM_H
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <recto/vm.h>
+
+#include "base/base.h"
+
+/* ---- ranges and traps ---------------------------------------------------- */
+
+struct recto_vm_range {
+    uintptr_t base;
+    uint64_t pages;
+    unsigned page_shift;
+    unsigned generation; /* of the process that made it, see vm_generation */
+    _Atomic uint64_t *words; /* page states, protect.h; eight to a word */
+    size_t table_bytes;      /* size of that table */
+    /* Kernel mappings this range takes: changed under claims by protect.c,
+     * read by anyone who looks for the largest; a stale read costs a less
+     * fitting choice. */
+    _Atomic uint64_t mappings;
+    /* Users that hold no claim yet; range_destroy waits for zero. Raised inside
+     * a reader's section of registry.c. */
+    atomic_int pins;
+    atomic_bool tracked; /* between dirty_start and dirty_stop */
+    /* Writes are tracked by write faults: WRITE is given to dirty pages only.
+     * Set before and cleared before all pages are claimed once. */
+    atomic_bool armed;
+};
+
+struct recto_vm_trap {
+    uintptr_t low;
+    uintptr_t high; /* one past the last byte */
+    recto_vm_handler handler;
+    recto_vm_fallback fallback;
+    void *argument;
+    /* Threads inside the handler; trap_remove waits for zero. */
+    atomic_int running;
+};
+
+/*
+ * Grows by one in a forked child (pthread_atfork). Ranges of an older
+ * generation are dead there: their views were not inherited, so faults in them
+ * are foreign and calls on them fail.
+ */
+extern atomic_uint vm_generation;
+
+static inline bool vm_range_alive(const struct recto_vm_range *range)
+{
+    return range->generation ==
+           atomic_load_explicit(&vm_generation, memory_order_relaxed);
+}
+
+/* ---- registry.c ---------------------------------------------------------- */
+
+/* RECTO_EINVAL when it overlaps another range, RECTO_ENOMEM. */
+int vm_registry_add_range(struct recto_vm_range *range);
+/* Removes it and waits until no thread can find or holds it. */
+void vm_registry_remove_range(struct recto_vm_range *range);
+/* Visits the ranges that live in this process; ordinary code only. */
+void vm_registry_each_range(void (*visit)(struct recto_vm_range *, void *),
+                            void *argument);
+size_t vm_registry_count_ranges(void);
+/* The range at an address, pinned, or NULL. Async-signal-safe, as all below. */
+struct recto_vm_range *vm_range_pin(uintptr_t address);
+/* The living range with the most kernel mappings, pinned; NULL when none has
+ * more than one. */
+struct recto_vm_range *vm_range_pin_largest(void);
+void vm_range_unpin(struct recto_vm_range *range);
+bool vm_range_overlaps(uintptr_t low, uintptr_t high);
+/* The newest trap at an address that is older than *serial, pinned, or NULL;
+ * *serial becomes its serial. Start with UINT64_MAX. */
+struct recto_vm_trap *vm_trap_pin(uintptr_t address, uint64_t *serial);
+void vm_trap_unpin(struct recto_vm_trap *trap);
+void vm_registry_fork_prepare(void);
+void vm_registry_fork_parent(void);
+void vm_registry_fork_child(void);
+
+/* ---- dispatch.c ---------------------------------------------------------- */
+
+void vm_dispatch(int signal, siginfo_t *info, void *context);
+
+/* ---- interpose.c --------------------------------------------------------- */
+
+/* Installs the dispatcher over whoever has the signals; again when replaced. */
+int vm_owner_install(void);
+void vm_owner_restore(void);
+/* Passes a fault to the previous owner; sets the default action and returns
+ * when there is none. */
+void vm_owner_call(int signal, siginfo_t *info, void *context);
+void vm_owner_fork_child(void);
+/* Lets SIGSEGV and SIGBUS through in the calling thread. */
+void vm_owner_unblock(void);
+
+/* ---- vm.c ---------------------------------------------------------------- */
+
+bool vm_initialised(void);
+
+/* Blocks every signal in the calling thread by a bare system call, so that
+ * nothing can interrupt a holder of claims; then puts the mask back. */
+void vm_signals_block(uint64_t *saved);
+void vm_signals_restore(const uint64_t *saved);
+
+/* Waits a little, longer with each try; for conditions that another running
+ * thread ends soon. Starts with *tries 0. Async-signal-safe. */
+void vm_pause(unsigned *tries);
+
+enum vm_counter {
+    VM_FAULTS,
+    VM_READ_FAULTS,
+    VM_WRITE_FAULTS,
+    VM_TRACKED,
+    VM_REPEATED,
+    VM_FOREIGN,
+    VM_PROTECT_CALLS,
+    VM_COARSENED,
+    VM_COUNTERS
+};
+void vm_count(enum vm_counter counter);
+
+enum {
+    VM_STRIPES = 16
+};
+/* Spreads threads over counters; cheap, no system call, constant per thread. */
+unsigned vm_stripe(void);
+
+#endif
