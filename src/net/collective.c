@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Collectives of the application threads, and agreement.
+ *
+ * Invariants
+ * 1. net_agree opens every public collective call, so that ranks which make
+ *    different calls meet in the same MPI operation, all learn of it, and none
+ *    waits in another.
+ * 2. net_agree and net_verdict return the same code on every rank.
+ */
+#include <limits.h>
+#include <recto/error.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "net/state.h"
+
+enum {
+    CHUNK = 1 << 30,
+    TEXT = 640
+};
+
+int net_mpi_error(int code, const char *what)
+{
+    if (code == MPI_SUCCESS) {
+        return 0;
+    }
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length = 0;
+    MPI_Error_string(code, text, &length);
+    return base_error(RECTO_EMPI, "%s: %s", what, text);
+}
+
+static size_t piece(size_t left)
+{
+    return left < CHUNK ? left : CHUNK;
+}
+
+int net_bcast(void *data, size_t bytes, int root)
+{
+    int r = MPI_SUCCESS;
+    for (size_t at = 0; at < bytes && r == MPI_SUCCESS; at += CHUNK) {
+        r = MPI_Bcast((char *)data + at, (int)piece(bytes - at), MPI_BYTE, root,
+                      net.comm);
+    }
+    return net_mpi_error(r, "MPI_Bcast");
+}
+
+static int allreduce(int64_t *values, int count, MPI_Op op)
+{
+    return net_mpi_error(
+        MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, op, net.comm),
+        "MPI_Allreduce");
+}
+
+int net_allreduce_min(int64_t *values, int count)
+{
+    return allreduce(values, count, MPI_MIN);
+}
+
+int net_allreduce_max(int64_t *values, int count)
+{
+    return allreduce(values, count, MPI_MAX);
+}
+
+int net_allreduce_sum(int64_t *values, int count)
+{
+    return allreduce(values, count, MPI_SUM);
+}
+
+int net_exscan_sum(uint64_t *values, int count)
+{
+    int r = MPI_Exscan(MPI_IN_PLACE, values, count, MPI_UINT64_T, MPI_SUM,
+                       net.comm);
+    if (net.rank == 0) {
+        memset(values, 0, (size_t)count * sizeof *values);
+    }
+    return net_mpi_error(r, "MPI_Exscan");
+}
+
+/* Point to point in chunks: MPI 3 counts are ints. */
+static int transfer(bool sending, void *data, size_t bytes, int peer)
+{
+    int r = MPI_SUCCESS;
+    for (size_t at = 0; at < bytes && r == MPI_SUCCESS; at += CHUNK) {
+        char *p = (char *)data + at;
+        int n = (int)piece(bytes - at);
+        r = sending ? MPI_Send(p, n, MPI_BYTE, peer, 0, net.comm)
+                    : MPI_Recv(p, n, MPI_BYTE, peer, 0, net.comm,
+                               MPI_STATUS_IGNORE);
+    }
+    return net_mpi_error(r, sending ? "MPI_Send" : "MPI_Recv");
+}
+
+int net_allgather(const void *mine, size_t bytes, void *all)
+{
+    return net_mpi_error(MPI_Allgather(mine, (int)bytes, MPI_BYTE, all,
+                                       (int)bytes, MPI_BYTE, net.comm),
+                         "MPI_Allgather");
+}
+
+int net_gather(const void *mine, size_t bytes, void *all, int root)
+{
+    return net_mpi_error(MPI_Gather(mine, (int)bytes, MPI_BYTE, all, (int)bytes,
+                                    MPI_BYTE, root, net.comm),
+                         "MPI_Gather");
+}
+
+int net_gatherv(const void *mine, size_t bytes, void *all,
+                const uint64_t *sizes, int root)
+{
+    if (net.rank != root) {
+        return transfer(true, (void *)mine, bytes, root);
+    }
+    char *at = all;
+    for (int i = 0; i < net.size; i++) {
+        if (i == root) {
+            memcpy(at, mine, bytes);
+        } else {
+            int r = transfer(false, at, sizes[i], i);
+            if (r != 0) {
+                return r;
+            }
+        }
+        at += sizes[i];
+    }
+    return 0;
+}
+
+/* Shifts by one rank at a time: rank r sends to r + k and receives from
+ * r - k, so that no more than one pair of messages is under way per rank. */
+int net_alltoallv(const void *send, const uint64_t *send_bytes, void *receive,
+                  const uint64_t *receive_bytes)
+{
+    uint64_t *send_at = calloc((size_t)net.size * 2, sizeof *send_at);
+    if (send_at == NULL) {
+        return base_error(RECTO_ENOMEM, "exchange with %d ranks", net.size);
+    }
+    uint64_t *receive_at = send_at + net.size;
+    for (int i = 1; i < net.size; i++) {
+        send_at[i] = send_at[i - 1] + send_bytes[i - 1];
+        receive_at[i] = receive_at[i - 1] + receive_bytes[i - 1];
+    }
+    int r = MPI_SUCCESS;
+    for (int k = 0; k < net.size && r == MPI_SUCCESS; k++) {
+        int to = (net.rank + k) % net.size;
+        int from = (net.rank - k + net.size) % net.size;
+        uint64_t sent = 0;
+        uint64_t received = 0;
+        while ((sent < send_bytes[to] || received < receive_bytes[from]) &&
+               r == MPI_SUCCESS) {
+            size_t s = piece(send_bytes[to] - sent);
+            size_t g = piece(receive_bytes[from] - received);
+            const char *source = (const char *)send + send_at[to] + sent;
+            char *target = (char *)receive + receive_at[from] + received;
+            /* an exhausted side has nobody waiting for its empty chunk */
+            r = MPI_Sendrecv(source, (int)s, MPI_BYTE,
+                             s > 0 ? to : MPI_PROC_NULL, 1, target, (int)g,
+                             MPI_BYTE, g > 0 ? from : MPI_PROC_NULL, 1,
+                             net.comm, MPI_STATUS_IGNORE);
+            sent += s;
+            received += g;
+        }
+    }
+    free(send_at);
+    return net_mpi_error(r, "MPI_Sendrecv");
+}
+
+int net_domain_barrier(void)
+{
+    return net_mpi_error(MPI_Barrier(net.in_domain), "MPI_Barrier");
+}
+
+/* FNV-1a: only to compare texts that are exchanged in full when it differs. */
+static int64_t hash_text(const char *text)
+{
+    uint64_t h = 14695981039346656037U;
+    for (; *text != '\0'; text++) {
+        h = (h ^ (unsigned char)*text) * 1099511628211U;
+    }
+    return (int64_t)(h >> 2);
+}
+
+/* Everybody takes over the message of `rank`. */
+static int share_message(int rank, int code)
+{
+    char text[1024];
+    snprintf(text, sizeof text, "%s", recto_last_error());
+    int r = net_bcast(text, sizeof text, rank);
+    if (r != 0) {
+        return r;
+    }
+    if (rank != net.rank) {
+        base_error_set(text);
+    }
+    return code;
+}
+
+static int report_mismatch(const char *text)
+{
+    char mine[TEXT];
+    snprintf(mine, sizeof mine, "%s", text);
+    char *all = malloc((size_t)net.size * TEXT);
+    if (net_verdict(all != NULL
+                        ? 0
+                        : base_error(RECTO_ENOMEM, "mismatched calls")) != 0) {
+        free(all);
+        return RECTO_EMISMATCH;
+    }
+    int r = net_allgather(mine, TEXT, all);
+    if (r == 0) {
+        int other = 0;
+        while (other < net.size - 1 &&
+               strcmp(all, all + (size_t)other * TEXT) == 0) {
+            other++;
+        }
+        r = base_error(RECTO_EMISMATCH,
+                       "ranks disagree: rank 0 called %.300s, rank %d called "
+                       "%.300s; every rank must make the same call",
+                       all, other, all + (size_t)other * TEXT);
+    }
+    free(all);
+    return r;
+}
+
+int net_agree(enum net_call call, int status, const char *text)
+{
+    int64_t hash = hash_text(text);
+    int64_t v[] = {call,  -(int64_t)call, hash,
+                   -hash, status,         status != 0 ? net.rank : INT_MAX};
+    int r = net_allreduce_min(v, 6);
+    if (r != 0) {
+        return r;
+    }
+    if (v[0] != -v[1] || (v[4] == 0 && v[2] != -v[3])) {
+        return report_mismatch(text);
+    }
+    if (v[4] == 0) {
+        return 0;
+    }
+    int code = status;
+    r = net_bcast(&code, sizeof code, (int)v[5]);
+    return r != 0 ? r : share_message((int)v[5], code);
+}
+
+int net_verdict(int status)
+{
+    int64_t rank = status != 0 ? net.rank : INT_MAX;
+    int r = net_allreduce_min(&rank, 1);
+    if (r != 0 || rank == INT_MAX) {
+        return r;
+    }
+    int code = status;
+    r = net_bcast(&code, sizeof code, (int)rank);
+    return r != 0 ? r : share_message((int)rank, code);
+}

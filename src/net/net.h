@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net: the only floor that calls MPI and hwloc. Who is where (topology,
+ * domains), collectives, control messages between service threads, memory
+ * shared inside a machine, one-sided windows between machines.
+ *
+ * Words. A *machine* is a set of ranks that proved that they can open each
+ * other's memory. A *domain* (coherence node) is a set of ranks of one machine
+ * that use the same memory of every segment. Two ranks *share* when they are
+ * of one machine and RECTO_TRANSPORT does not keep their domains apart: then
+ * each maps the other's memory. Otherwise MPI carries what crosses.
+ *
+ * Threads. Collectives: one application thread at a time. net_post: any
+ * thread, also inside a fault handler. net_window_get/put: service thread
+ * only. MPI is never called in a fault handler.
+ */
+#ifndef RECTO_SRC_NET_H
+#define RECTO_SRC_NET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- topology (local, after net_init) ------------------------------------ */
+
+int net_rank(void);
+int net_size(void);
+int net_domain(void);              /* my domain */
+int net_domains(void);             /* number of domains */
+int net_domain_of(int rank);       /* domain of a rank */
+int net_domain_leader(int domain); /* its lowest rank */
+bool net_same_machine(int rank);
+bool net_shares(int rank); /* reached by loads and stores */
+bool net_uses_mpi(void);   /* some rank is reached by MPI only */
+int net_local_ranks(void); /* ranks on my machine */
+int net_local_cores(void); /* cores of my machine (hwloc) */
+
+/* ---- collectives ---------------------------------------------------------
+ * By one application thread of every rank, in the same order. Return 0 or
+ * RECTO_EMPI. */
+
+int net_bcast(void *data, size_t bytes, int root);
+int net_allreduce_min(int64_t *values, int count); /* in place */
+int net_allreduce_max(int64_t *values, int count);
+int net_allreduce_sum(int64_t *values, int count);
+/* Exclusive prefix sums over ranks, in place; rank 0 gets zeros. */
+int net_exscan_sum(uint64_t *values, int count);
+/* `all` has size() blocks of `bytes`, in rank order. */
+int net_allgather(const void *mine, size_t bytes, void *all);
+/* `all` is used at the root only. */
+int net_gather(const void *mine, size_t bytes, void *all, int root);
+/* Blocks of different sizes: bytes[r] from rank r, end to end in rank order. */
+int net_gatherv(const void *mine, size_t bytes, void *all,
+                const uint64_t *sizes, int root);
+/* send_bytes[r] for rank r, end to end in rank order; likewise received. */
+int net_alltoallv(const void *send, const uint64_t *send_bytes, void *receive,
+                  const uint64_t *receive_bytes);
+/* Among the ranks of my domain only. */
+int net_domain_barrier(void);
+
+/* The public collective calls, for net_agree. */
+enum net_call {
+    NET_CALL_BARRIER,
+    NET_CALL_ALLOC,
+    NET_CALL_FREE,
+    NET_CALL_LOCK_CREATE,
+    NET_CALL_LOCK_FREE,
+    NET_CALL_CHECKPOINT,
+    NET_CALL_RESTART,
+    NET_CALL_CHECK_ALL,
+    NET_CALL_FINALIZE
+};
+
+/*
+ * Opens every public collective call: tells whether all ranks made the same
+ * call with the same arguments (text describes call and arguments, for
+ * messages and comparison) and all are willing: `status` is 0 or the error
+ * this rank already found in its arguments (with its message recorded). Also a
+ * barrier. 0; or on every rank the same error, with a message that names the
+ * ranks, calls and arguments that differ, or the failing rank's message.
+ */
+int net_agree(enum net_call call, int status, const char *text);
+
+/*
+ * The verdict of a step that every rank took: 0 when all pass 0, else on every
+ * rank the error of the lowest failing rank, with its message.
+ */
+int net_verdict(int status);
+
+/* ---- memory shared inside a machine --------------------------------------- */
+
+/*
+ * Opens a descriptor of another rank of my machine: number `fd` there. The
+ * returned one is close-on-exec. RECTO_ESTATE with a message.
+ */
+int net_fd_open(int rank, int fd, int *mine);
+
+/* ---- control messages ------------------------------------------------------ */
+
+enum net_service {
+    NET_SERVICE_COHERENCE,
+    NET_SERVICE_SYNC,
+    NET_SERVICE_COUNT
+};
+
+struct net_msg {
+    uint8_t service; /* enum net_service */
+    uint8_t type;
+    uint16_t flags;
+    int32_t source; /* sending rank, set by net_post */
+    int32_t target; /* set by net_post */
+    uint32_t object;
+    uint64_t a;
+    uint64_t b;
+    uint64_t c;
+};
+
+/* Runs in the service thread. Must not wait for another rank. */
+typedef void (*net_receiver)(const struct net_msg *msg);
+
+/* Who receives a service's messages; before net_service_start. */
+void net_service_receiver(enum net_service service, net_receiver receiver);
+
+/* Starts the service thread (idempotent). It runs when domains or machines
+ * are several; otherwise posts are an error of ours. Local. */
+int net_service_start(void);
+
+/*
+ * Sends a message to a rank's service thread (mine too). Never fails, never
+ * blocks on the receiver's work; async-signal-safe unless called by the
+ * service thread itself. Messages between two ranks keep their order as far as
+ * they are sent by one thread.
+ */
+void net_post(int target, const struct net_msg *msg);
+
+/* Service thread only: delivers msg to its receiver again, not before `due`
+ * (base_now). */
+void net_defer(const struct net_msg *msg, uint64_t due);
+
+/* ---- waiting --------------------------------------------------------------- */
+
+/* futex on a word: private to the process, or in memory shared inside the
+ * machine. Waits while *word == value, at most `timeout_ns` (0: no limit).
+ * Async-signal-safe. RECTO_EPEER on timeout, 0 otherwise (also spuriously). */
+int net_futex_wait(const uint32_t *word, uint32_t value, uint64_t timeout_ns,
+                   bool shared);
+void net_futex_wake(const uint32_t *word, int count, bool shared);
+/* The same for waiters told apart by `bits`: a wake reaches the waiters that
+ * have a bit in common with it. In memory shared inside the machine. */
+void net_futex_wait_bits(const uint32_t *word, uint32_t value, uint32_t bits);
+void net_futex_wake_bits(const uint32_t *word, uint32_t bits);
+
+/* RECTO_TIMEOUT in nanoseconds; 0: wait for ever. */
+uint64_t net_timeout(void);
+
+/* ---- windows ---------------------------------------------------------------- */
+
+typedef struct net_window net_window;
+
+/* Exposes `bytes` at `base` to ranks that are reached by MPI. Collective. No
+ * window is made (*window = NULL) when all ranks share. */
+int net_window_create(void *base, uint64_t bytes, net_window **window);
+int net_window_free(net_window *window); /* collective; NULL is fine */
+
+/* Copies between my memory and `offset` in the target's; complete at both ends
+ * when they return. Service thread only. */
+int net_window_get(net_window *window, int target, uint64_t offset,
+                   void *buffer, size_t bytes);
+int net_window_put(net_window *window, int target, uint64_t offset,
+                   const void *buffer, size_t bytes);
+
+/* ---- life cycle (src/net/init.c) -------------------------------------------- */
+
+int net_init(int *argc, char ***argv, const void *comm);
+int net_finalize(void);
+uint64_t net_messages(void); /* messages posted by this rank */
+
+#endif

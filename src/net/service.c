@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Service thread: answers other ranks while this one computes, and carries the
+ * messages of threads that may not call MPI.
+ *
+ *   faulting thread --push--> ring of a rank that shares --> its service thread
+ *                   --push--> own ring --> own service thread --MPI--> far rank
+ *
+ * Invariants
+ * 1. The thread never waits for another rank's *work*: receivers only change
+ *    state, copy pages and send. (A one-sided flush waits for the network.)
+ * 2. It takes no lock that an application thread may hold while it faults: no
+ *    malloc, no stdio. MPI's own locks are the exception, see recto.h.
+ * 3. A full ring of another rank never blocks it: the message waits in
+ *    `late`, and further messages to that rank wait behind it.
+ * 4. It blocks all asynchronous signals, so no handler of the program runs
+ *    here.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <recto/error.h>
+#include <recto/vm.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "net/queue.h"
+#include "net/state.h"
+
+enum {
+    IDLE_POLL_NS = 500000, /* between polls of MPI when nothing happens */
+    EAGER_NS = 200000,     /* poll at once for this long after activity */
+    RETRY_NS = 50000,      /* a full ring is tried again */
+    BATCH = 64
+};
+
+static struct {
+    pthread_t thread;
+    bool running;
+    _Atomic uint32_t stop;
+    net_receiver receivers[NET_SERVICE_COUNT];
+    struct net_queue held; /* net_defer */
+    struct net_queue late; /* messages to full rings, in order */
+} service;
+
+static _Atomic uint64_t posted;
+static _Thread_local bool on_service_thread;
+
+uint64_t net_messages(void)
+{
+    return atomic_load_explicit(&posted, memory_order_relaxed);
+}
+
+bool net_on_service_thread(void)
+{
+    return on_service_thread;
+}
+
+void net_service_receiver(enum net_service which, net_receiver receiver)
+{
+    service.receivers[which] = receiver;
+}
+
+static struct net_ring *my_ring(void)
+{
+    return &net.peers[net.rank].control->ring;
+}
+
+static void deliver(const struct net_msg *msg)
+{
+    if (msg->target != net.rank) {
+        net_carrier_send(msg); /* from a thread that may not call MPI */
+        return;
+    }
+    RECTO_ASSERT(msg->service < NET_SERVICE_COUNT);
+    service.receivers[msg->service](msg);
+}
+
+/* The ring through which a message to `target` starts. */
+static struct net_ring *ring_towards(int target)
+{
+    return net.peers[target].shares ? &net.peers[target].control->ring
+                                    : my_ring();
+}
+
+static void push_or_keep(const struct net_msg *msg)
+{
+    struct net_ring *ring = ring_towards(msg->target);
+    if (net_queue_empty(&service.late) && net_ring_push(ring, msg)) {
+        net_ring_ring(ring);
+    } else {
+        net_queue_put(&service.late, msg, 0);
+    }
+}
+
+/* An application thread waits for room: the receiver's service thread always
+ * makes some, unless its process is gone. */
+static void push_or_wait(const struct net_msg *msg)
+{
+    struct net_ring *ring = ring_towards(msg->target);
+    uint64_t start = 0;
+    while (!net_ring_push(ring, msg)) {
+        uint64_t now = base_now();
+        start = start == 0 ? now : start;
+        if (net.timeout > 0 && now - start > net.timeout) {
+            base_fatal("rank %d takes no messages for %lu s", msg->target,
+                       (unsigned long)(net.timeout / 1000000000U));
+        }
+        sched_yield();
+    }
+    net_ring_ring(ring);
+}
+
+void net_post(int target, const struct net_msg *msg)
+{
+    struct net_msg m = *msg;
+    m.source = net.rank;
+    m.target = target;
+    atomic_fetch_add_explicit(&posted, 1, memory_order_relaxed);
+    if (!on_service_thread) {
+        push_or_wait(&m);
+    } else if (net.peers[target].shares) {
+        push_or_keep(&m);
+    } else {
+        net_carrier_send(&m);
+    }
+}
+
+void net_defer(const struct net_msg *msg, uint64_t due)
+{
+    net_queue_put(&service.held, msg, due);
+}
+
+/* Sends what waits, in order, until the first that finds its ring full. */
+static bool late_send(void)
+{
+    struct net_queue *q = &service.late;
+    bool moved = false;
+    while (!net_queue_empty(q)) {
+        struct net_ring *ring = ring_towards(q->entries[q->head].msg.target);
+        if (!net_ring_push(ring, &q->entries[q->head].msg)) {
+            break;
+        }
+        struct net_msg sent;
+        net_queue_take(q, &sent, 0);
+        net_ring_ring(ring);
+        moved = true;
+    }
+    return moved;
+}
+
+static bool held_deliver(void)
+{
+    struct net_msg msg;
+    bool moved = false;
+    uint64_t now = base_now();
+    while (net_queue_take(&service.held, &msg, now)) {
+        deliver(&msg);
+        moved = true;
+    }
+    return moved;
+}
+
+static bool ring_deliver(void)
+{
+    struct net_msg msg;
+    int n = 0;
+    while (n < BATCH && net_ring_pop(my_ring(), &msg)) {
+        deliver(&msg);
+        n++;
+    }
+    return n > 0;
+}
+
+/* How long to sleep at most; 0: until a push. */
+static uint64_t sleep_limit(void)
+{
+    uint64_t limit = net.uses_mpi ? IDLE_POLL_NS : 0;
+    uint64_t due = net_queue_due(&service.held);
+    if (due != UINT64_MAX) {
+        uint64_t now = base_now();
+        uint64_t wait = due > now ? due - now : 1;
+        limit = limit == 0 || wait < limit ? wait : limit;
+    }
+    if (!net_queue_empty(&service.late) && (limit == 0 || limit > RETRY_NS)) {
+        limit = RETRY_NS;
+    }
+    return limit;
+}
+
+static void *service_main(void *unused)
+{
+    (void)unused;
+    on_service_thread = true;
+    uint64_t active = base_now();
+    if (net.uses_mpi) {
+        net_carrier_start();
+    }
+    while (!atomic_load_explicit(&service.stop, memory_order_acquire)) {
+        bool moved = ring_deliver();
+        moved |= net.uses_mpi && net_carrier_poll(deliver);
+        moved |= held_deliver();
+        moved |= late_send();
+        if (moved) {
+            active = base_now();
+        } else if (net.uses_mpi && base_now() - active < EAGER_NS) {
+            sched_yield();
+        } else {
+            net_ring_sleep(my_ring(), sleep_limit());
+        }
+    }
+    net_carrier_stop();
+    return NULL;
+}
+
+int net_service_start(void)
+{
+    if (service.running || (net.domains == 1 && !net.uses_mpi)) {
+        return 0;
+    }
+    atomic_store_explicit(&service.stop, 0, memory_order_relaxed);
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    int r = pthread_create(&service.thread, NULL, service_main, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (r != 0) {
+        return base_error(RECTO_ENOMEM, "service thread: %s", strerror(r));
+    }
+    service.running = true;
+    return 0;
+}
+
+void net_service_stop(void)
+{
+    if (!service.running) {
+        return;
+    }
+    atomic_store_explicit(&service.stop, 1, memory_order_release);
+    struct net_ring *ring = my_ring();
+    atomic_fetch_add_explicit(&ring->wake, 1, memory_order_release);
+    net_futex_wake((const uint32_t *)&ring->wake, 1, true);
+    pthread_join(service.thread, NULL);
+    net_queue_free(&service.held);
+    net_queue_free(&service.late);
+    service.running = false;
+}

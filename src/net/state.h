@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of net share: who we are, the communicators, the inboxes.
+ * Set by net_init, constant afterwards, cleared by net_finalize.
+ */
+#ifndef RECTO_SRC_NET_STATE_H
+#define RECTO_SRC_NET_STATE_H
+
+#include <mpi.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "net/net.h"
+#include "net/ring.h"
+
+/* Lies at the start of each rank's control memory, which the ranks of its
+ * machine map. */
+struct net_control {
+    uint64_t nonce; /* proves that an opened descriptor is the one meant */
+    struct net_ring ring;
+};
+
+struct net_peer {
+    int machine; /* lowest rank of its machine */
+    int domain;
+    bool shares;                 /* reached by loads and stores */
+    pid_t pid;                   /* valid on my machine */
+    struct net_control *control; /* mapped when it shares, and mine */
+};
+
+struct net_state {
+    bool started;
+    bool finalize_mpi; /* recto_init initialised MPI */
+    bool uses_mpi;     /* some rank is reached by MPI only */
+    int rank;
+    int size;
+    int domain;
+    int domains;
+    int local_ranks;
+    int local_cores;
+    int *leaders; /* lowest rank of each domain */
+    struct net_peer *peers;
+    int control_fd;
+    uint64_t timeout;   /* RECTO_TIMEOUT in ns */
+    MPI_Comm comm;      /* application threads' collectives, windows */
+    MPI_Comm carrier;   /* service threads' messages */
+    MPI_Comm in_domain; /* ranks of my domain */
+};
+
+extern struct net_state net;
+
+/* Records RECTO_EMPI for a failed MPI call; 0 for MPI_SUCCESS. */
+int net_mpi_error(int code, const char *what);
+
+int net_topology_find(void); /* fills peers, domains; opens controls */
+void net_topology_forget(void);
+
+/* The service thread's MPI side. Only the service thread calls these. */
+int net_carrier_start(void);
+void net_carrier_stop(void);
+void net_carrier_send(const struct net_msg *msg);
+/* Delivers what arrived through `deliver`; true if anything moved. */
+bool net_carrier_poll(net_receiver deliver);
+
+void net_service_stop(void);
+bool net_on_service_thread(void);
+
+#endif

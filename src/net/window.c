@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Windows: memory that other machines reach by MPI_Get and MPI_Put.
+ *
+ * Invariants
+ * 1. A window lies over a verso, never over a recto: a one-sided operation on
+ *    a protected page retries without end.
+ * 2. One passive epoch for the window's whole life; an operation is complete
+ *    at both ends when the flush that follows it returns.
+ * 3. No MPI accumulates or atomics: they lose updates beside CPU atomics.
+ */
+#include <recto/error.h>
+#include <stdlib.h>
+
+#include "base/base.h"
+#include "net/state.h"
+
+struct net_window {
+    MPI_Win win;
+};
+
+int net_window_create(void *base, uint64_t bytes, net_window **window)
+{
+    *window = NULL;
+    int64_t needed = net.uses_mpi;
+    int r = net_allreduce_max(&needed, 1);
+    if (r != 0 || needed == 0) {
+        return r;
+    }
+    net_window *w = malloc(sizeof *w);
+    r = net_verdict(w != NULL ? 0 : base_error(RECTO_ENOMEM, "window"));
+    if (r != 0) {
+        free(w);
+        return r;
+    }
+    r = net_mpi_error(MPI_Win_create(base, (MPI_Aint)bytes, 1, MPI_INFO_NULL,
+                                     net.comm, &w->win),
+                      "MPI_Win_create (one-sided operations)");
+    if (r == 0) {
+        MPI_Win_set_errhandler(w->win, MPI_ERRORS_RETURN);
+        r = net_mpi_error(MPI_Win_lock_all(MPI_MODE_NOCHECK, w->win),
+                          "MPI_Win_lock_all");
+    }
+    r = net_verdict(r);
+    if (r != 0) {
+        free(w);
+        return r;
+    }
+    *window = w;
+    return 0;
+}
+
+int net_window_free(net_window *window)
+{
+    if (window == NULL) {
+        return 0;
+    }
+    int r =
+        net_mpi_error(MPI_Win_unlock_all(window->win), "MPI_Win_unlock_all");
+    int s = net_mpi_error(MPI_Win_free(&window->win), "MPI_Win_free");
+    free(window);
+    return r != 0 ? r : s;
+}
+
+int net_window_get(net_window *window, int target, uint64_t offset,
+                   void *buffer, size_t bytes)
+{
+    int r = MPI_Get(buffer, (int)bytes, MPI_BYTE, target, (MPI_Aint)offset,
+                    (int)bytes, MPI_BYTE, window->win);
+    if (r == MPI_SUCCESS) {
+        r = MPI_Win_flush(target, window->win);
+    }
+    return net_mpi_error(r, "MPI_Get");
+}
+
+int net_window_put(net_window *window, int target, uint64_t offset,
+                   const void *buffer, size_t bytes)
+{
+    int r = MPI_Put(buffer, (int)bytes, MPI_BYTE, target, (MPI_Aint)offset,
+                    (int)bytes, MPI_BYTE, window->win);
+    if (r == MPI_SUCCESS) {
+        r = MPI_Win_flush(target, window->win);
+    }
+    return net_mpi_error(r, "MPI_Put");
+}
