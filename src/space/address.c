@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where segments lie. All ranks choose the same free address: the set of
+ * segments is the same everywhere, so the first gap that fits is, too; then
+ * each rank tries to map there without replacing anything, and all agree.
+ *
+ * The candidate areas: the first works natively and under the address and
+ * thread sanitizers on x86-64; the others serve when it is taken or too small.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "space/table.h"
+
+#define GIB ((uint64_t)1 << 30)
+
+static const struct {
+    uint64_t start;
+    uint64_t bytes;
+} areas[] = {
+    {0x7e9000000000, 440 * GIB  },
+    {0x600000000000, 16384 * GIB},
+    {0x400000000000, 16384 * GIB},
+    {0x100000000000, 32768 * GIB},
+};
+
+enum {
+    AREAS = sizeof areas / sizeof areas[0],
+    TRIES = 16
+};
+
+/* Segments start at multiples of this: whole huge pages. */
+static const uint64_t ALIGNMENT = (uint64_t)2 << 20;
+
+/* Bytes of address space that a segment takes, with a gap behind it. */
+static uint64_t span(const struct space_segment *s)
+{
+    uint64_t bytes = s->pages * SPACE_PAGE + SPACE_PAGE;
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+/* The lowest free address in [from, end) for `bytes`; 0 if there is none. */
+static uint64_t gap_find(uint64_t from, uint64_t end, uint64_t bytes)
+{
+    uint64_t at = from;
+    const struct space_segment *s = space_segment_first();
+    while (s != NULL) {
+        uint64_t start = (uintptr_t)s->recto;
+        if (start < at + bytes && at < start + span(s)) {
+            at = start + span(s);
+            s = space_segment_first(); /* the list is not sorted */
+        } else {
+            s = s->next;
+        }
+    }
+    return at + bytes <= end ? at : 0;
+}
+
+static int try_at(struct space_segment *s, uint64_t address)
+{
+    void *view = NULL;
+    int r = recto_vm_map(
+        s->fd, 0, s->pages * SPACE_PAGE, (void *)(uintptr_t)address,
+        s->eager && net_domains() == 1 ? RECTO_VM_WRITE : RECTO_VM_NONE, &view);
+    int64_t all = r == 0;
+    int agreed = net_allreduce_min(&all, 1);
+    if (agreed == 0 && all) {
+        s->recto = view;
+        return 0;
+    }
+    if (r == 0) {
+        recto_vm_unmap(view, s->pages * SPACE_PAGE);
+    }
+    return agreed != 0 ? agreed : RECTO_EADDRESS;
+}
+
+int space_address_map(struct space_segment *s)
+{
+    for (int i = 0; i < AREAS; i++) {
+        uint64_t end = areas[i].start + areas[i].bytes;
+        uint64_t from = areas[i].start;
+        for (int k = 0; k < TRIES; k++) {
+            uint64_t at = gap_find(from, end, span(s));
+            if (at == 0) {
+                break;
+            }
+            int r = try_at(s, at);
+            if (r != RECTO_EADDRESS) {
+                return r;
+            }
+            from = at + (GIB << k);
+        }
+    }
+    return base_error(RECTO_EADDRESS,
+                      "\"%s\": no address range of %lu bytes is free on every "
+                      "rank",
+                      s->name, (unsigned long)(s->pages * SPACE_PAGE));
+}
+
+/* Value of a "Name:  123 kB" line of /proc/meminfo in bytes. */
+static uint64_t meminfo(const char *name)
+{
+    char line[128];
+    unsigned long kib = 0;
+    FILE *f = fopen("/proc/meminfo", "re");
+    if (f == NULL) {
+        return 0;
+    }
+    while (fgets(line, sizeof line, f) != NULL) {
+        if (strncmp(line, name, strlen(name)) == 0 &&
+            sscanf(line + strlen(name), ": %lu", &kib) == 1) { /* NOLINT */
+            break;
+        }
+    }
+    fclose(f);
+    return (uint64_t)kib * 1024;
+}
+
+static uint64_t machine_bytes(void)
+{
+    uint64_t total = meminfo("MemTotal") + meminfo("SwapTotal");
+    unsigned long limit = 0;
+    FILE *f = fopen("/sys/fs/cgroup/memory.max", "re");
+    if (f != NULL) {
+        if (fscanf(f, "%lu", &limit) == 1 && limit < total) { /* NOLINT */
+            total = limit;
+        }
+        fclose(f);
+    }
+    return total > 0 ? total : UINT64_MAX;
+}
+
+static uint64_t homed_here(const struct space_segment *s)
+{
+    uint64_t pages = 0;
+    for (int r = 0; r < net_size(); r++) {
+        pages += net_same_machine(r) ? space_home_pages(s, r) : 0;
+    }
+    return pages * SPACE_PAGE;
+}
+
+int space_memory_check(const struct space_segment *s)
+{
+    uint64_t held = 0;
+    for (const struct space_segment *t = space_segment_first(); t != NULL;
+         t = t->next) {
+        held += homed_here(t);
+    }
+    uint64_t wanted = homed_here(s);
+    uint64_t limit = machine_bytes();
+    if (wanted <= limit && held <= limit - wanted) {
+        return 0;
+    }
+    return base_error(RECTO_ENOMEM,
+                      "\"%s\" would home %lu bytes on this machine, which has "
+                      "%lu and already homes %lu: use more nodes or a smaller "
+                      "array",
+                      s->name, (unsigned long)wanted, (unsigned long)limit,
+                      (unsigned long)held);
+}

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Allocation of segments: recto_alloc, recto_array, recto_free.
+ *
+ *   agree on the call -> identifier, checks -> memory of each domain ->
+ *   versos -> recto at the agreed address -> window -> range -> protocol
+ *
+ * Invariants
+ * 1. Every step that can fail on one rank ends with a verdict of all, so all
+ *    ranks go on or all undo what they did, in reverse order.
+ * 2. Behind the pages a domain's memory holds its dirty bitmap (dirty.c).
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "space/table.h"
+
+static const struct space_protocol *protocol;
+
+int space_name_check(const char *name)
+{
+    size_t length = name != NULL ? strlen(name) : 0;
+    if (length == 0 || length > RECTO_NAME_MAX) {
+        return base_error(RECTO_EINVAL, "a name has 1 to %d bytes, not %zu",
+                          RECTO_NAME_MAX, length);
+    }
+    for (const char *c = name; *c != '\0'; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
+            return base_error(RECTO_EINVAL,
+                              "a name must not contain control characters");
+        }
+    }
+    const char *part = name;
+    for (;;) {
+        size_t n = strcspn(part, "/");
+        if (n == 0 || (n == 1 && part[0] == '.') ||
+            (n == 2 && part[0] == '.' && part[1] == '.') ||
+            (part == name && n == 5 && memcmp(part, "recto", 5) == 0)) {
+            return base_error(RECTO_EINVAL,
+                              "name \"%s\": its parts must not be empty, \".\" "
+                              "or \"..\", and the first not \"recto\"",
+                              name);
+        }
+        if (part[n] == '\0') {
+            return 0;
+        }
+        part += n + 1;
+    }
+}
+
+const char *space_type_name(recto_type type)
+{
+    switch (type) {
+#define TYPE_CASE(name, value, bytes)                                          \
+    case value: return #name;
+        RECTO_TYPE_LIST(TYPE_CASE)
+#undef TYPE_CASE
+    default: return "RECTO_?";
+    }
+}
+
+size_t recto_type_size(recto_type type)
+{
+    switch ((int)type) {
+#define TYPE_CASE(name, value, bytes)                                          \
+    case value: return bytes;
+        RECTO_TYPE_LIST(TYPE_CASE)
+#undef TYPE_CASE
+    default: return 0;
+    }
+}
+
+/* ---- arguments --------------------------------------------------------------- */
+
+static int attr_check(const recto_attr *attr)
+{
+    if (attr->consistency < RECTO_CONSISTENCY_DEFAULT ||
+        attr->consistency > RECTO_SEQUENTIAL) {
+        return base_error(RECTO_EINVAL, "attr.consistency %d is unknown",
+                          attr->consistency);
+    }
+    if (attr->placement != RECTO_BLOCK && attr->placement != RECTO_CYCLIC &&
+        attr->placement < RECTO_AT_BASE) {
+        return base_error(RECTO_EINVAL, "attr.placement %d is unknown",
+                          attr->placement);
+    }
+    if (attr->granule % SPACE_PAGE != 0) {
+        return base_error(RECTO_EINVAL,
+                          "attr.granule %zu is not a multiple of %d",
+                          attr->granule, SPACE_PAGE);
+    }
+    if ((attr->flags & ~(unsigned)RECTO_NO_CHECKPOINT) != 0) {
+        return base_error(RECTO_EINVAL, "attr.flags 0x%x are unknown",
+                          attr->flags);
+    }
+    return 0;
+}
+
+/* Number of bytes of the array in s, into s->bytes. */
+static int dims_check(struct space_segment *s, const uint64_t *dims)
+{
+    uint64_t bytes = recto_type_size(s->type);
+    if (bytes == 0) {
+        return base_error(RECTO_EINVAL, "\"%s\": unknown type %d", s->name,
+                          (int)s->type);
+    }
+    if (s->ndims < 1 || s->ndims > RECTO_DIMS_MAX || dims == NULL) {
+        return base_error(RECTO_EINVAL, "\"%s\": %d dimensions, not 1 to %d",
+                          s->name, s->ndims, RECTO_DIMS_MAX);
+    }
+    for (int i = 0; i < s->ndims; i++) {
+        s->dims[i] = dims[i];
+        if (dims[i] == 0 || bytes > (UINT64_MAX / 2) / dims[i]) {
+            return base_error(RECTO_EINVAL,
+                              "\"%s\": dimension %d of %" PRIu64
+                              " makes its size zero or too large",
+                              s->name, i, dims[i]);
+        }
+        bytes *= dims[i];
+    }
+    s->bytes = bytes;
+    s->pages = (bytes + SPACE_PAGE - 1) / SPACE_PAGE;
+    return 0;
+}
+
+/* What the call looks like, for agreement and messages. */
+static void call_text(char *text, size_t size, const struct space_segment *s)
+{
+    int n = snprintf(text, size, "recto_array(\"%s\", %s", s->name,
+                     space_type_name(s->type));
+    for (int i = 0; i < s->ndims && i < RECTO_DIMS_MAX; i++) {
+        n += snprintf(text + n, size - (size_t)n, "%s%" PRIu64,
+                      i == 0 ? ", " : " x ", s->dims[i]);
+    }
+    snprintf(text + n, size - (size_t)n,
+             ", {consistency %d, placement %d, granule %zu, flags %u})",
+             s->attr.consistency, s->attr.placement, s->attr.granule,
+             s->attr.flags);
+}
+
+static int call_agree(struct space_segment *s, const char *name,
+                      const uint64_t *dims)
+{
+    char text[640];
+    int r = space_name_check(name);
+    if (r == 0) {
+        snprintf(s->name, sizeof s->name, "%s", name);
+        r = dims_check(s, dims);
+    }
+    r = r == 0 ? attr_check(&s->attr) : r;
+    if (r == 0 && space_segment_find(name) != NULL) {
+        r = base_error(RECTO_EEXIST, "\"%s\" is allocated already", name);
+    }
+    r = r == 0 ? space_memory_check(s) : r;
+    call_text(text, sizeof text, s);
+    return net_agree(NET_CALL_ALLOC, r, text);
+}
+
+/* ---- memory -------------------------------------------------------------------- */
+
+static size_t verso_bytes(const struct space_segment *s)
+{
+    uint64_t bitmap = (s->pages + 63) / 64 * 8;
+    uint64_t pages = s->pages + (bitmap + SPACE_PAGE - 1) / SPACE_PAGE;
+    return pages * SPACE_PAGE;
+}
+
+static bool leads(void)
+{
+    return net_domain_leader(net_domain()) == net_rank();
+}
+
+/* Every rank learns the descriptors of all domains' memory. */
+static int memory_create(struct space_segment *s, int *fds)
+{
+    int fd = -1;
+    int r = 0;
+    if (leads()) {
+        char label[64];
+        snprintf(label, sizeof label, "recto:%.50s", s->name);
+        r = recto_vm_memory_create(label, verso_bytes(s), &fd);
+    }
+    s->fd = fd;
+    r = net_verdict(r);
+    return r == 0 ? net_allgather(&fd, sizeof fd, fds) : r;
+}
+
+static int verso_map(struct space_segment *s, int domain, const int *fds)
+{
+    int leader = net_domain_leader(domain);
+    void *view = NULL;
+    int fd = domain == net_domain() ? s->fd : -1;
+    int r = fd < 0 ? net_fd_open(leader, fds[leader], &fd) : 0;
+    r = r == 0
+            ? recto_vm_map(fd, 0, verso_bytes(s), NULL, RECTO_VM_WRITE, &view)
+            : r;
+    if (domain == net_domain()) {
+        s->fd = fd;
+    } else if (fd >= 0) {
+        close(fd);
+    }
+    s->versos[domain] = view;
+    return r;
+}
+
+static int versos_map(struct space_segment *s, const int *fds)
+{
+    int r = 0;
+    for (int d = 0; d < net_domains() && r == 0; d++) {
+        if (net_shares(net_domain_leader(d))) {
+            r = verso_map(s, d, fds);
+        }
+    }
+    return net_verdict(r);
+}
+
+/* The recto's range. With several domains the pages start without rights and,
+ * if eager, the runs homed in my domain are granted. */
+static int range_create(struct space_segment *s)
+{
+    bool whole = s->eager && net_domains() == 1;
+    int r = recto_vm_range_create(s->recto, s->pages * SPACE_PAGE,
+                                  whole ? RECTO_VM_WRITE : RECTO_VM_NONE,
+                                  &s->range);
+    for (int rank = 0; r == 0 && s->eager && !whole && rank < net_size();
+         rank++) {
+        uint64_t first = 0;
+        uint64_t count = 0;
+        while (r == 0 && net_domain_of(rank) == net_domain() &&
+               space_home_run(s, rank, first + count, &first, &count)) {
+            r = recto_vm_unprot(s->range, first, count, RECTO_VM_WRITE);
+        }
+    }
+    return r;
+}
+
+static void segment_free(struct space_segment *s)
+{
+    if (s->range != NULL) {
+        recto_vm_range_destroy(s->range);
+    }
+    if (s->recto != NULL) {
+        recto_vm_unmap(s->recto, s->pages * SPACE_PAGE);
+    }
+    for (int d = 0; s->versos != NULL && d < net_domains(); d++) {
+        if (s->versos[d] != NULL) {
+            recto_vm_unmap(s->versos[d], verso_bytes(s));
+        }
+    }
+    if (s->fd >= 0) {
+        close(s->fd);
+    }
+    free(s->versos);
+    free(s);
+}
+
+static int segment_build(struct space_segment *s)
+{
+    int *fds = calloc((size_t)net_size(), sizeof *fds);
+    s->versos = calloc((size_t)net_domains(), sizeof *s->versos);
+    int r = fds != NULL && s->versos != NULL
+                ? space_table_id(&s->id)
+                : base_error(RECTO_ENOMEM, "\"%s\"", s->name);
+    r = net_verdict(r);
+    r = r == 0 ? memory_create(s, fds) : r;
+    r = r == 0 ? versos_map(s, fds) : r;
+    free(fds);
+    r = r == 0 ? space_address_map(s) : r;
+    r = r == 0 ? net_window_create(s->versos[net_domain()],
+                                   s->pages * SPACE_PAGE, &s->window)
+               : r;
+    if (r != 0) {
+        return r;
+    }
+    r = net_verdict(range_create(s));
+    r = r == 0 ? protocol->attach(s) : r;
+    if (r != 0) {
+        net_window_free(s->window);
+    }
+    return r;
+}
+
+/* ---- the public calls ---------------------------------------------------------- */
+
+/* Homes in runs shorter than this are granted when first touched: granting
+ * them at once would take a kernel mapping each. */
+enum {
+    EAGER_RUN = 64
+};
+
+void *recto_array(const char *name, recto_type type, int ndims,
+                  const uint64_t *dims, const recto_attr *attr)
+{
+    if (protocol == NULL) {
+        base_error(RECTO_ESTATE, "recto_array before recto_init");
+        return NULL;
+    }
+    struct space_segment *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        net_agree(NET_CALL_ALLOC, base_error(RECTO_ENOMEM, "a segment"), "");
+        return NULL;
+    }
+    s->fd = -1;
+    s->type = type;
+    s->ndims = ndims;
+    s->attr = attr != NULL ? *attr : (recto_attr){0};
+    s->granule_pages =
+        s->attr.granule >= SPACE_PAGE ? s->attr.granule / SPACE_PAGE : 1;
+    s->eager = net_domains() == 1 || s->attr.placement != RECTO_CYCLIC ||
+               s->granule_pages >= EAGER_RUN;
+    int r = call_agree(s, name, dims);
+    r = r == 0 ? segment_build(s) : r;
+    if (r != 0) {
+        segment_free(s);
+        return NULL;
+    }
+    space_table_add(s);
+    /* nobody asks a home for a page before that home knows the segment */
+    return net_verdict(0) == 0 ? s->recto : NULL;
+}
+
+void *recto_alloc(const char *name, uint64_t bytes, const recto_attr *attr)
+{
+    return recto_array(name, RECTO_BYTE, 1, &bytes, attr);
+}
+
+static int segment_end(struct space_segment *s)
+{
+    protocol->detach(s);
+    space_table_remove(s);
+    int r = net_window_free(s->window);
+    segment_free(s);
+    return r;
+}
+
+int recto_free(void *p)
+{
+    if (protocol == NULL) {
+        return base_error(RECTO_ESTATE, "recto_free before recto_init");
+    }
+    char text[RECTO_NAME_MAX + 32];
+    struct space_segment *s = space_segment_at(p);
+    int r = 0;
+    if (s == NULL || s->recto != (char *)p) {
+        r = base_error(RECTO_ENOENT,
+                       "recto_free(%p): not the start of shared "
+                       "memory",
+                       p);
+    }
+    snprintf(text, sizeof text, "recto_free(\"%s\")",
+             s != NULL ? s->name : "?");
+    r = net_agree(NET_CALL_FREE, r, text);
+    return r == 0 ? segment_end(s) : r;
+}
+
+int recto_home(const void *p)
+{
+    struct space_segment *s = space_segment_at(p);
+    if (s == NULL) {
+        return base_error(RECTO_ENOENT, "recto_home(%p): not shared memory", p);
+    }
+    return space_home(s, (uint64_t)((const char *)p - s->recto) / SPACE_PAGE);
+}
+
+int recto_is_shared(const void *p)
+{
+    return space_segment_at(p) != NULL;
+}
+
+int space_init(const struct space_protocol *with)
+{
+    if (recto_vm_page_size() != SPACE_PAGE) {
+        return base_error(RECTO_EUNSUPPORTED,
+                          "pages of %zu bytes: Recto needs a kernel with pages "
+                          "of %d",
+                          recto_vm_page_size(), SPACE_PAGE);
+    }
+    protocol = with;
+    return 0;
+}
+
+int space_finalize(void)
+{
+    int r = 0;
+    while (space_segment_first() != NULL) {
+        int s = segment_end(space_segment_first());
+        r = r == 0 ? s : r;
+    }
+    space_table_clear();
+    protocol = NULL;
+    return r;
+}

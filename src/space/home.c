@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Homes: the map from pages to ranks. A pure function of the segment, the same
+ * on every rank.
+ *
+ *   RECTO_BLOCK    rank r homes pages [r * per, (r + 1) * per), per rounded up
+ *   RECTO_CYCLIC   granule g (of granule_pages pages) is homed by g mod size
+ *   RECTO_AT(r)    all pages by r mod size (so that a checkpoint of more ranks
+ *                  restores on fewer)
+ */
+#include "base/base.h"
+#include "space/space.h"
+
+static uint64_t block_pages(const struct space_segment *s)
+{
+    uint64_t ranks = (uint64_t)net_size();
+    return (s->pages + ranks - 1) / ranks;
+}
+
+int space_home(const struct space_segment *s, uint64_t page)
+{
+    RECTO_ASSERT(page < s->pages);
+    switch (s->attr.placement) {
+    case RECTO_BLOCK: return (int)(page / block_pages(s));
+    case RECTO_CYCLIC:
+        return (int)(page / s->granule_pages % (uint64_t)net_size());
+    default: return (s->attr.placement - RECTO_AT_BASE) % net_size();
+    }
+}
+
+/* First page homed by `rank` at or after `from`; s->pages or more if none. */
+static uint64_t first_page(const struct space_segment *s, int rank,
+                           uint64_t from)
+{
+    uint64_t r = (uint64_t)rank;
+    uint64_t ranks = (uint64_t)net_size();
+    if (s->attr.placement == RECTO_BLOCK) {
+        uint64_t start = r * block_pages(s);
+        uint64_t end = start + block_pages(s);
+        return from >= end ? s->pages : from > start ? from : start;
+    }
+    if (s->attr.placement == RECTO_CYCLIC) {
+        uint64_t granule = from / s->granule_pages;
+        uint64_t ahead = (r + ranks - granule % ranks) % ranks;
+        return ahead == 0 ? from : (granule + ahead) * s->granule_pages;
+    }
+    return space_home(s, 0) == rank ? from : s->pages;
+}
+
+bool space_home_run(const struct space_segment *s, int rank, uint64_t from,
+                    uint64_t *first, uint64_t *count)
+{
+    uint64_t start = first_page(s, rank, from);
+    if (start >= s->pages) {
+        return false;
+    }
+    uint64_t end = s->pages;
+    if (s->attr.placement == RECTO_BLOCK) {
+        end = ((uint64_t)rank + 1) * block_pages(s);
+    } else if (s->attr.placement == RECTO_CYCLIC && net_size() > 1) {
+        end = (start / s->granule_pages + 1) * s->granule_pages;
+    }
+    *first = start;
+    *count = (end < s->pages ? end : s->pages) - start;
+    return true;
+}
+
+uint64_t space_home_pages(const struct space_segment *s, int rank)
+{
+    uint64_t total = 0;
+    uint64_t first = 0;
+    uint64_t count = 0;
+    while (space_home_run(s, rank, first + count, &first, &count)) {
+        total += count;
+    }
+    return total;
+}

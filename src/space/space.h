@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * space: the global address space. Segments (named, typed, collective), where
+ * they lie, and which rank is the home of each page.
+ *
+ * Memory. Every domain has one memory (memfd) per segment, as large as the
+ * segment and sparse: pages homed in the domain have their master copy in it,
+ * the others the domain's cached copy, each at its offset in the segment. A
+ * rank maps its domain's memory twice, as recto (at the agreed address,
+ * protected) and as verso, and the memory of every other domain it shares with
+ * as verso.
+ *
+ * Invariants
+ * 1. The list of segments has the same order and contents on all ranks; it
+ *    changes only inside collective calls.
+ * 2. A page belongs to one home for the segment's life.
+ */
+#ifndef RECTO_SRC_SPACE_H
+#define RECTO_SRC_SPACE_H
+
+#include <recto.h>
+#include <recto/vm.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/net.h"
+
+enum {
+    SPACE_PAGE = 4096
+}; /* unit of coherence, homes and checkpoints */
+
+struct space_segment {
+    uint32_t id; /* never used again */
+    char name[RECTO_NAME_MAX + 1];
+    recto_type type;
+    int ndims;
+    uint64_t dims[RECTO_DIMS_MAX];
+    uint64_t bytes; /* as asked for */
+    uint64_t pages;
+    recto_attr attr;
+    uint64_t granule_pages; /* RECTO_CYCLIC: pages per round */
+    char *recto;            /* the agreed address */
+    char **versos;          /* by domain; NULL where not shared */
+    int fd;                 /* my domain's memory */
+    bool eager;             /* home pages start writable in their domain */
+    bool tracking;          /* writes since the last checkpoint are noted */
+    recto_vm_range *range;
+    net_window *window; /* over the verso of my domain; may be NULL */
+    void *coherence;    /* the protocol's state */
+    struct space_segment *next;
+};
+
+/* Segments in the order of their allocation. One thread, between collective
+ * calls; NULL ends. */
+struct space_segment *space_segment_first(void);
+struct space_segment *space_segment_find(const char *name);
+/* By id, for the service thread: lock-free; NULL when freed. */
+struct space_segment *space_segment_by_id(uint32_t id);
+/* By address, lock-free, async-signal-safe; NULL outside shared memory. */
+struct space_segment *space_segment_at(const void *p);
+
+/* Home rank of a page. */
+int space_home(const struct space_segment *s, uint64_t page);
+
+/*
+ * Runs of neighbouring pages homed by `rank`, ascending: sets [*first,
+ * *first + *count) to the first run at or after page `from`. False when there
+ * is none.
+ */
+bool space_home_run(const struct space_segment *s, int rank, uint64_t from,
+                    uint64_t *first, uint64_t *count);
+
+/* Number of pages homed by `rank`. */
+uint64_t space_home_pages(const struct space_segment *s, int rank);
+
+/* My domain's memory of a page through the verso. */
+static inline char *space_verso(const struct space_segment *s, uint64_t page)
+{
+    return s->versos[net_domain()] + page * SPACE_PAGE;
+}
+
+/* RECTO_EINVAL with a message for a name that recto.h does not allow. */
+int space_name_check(const char *name);
+const char *space_type_name(recto_type type);
+
+/* ---- for checkpoints (src/space/dirty.c) -----------------------------------
+ * Pages written since the last collection, over pages that this rank homes,
+ * whoever wrote: ranks of my domain through their rectos, other domains
+ * through the protocol, the runtime through a verso. Bitmaps have one bit per
+ * page of the segment, (pages + 63) / 64 words. */
+
+/* Starts tracking on all segments that do not track yet. Their pages count as
+ * clean; the caller saves all of them. Collective. */
+int space_dirty_start(struct space_segment *s);
+bool space_dirty_tracking(const struct space_segment *s);
+
+/* Ors the marks of my home pages into bitmap, clears them, tracks anew.
+ * Collective: no thread writes meanwhile (a late write is in the next). */
+int space_dirty_collect(struct space_segment *s, uint64_t *bitmap);
+
+/* Takes a failed collection back. Local. */
+void space_dirty_restore(struct space_segment *s, const uint64_t *bitmap);
+
+/* Marks my home pages as written by another domain or by the runtime.
+ * Lock-free; service thread or application. */
+void space_dirty_mark(struct space_segment *s, uint64_t page);
+
+/* ---- life cycle -------------------------------------------------------------
+ * The protocol, one floor up, is given at start: attach after a segment's
+ * memory is mapped, detach before it goes. Both are collective. */
+struct space_protocol {
+    int (*attach)(struct space_segment *s);
+    void (*detach)(struct space_segment *s);
+};
+int space_init(const struct space_protocol *protocol);
+int space_finalize(void); /* frees all segments; collective */
+
+#endif
