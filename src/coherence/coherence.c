@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The protocol of a segment: attach, detach, recall. With one domain there is
+ * nothing to keep coherent: every rank uses the same memory, all pages are
+ * writable everywhere, no trap is set and no message sent.
+ *
+ * Invariants
+ * 1. A transaction may outlive the collective call that follows the access
+ *    which started it: only its `done` is under way then. Whoever scans or
+ *    frees a directory waits for that first (quiesce).
+ */
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "coherence/msi.h"
+
+enum {
+    RECALLS = 256
+}; /* under way at once */
+
+static void receive(const struct net_msg *msg)
+{
+    struct space_segment *s = space_segment_by_id(msg->object);
+    if (s == NULL) {
+        base_fatal("page protocol: %s for a segment that does not exist",
+                   msi_message_name((enum msi_message)msg->type));
+    }
+    switch ((enum msi_message)msg->type) {
+    case MSI_ACK_SHARE:
+    case MSI_ACK_EXCLUSIVE:
+    case MSI_INVALIDATE:
+    case MSI_DOWNGRADE: msi_page_receive(s->coherence, msg); break;
+    default: msi_home_receive(s->coherence, msg); break;
+    }
+}
+
+static int tables_create(struct msi_segment *m)
+{
+    void *pages = NULL;
+    void *directory = NULL;
+    uint64_t n = m->s->pages;
+    m->words = (net_size() + 63) / 64;
+    m->entry_bytes =
+        sizeof(struct msi_entry) + (size_t)m->words * sizeof(uint64_t);
+    int r = recto_vm_table_create(n * sizeof(uint32_t), &pages);
+    r = r == 0 ? recto_vm_table_create(n * m->entry_bytes, &directory) : r;
+    m->pages = pages;
+    m->directory = directory;
+    return r;
+}
+
+static void tables_free(struct msi_segment *m)
+{
+    if (m->trap != NULL) {
+        recto_vm_trap_remove(m->trap);
+    }
+    if (m->directory != NULL) {
+        recto_vm_unmap(m->directory, m->s->pages * m->entry_bytes);
+    }
+    if (m->pages != NULL) {
+        recto_vm_unmap((void *)m->pages, m->s->pages * sizeof(uint32_t));
+    }
+    m->s->coherence = NULL;
+    free(m);
+}
+
+/* The pages that start with rights: those homed in my domain. */
+static void states_start(struct msi_segment *m)
+{
+    for (int rank = 0; m->s->eager && rank < net_size(); rank++) {
+        uint64_t first = 0;
+        uint64_t count = 0;
+        while (net_domain_of(rank) == net_domain() &&
+               space_home_run(m->s, rank, first + count, &first, &count)) {
+            for (uint64_t p = first; p < first + count; p++) {
+                atomic_store_explicit(&m->pages[p], MSI_MODIFIED,
+                                      memory_order_relaxed);
+            }
+        }
+    }
+}
+
+static int coherence_attach(struct space_segment *s)
+{
+    s->coherence = NULL;
+    if (net_domains() == 1) {
+        return 0;
+    }
+    struct msi_segment *m = calloc(1, sizeof *m);
+    int r = 0;
+    if (m == NULL) {
+        r = base_error(RECTO_ENOMEM, "page states of \"%s\"", s->name);
+    } else {
+        m->s = s;
+        s->coherence = m;
+        r = tables_create(m);
+    }
+    if (r == 0) {
+        states_start(m);
+        r = recto_vm_trap_add(s->recto, s->pages * SPACE_PAGE, msi_page_fault,
+                              NULL, m, &m->trap);
+    }
+    r = net_verdict(r);
+    if (r != 0 && m != NULL) {
+        tables_free(m);
+    }
+    return r;
+}
+
+/* Waits for the transactions of my home pages, which wait for `done` only. */
+static void quiesce(struct msi_segment *m)
+{
+    uint64_t start = base_now();
+    /* pairs with the release in txn_end */
+    while (atomic_load_explicit(&m->busy, memory_order_acquire) > 0) {
+        if (net_timeout() > 0 && base_now() - start > net_timeout()) {
+            base_fatal("\"%s\": pages are still in use: a thread accesses "
+                       "shared memory during a collective call",
+                       m->s->name);
+        }
+        sched_yield();
+    }
+}
+
+static void coherence_detach(struct space_segment *s)
+{
+    struct msi_segment *m = s->coherence;
+    if (m == NULL) {
+        return;
+    }
+    quiesce(m);
+    /* all homes are quiet before anybody's tables go */
+    (void)net_verdict(0);
+    tables_free(m);
+}
+
+static bool needs_recall(struct msi_segment *m, uint64_t page, bool drop)
+{
+    const struct msi_entry *e =
+        (const struct msi_entry *)(const void *)(m->directory +
+                                                 page * m->entry_bytes);
+    if (!e->used) {
+        return false;
+    }
+    return e->owner != net_domain() && (drop || e->owner != MSI_OWNER_NONE);
+}
+
+static void recall_wait(struct msi_segment *m, uint32_t until)
+{
+    for (;;) {
+        /* pairs with the release in settle */
+        uint32_t done =
+            atomic_load_explicit(&m->recalled, memory_order_acquire);
+        if ((int32_t)(done - until) >= 0) {
+            return;
+        }
+        if (net_futex_wait((const uint32_t *)&m->recalled, done, net_timeout(),
+                           false) != 0) {
+            base_fatal("\"%s\": a rank did not give its pages back within "
+                       "RECTO_TIMEOUT",
+                       m->s->name);
+        }
+    }
+}
+
+int coherence_recall(struct space_segment *s, bool drop)
+{
+    struct msi_segment *m = s->coherence;
+    if (m == NULL) {
+        return net_verdict(0);
+    }
+    quiesce(m);
+    uint32_t asked = atomic_load_explicit(&m->recalled, memory_order_relaxed);
+    uint64_t first = 0;
+    uint64_t count = 0;
+    while (space_home_run(s, net_rank(), first + count, &first, &count)) {
+        for (uint64_t p = first; p < first + count; p++) {
+            if (needs_recall(m, p, drop)) {
+                asked++;
+                msi_post(m, net_rank(), drop ? MSI_DROP : MSI_RECALL, p, 0);
+                recall_wait(m, asked - RECALLS);
+            }
+        }
+    }
+    recall_wait(m, asked);
+    quiesce(m);
+    return net_verdict(0);
+}
+
+void coherence_stats(recto_counters *c)
+{
+#define GET(field) atomic_load_explicit(&msi_counts.field, memory_order_relaxed)
+    c->read_misses = GET(read_misses);
+    c->write_misses = GET(write_misses);
+    c->upgrades = GET(upgrades);
+    c->invalidations = GET(invalidations);
+    c->downgrades = GET(downgrades);
+    c->bytes_fetched = GET(bytes_fetched);
+    c->bytes_written = GET(bytes_written);
+#undef GET
+}
+
+int coherence_init(const struct space_protocol **protocol)
+{
+    static const struct space_protocol msi = {coherence_attach,
+                                              coherence_detach};
+    msi_page_init();
+    net_service_receiver(NET_SERVICE_COHERENCE, receive);
+    *protocol = &msi;
+    return 0;
+}
+
+void coherence_finalize(void)
+{
+    msi_home_finalize();
+}
+
+/* ---- recto_check_all ----------------------------------------------------------- */
+
+int recto_check_all(void)
+{
+    int r = net_agree(NET_CALL_CHECK_ALL, 0, "recto_check_all()");
+    for (struct space_segment *s = space_segment_first(); s != NULL && r == 0;
+         s = s->next) {
+        struct msi_segment *m = s->coherence;
+        if (m != NULL) {
+            quiesce(m);
+            r = net_verdict(0);
+            r = r == 0 ? net_verdict(msi_check(m)) : r;
+        }
+    }
+    return r == 0 ? net_verdict(recto_vm_check()) : r;
+}

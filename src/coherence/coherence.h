@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * coherence: what the floors above and below ask of the protocol of a segment.
+ */
+#ifndef RECTO_SRC_COHERENCE_H
+#define RECTO_SRC_COHERENCE_H
+
+#include <recto.h>
+#include <stdbool.h>
+
+struct space_segment;
+
+struct space_protocol;
+
+/* Registers with net, before the service thread starts, and gives the protocol
+ * that space_init needs. */
+int coherence_init(const struct space_protocol **protocol);
+void coherence_finalize(void); /* after the service thread ended */
+
+/*
+ * Makes the master copy of every page the page: domains that own pages of
+ * other homes write them back and keep reading (`drop` false), or lose the
+ * page wholly (`drop` true: nobody but the home's domain has any right
+ * afterwards, so that the memory may be written through the verso).
+ * Collective, no thread writes the segment meanwhile.
+ */
+int coherence_recall(struct space_segment *s, bool drop);
+
+void coherence_stats(recto_counters *counters);
+
+#endif

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The home of a page: directory and transactions. See msi.h for the protocol;
+ * everything here runs on the home's service thread.
+ *
+ *            request                 all answered            done
+ *   Idle -------------> Revoking --------------> Granting ----------> Idle or
+ *          open()          |   revoke the others,    ^   grant()      next
+ *                          |   then the last writer  |                request
+ *                          +-- nothing to revoke ----+
+ *
+ * Invariants
+ * 1. entry.txn != 0 exactly while a transaction of the page is under way;
+ *    requests that arrive meanwhile queue at it, in order.
+ * 2. OWNER and HOLDERS change when the answers are in, before the grant is
+ *    sent; a holder's rights are never more than they say.
+ * 3. The rank that must copy the page home is asked last, when no other rank
+ *    of its domain can write it any more.
+ * 4. A domain other than the home's has a valid copy exactly while one of its
+ *    ranks is a holder and (OWNER is none or that domain).
+ */
+#include <string.h>
+
+#include "base/base.h"
+#include "coherence/msi.h"
+
+enum {
+    POOL = 1 << 20,
+    NOBODY = -1
+};
+
+/* What a transaction does at its end. */
+enum kind {
+    SHARE,
+    EXCLUSIVE,
+    RECALL,
+    DROP
+};
+
+struct txn {
+    struct net_msg request;
+    uint64_t page;
+    int32_t writer;   /* rank to be asked last for the data, or NOBODY */
+    uint32_t waiting; /* answers to come */
+    uint8_t kind;     /* enum kind */
+    uint8_t granted;
+    uint32_t first; /* queued requests: pool index + 1 */
+    uint32_t last;
+    uint32_t next; /* free list and queue link */
+};
+
+/* Transactions and queued requests come from one pool: a sparse table, no
+ * malloc on the service thread. Index + 1, 0 is none. */
+static struct txn *pool;
+static uint32_t pool_free;
+static uint32_t pool_used;
+
+static struct txn *txn_at(uint32_t index)
+{
+    return &pool[index - 1];
+}
+
+static uint32_t txn_new(void)
+{
+    void *table = NULL;
+    if (pool == NULL) {
+        if (recto_vm_table_create(sizeof(struct txn) * POOL, &table) != 0) {
+            base_fatal("no memory for the directory's transactions");
+        }
+        pool = table;
+    }
+    uint32_t index = pool_free;
+    if (index != 0) {
+        pool_free = txn_at(index)->next;
+    } else if (pool_used < POOL) {
+        index = ++pool_used;
+    } else {
+        base_fatal("more than %d requests wait at one home", POOL);
+    }
+    memset(txn_at(index), 0, sizeof(struct txn));
+    return index;
+}
+
+static void txn_free(uint32_t index)
+{
+    txn_at(index)->next = pool_free;
+    pool_free = index;
+}
+
+void msi_home_finalize(void)
+{
+    if (pool != NULL) {
+        recto_vm_unmap(pool, sizeof(struct txn) * POOL);
+    }
+    pool = NULL;
+    pool_free = 0;
+    pool_used = 0;
+}
+
+/* ---- directory --------------------------------------------------------------- */
+
+static int home_domain(void)
+{
+    return net_domain();
+}
+
+bool msi_home_holds(const struct msi_entry *e, int rank)
+{
+    return (e->holders[rank / 64] >> rank % 64 & 1) != 0;
+}
+
+static void holder_add(struct msi_entry *e, int rank)
+{
+    e->holders[rank / 64] |= (uint64_t)1 << rank % 64;
+}
+
+static void holder_remove(struct msi_entry *e, int rank)
+{
+    e->holders[rank / 64] &= ~((uint64_t)1 << rank % 64);
+}
+
+struct msi_entry *msi_home_entry(struct msi_segment *m, uint64_t page)
+{
+    struct msi_entry *e =
+        (struct msi_entry *)(void *)(m->directory + page * m->entry_bytes);
+    if (!e->used) {
+        e->used = 1;
+        e->owner = home_domain();
+        for (int r = 0; r < net_size() && m->s->eager; r++) {
+            if (net_domain_of(r) == home_domain()) {
+                holder_add(e, r);
+            }
+        }
+    }
+    return e;
+}
+
+/* The next holder at or after `rank`; -1 if none. */
+static int holder_next(const struct msi_segment *m, const struct msi_entry *e,
+                       int rank)
+{
+    for (int w = rank / 64; w < m->words; w++) {
+        uint64_t bits = e->holders[w];
+        if (w == rank / 64) {
+            bits &= ~(uint64_t)0 << rank % 64;
+        }
+        if (bits != 0) {
+            return w * 64 + __builtin_ctzll(bits);
+        }
+    }
+    return -1;
+}
+
+static bool domain_holds(const struct msi_segment *m, const struct msi_entry *e,
+                         int domain)
+{
+    for (int r = holder_next(m, e, 0); r >= 0; r = holder_next(m, e, r + 1)) {
+        if (net_domain_of(r) == domain) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- transactions -------------------------------------------------------------- */
+
+static bool exclusive(const struct txn *t)
+{
+    return t->kind == EXCLUSIVE || t->kind == DROP;
+}
+
+static int requester_domain(const struct txn *t)
+{
+    return net_domain_of(t->request.source);
+}
+
+/* Must the transaction take this holder's rights (down)? */
+static bool revokes(const struct txn *t, const struct msi_entry *e, int rank)
+{
+    int domain = net_domain_of(rank);
+    if (exclusive(t)) {
+        return domain != requester_domain(t);
+    }
+    return domain == e->owner && domain != requester_domain(t);
+}
+
+static void revoke(struct msi_segment *m, struct txn *t, int rank,
+                   unsigned flags)
+{
+    t->waiting++;
+    msi_post(m, rank, exclusive(t) ? MSI_INVALIDATE : MSI_DOWNGRADE, t->page,
+             flags);
+}
+
+static void txn_end(struct msi_segment *m, struct msi_entry *e);
+static void grant(struct msi_segment *m, struct msi_entry *e, struct txn *t);
+
+/* All rights are revoked: the directory follows, the requester gets the
+ * page. */
+static void settle(struct msi_segment *m, struct msi_entry *e, struct txn *t)
+{
+    for (int r = holder_next(m, e, 0); exclusive(t) && r >= 0;
+         r = holder_next(m, e, r + 1)) {
+        if (revokes(t, e, r)) {
+            holder_remove(e, r);
+        }
+    }
+    if (exclusive(t)) {
+        e->owner = requester_domain(t);
+    } else if (e->owner != requester_domain(t)) {
+        e->owner = MSI_OWNER_NONE;
+    }
+    if (t->kind == RECALL || t->kind == DROP) {
+        /* pairs with the acquire in recall_wait */
+        atomic_fetch_add_explicit(&m->recalled, 1, memory_order_release);
+        net_futex_wake((const uint32_t *)&m->recalled, 1, false);
+        txn_end(m, e);
+        return;
+    }
+    grant(m, e, t);
+}
+
+static void grant(struct msi_segment *m, struct msi_entry *e, struct txn *t)
+{
+    int to = t->request.source;
+    int domain = requester_domain(t);
+    bool data = domain != home_domain() && !domain_holds(m, e, domain);
+    holder_add(e, to);
+    if (t->kind == EXCLUSIVE && domain != home_domain()) {
+        space_dirty_mark(m->s, t->page);
+    }
+    t->granted = 1;
+    msi_post(m, to, t->kind == EXCLUSIVE ? MSI_ACK_EXCLUSIVE : MSI_ACK_SHARE,
+             t->page, data ? MSI_DATA : 0);
+}
+
+/* Asks the writer when it alone is left, settles when nobody is. */
+static void advance(struct msi_segment *m, struct msi_entry *e, struct txn *t)
+{
+    if (t->waiting > 0) {
+        return;
+    }
+    if (t->writer != NOBODY) {
+        int writer = t->writer;
+        t->writer = NOBODY;
+        revoke(m, t, writer, MSI_DATA);
+        return;
+    }
+    settle(m, e, t);
+}
+
+static void open(struct msi_segment *m, struct msi_entry *e, uint32_t index)
+{
+    struct txn *t = txn_at(index);
+    e->txn = index;
+    t->writer = NOBODY;
+    bool needs_data = e->owner != MSI_OWNER_NONE && e->owner != home_domain() &&
+                      e->owner != requester_domain(t);
+    for (int r = holder_next(m, e, 0); r >= 0; r = holder_next(m, e, r + 1)) {
+        if (!revokes(t, e, r)) {
+            continue;
+        }
+        if (needs_data && t->writer == NOBODY && net_domain_of(r) == e->owner) {
+            t->writer = r;
+        } else {
+            revoke(m, t, r, 0);
+        }
+    }
+    RECTO_ASSERT(!needs_data || t->writer != NOBODY);
+    advance(m, e, t);
+}
+
+static void txn_end(struct msi_segment *m, struct msi_entry *e)
+{
+    uint32_t index = e->txn;
+    uint32_t next = txn_at(index)->first;
+    e->txn = 0;
+    if (next != 0) {
+        txn_at(next)->first = txn_at(next)->next; /* the rest of the queue */
+        txn_at(next)->last = txn_at(index)->last;
+        txn_free(index);
+        /* `last` may be the one that now opens: then its queue is empty */
+        if (txn_at(next)->first == 0) {
+            txn_at(next)->last = 0;
+        }
+        open(m, e, next);
+        return;
+    }
+    txn_free(index);
+    /* pairs with the acquire in quiesce: the entry is at rest */
+    atomic_fetch_sub_explicit(&m->busy, 1, memory_order_release);
+}
+
+static enum kind kind_of(uint8_t type)
+{
+    return type == MSI_REQ_SHARE       ? SHARE
+           : type == MSI_REQ_EXCLUSIVE ? EXCLUSIVE
+           : type == MSI_RECALL        ? RECALL
+                                       : DROP;
+}
+
+static void request(struct msi_segment *m, struct msi_entry *e,
+                    const struct net_msg *msg)
+{
+    uint32_t index = txn_new();
+    struct txn *t = txn_at(index);
+    t->request = *msg;
+    t->page = msg->a;
+    t->kind = (uint8_t)kind_of(msg->type);
+    if (e->txn == 0) {
+        atomic_fetch_add_explicit(&m->busy, 1, memory_order_relaxed);
+        open(m, e, index);
+        return;
+    }
+    struct txn *head = txn_at(e->txn);
+    if (head->last != 0) {
+        txn_at(head->last)->next = index;
+    } else {
+        head->first = index;
+    }
+    head->last = index;
+}
+
+void msi_home_receive(struct msi_segment *m, const struct net_msg *msg)
+{
+    RECTO_ASSERT(space_home(m->s, msg->a) == net_rank());
+    struct msi_entry *e = msi_home_entry(m, msg->a);
+    switch (msg->type) {
+    case MSI_REQ_SHARE:
+    case MSI_REQ_EXCLUSIVE:
+    case MSI_RECALL:
+    case MSI_DROP: request(m, e, msg); break;
+    case MSI_ACK_INVALIDATE:
+    case MSI_WRITE_BACK: {
+        struct txn *t = txn_at(e->txn);
+        RECTO_ASSERT(e->txn != 0 && t->waiting > 0 && !t->granted);
+        t->waiting--;
+        advance(m, e, t);
+        break;
+    }
+    default:
+        RECTO_ASSERT(msg->type == MSI_DONE && e->txn != 0 &&
+                     txn_at(e->txn)->granted);
+        txn_end(m, e);
+        break;
+    }
+}

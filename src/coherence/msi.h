@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * MSI: the sequentially consistent protocol, page by page.
+ *
+ * Who takes part. A *domain* is a set of ranks that use the same memory (the
+ * ranks of a machine, or one rank with RECTO_NODE=rank). Each page has a home
+ * rank; the home's domain keeps the master copy and the home's service thread
+ * keeps the directory: which domain owns the page (OWNER, may write; none when
+ * shared) and which ranks have it mapped (HOLDERS). The copy of another domain
+ * lies in that domain's memory of the segment, at the same offset.
+ *
+ *  rank's page state        directory
+ *
+ *   Invalid  no access      OWNER = d    : holders are ranks of d; the copy of
+ *   Shared   read                          d is the page, others are stale
+ *   Modified read, write    OWNER = none : holders of any domain read; the
+ *                                          master copy is the page
+ *
+ *            read fault               ack_share
+ *   Invalid ------------> IS ------------------------> Shared
+ *      |      req_share                   done           | write fault
+ *      | write fault         invalidate                  v req_exclusive
+ *      +------------> IM <----------------------------- SM
+ *       req_exclusive  |         ack_invalidate          |
+ *                      | ack_exclusive                   | ack_exclusive
+ *                      +-----------> Modified <----------+
+ *                           done        |        done
+ *     invalidate: Shared, Modified -> Invalid, ack_invalidate
+ *     downgrade:  Modified -> Shared (Shared, SM stay), write_back
+ *
+ * A transaction at the home. A page is Busy from the request that opens a
+ * transaction until the `done` that ends it; later requests queue in order.
+ *
+ *   req_share(r in d)      OWNER is another domain o: `downgrade` to every
+ *                          holder but one, then, when all have answered
+ *                          write_back, to the last with DATA: it copies the
+ *                          page to the home (no DATA if o is the home's
+ *                          domain). OWNER = none.
+ *   req_exclusive(r in d)  OWNER is not d: `invalidate` to every holder
+ *                          outside d; of an owner o, one is asked last, with
+ *                          DATA, as above. OWNER = d.
+ *   then                   HOLDERS += r; ack_share / ack_exclusive to r, with
+ *                          DATA if d is not the home's domain and had no
+ *                          valid copy; r copies the page from the home,
+ *                          raises its right, answers `done`.
+ *
+ * Messages: req_share req_exclusive ack_share ack_exclusive invalidate
+ * ack_invalidate downgrade write_back done. docs/model/msi.pml models this
+ * file with the same names.
+ *
+ * Invariants
+ * 1. At most one domain has Modified ranks, and then no rank of another domain
+ *    has any right.
+ * 2. A right is lowered in the kernel before ack_invalidate or write_back is
+ *    sent, and raised only after the data is in the domain's memory.
+ * 3. A rank has at most one request under way per page; its threads wait for
+ *    the page's state word to settle and look again.
+ * 4. The directory is touched by the home's service thread only. (A recall
+ *    scans owners from the calling thread while no request is under way.)
+ * 5. A rank in IS or IM holds nothing, so it is never sent invalidate or
+ *    downgrade; a rank in SM may lose its copy and then waits in IM.
+ * 6. A page just obtained is kept for RECTO_HOLD microseconds (Fleisch and
+ *    Popek, Mirage, SOSP'89): an earlier invalidate or downgrade is put aside
+ *    until then, and the service thread goes on with other work.
+ */
+#ifndef RECTO_SRC_MSI_H
+#define RECTO_SRC_MSI_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "coherence/coherence.h"
+#include "net/net.h"
+#include "space/space.h"
+
+/* ---- states and messages ---------------------------------------------------- */
+
+enum msi_state {
+    MSI_INVALID,
+    MSI_SHARED,
+    MSI_MODIFIED,
+    MSI_IS, /* Invalid, asked to share */
+    MSI_IM, /* Invalid, asked for exclusive use */
+    MSI_SM, /* Shared, asked for exclusive use */
+    MSI_STATES
+};
+
+enum msi_message {
+    MSI_REQ_SHARE,
+    MSI_ACK_SHARE,
+    MSI_REQ_EXCLUSIVE,
+    MSI_ACK_EXCLUSIVE,
+    MSI_INVALIDATE,
+    MSI_ACK_INVALIDATE,
+    MSI_DOWNGRADE,
+    MSI_WRITE_BACK,
+    MSI_DONE,
+    /* from an application thread of the home to its own service thread */
+    MSI_RECALL, /* as req_share of the home's domain, with nobody to answer */
+    MSI_DROP,   /* as req_exclusive of the home's domain, likewise */
+    MSI_MESSAGES
+};
+
+/* net_msg.flags: the receiver copies the page (to the home for invalidate and
+ * downgrade, from the home for an ack_share and ack_exclusive). In messages:
+ * object = segment, a = page. */
+enum {
+    MSI_DATA = 1
+};
+
+const char *msi_state_name(enum msi_state state);
+const char *msi_message_name(enum msi_message message);
+
+/* ---- a rank's pages (page.c) --------------------------------------------------
+ * One word per page: state, whether threads wait, when it was obtained. */
+enum {
+    MSI_STATE_MASK = 0xf,
+    MSI_WAITERS = 0x10,
+    MSI_TIME_SHIFT = 8, /* microseconds modulo 2^24 */
+};
+
+/* ---- the directory of the pages homed here (home.c) ---------------------------- */
+
+enum {
+    MSI_OWNER_NONE = -1
+};
+
+/* Lies in a zero-filled sparse table; an entry that was never used (`used` 0)
+ * means: owned by the home's domain, held by all its ranks if the segment is
+ * eager, else by none. Followed by msi_segment.words words of HOLDERS. */
+struct msi_entry {
+    int32_t owner; /* domain or MSI_OWNER_NONE */
+    uint16_t used;
+    uint16_t unused;
+    uint32_t txn; /* transaction under way + 1, or 0; page is Busy */
+    uint32_t unused2;
+    uint64_t holders[];
+};
+
+struct msi_segment {
+    struct space_segment *s;
+    _Atomic uint32_t *pages; /* this rank's page words */
+    char *directory;         /* entries, by page of the segment */
+    size_t entry_bytes;
+    int words;                 /* of HOLDERS: one bit per rank */
+    _Atomic uint32_t busy;     /* transactions under way here */
+    _Atomic uint32_t recalled; /* finished recalls and drops, futex word */
+    recto_vm_trap *trap;
+};
+
+struct msi_counts {
+    _Atomic uint64_t read_misses;
+    _Atomic uint64_t write_misses;
+    _Atomic uint64_t upgrades;
+    _Atomic uint64_t invalidations;
+    _Atomic uint64_t downgrades;
+    _Atomic uint64_t bytes_fetched;
+    _Atomic uint64_t bytes_written;
+};
+extern struct msi_counts msi_counts;
+
+/* page.c: this rank as a user of pages */
+enum recto_vm_verdict msi_page_fault(const struct recto_vm_fault *fault,
+                                     void *segment);
+void msi_page_receive(struct msi_segment *m, const struct net_msg *msg);
+void msi_page_init(void);
+void msi_post(struct msi_segment *m, int target, enum msi_message type,
+              uint64_t page, unsigned flags);
+
+/* home.c: this rank as the home of pages */
+void msi_home_receive(struct msi_segment *m, const struct net_msg *msg);
+struct msi_entry *msi_home_entry(struct msi_segment *m, uint64_t page);
+bool msi_home_holds(const struct msi_entry *e, int rank);
+void msi_home_finalize(void);
+
+/* check.c: compares this rank's pages with its homes' directories */
+int msi_check(struct msi_segment *m);
+
+#endif

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A rank's pages: faults of its threads, and the messages that its service
+ * thread gets as a user of pages. See msi.h for the protocol.
+ *
+ * Invariants
+ * 1. A page's word goes from a stable state to a transient one only by a
+ *    faulting thread, which then sends the one request; every other change is
+ *    made by the service thread.
+ * 2. Kernel rights lag: raised before the word says Shared or Modified,
+ *    lowered before the word says so and before the answer is sent. A thread
+ *    that finds enough rights in the word just tries its access again.
+ * 3. Whoever sets a stable state clears MSI_WAITERS and wakes the waiters.
+ */
+#include <string.h>
+
+#include "base/base.h"
+#include "coherence/msi.h"
+
+struct msi_counts msi_counts;
+
+static uint64_t hold_us; /* RECTO_HOLD */
+
+static void count(_Atomic uint64_t *counter, uint64_t by)
+{
+    atomic_fetch_add_explicit(counter, by, memory_order_relaxed);
+}
+
+static enum msi_state state_of(uint32_t word)
+{
+    return (enum msi_state)(word & MSI_STATE_MASK);
+}
+
+static const char *const state_names[MSI_STATES] = {
+    "Invalid", "Shared", "Modified", "IS", "IM", "SM"};
+static const char *const message_names[MSI_MESSAGES] = {
+    "req_share",  "ack_share",      "req_exclusive", "ack_exclusive",
+    "invalidate", "ack_invalidate", "downgrade",     "write_back",
+    "done",       "recall",         "drop"};
+
+const char *msi_state_name(enum msi_state state)
+{
+    return state < MSI_STATES ? state_names[state] : "?";
+}
+
+const char *msi_message_name(enum msi_message message)
+{
+    return message < MSI_MESSAGES ? message_names[message] : "?";
+}
+
+/* ---- the state table --------------------------------------------------------------
+ * What a message does to a page, for the service thread: the state after it,
+ * or STAY; states that are not listed never get the message. */
+
+enum action {
+    RAISE_READ,
+    RAISE_WRITE,
+    LOWER_NONE,
+    LOWER_READ,
+    KEEP
+};
+
+static const struct transition {
+    enum msi_message message;
+    enum msi_state from;
+    enum msi_state to;
+    enum action action;
+} transitions[] = {
+    {MSI_ACK_SHARE,     MSI_IS,       MSI_SHARED,   RAISE_READ },
+    {MSI_ACK_EXCLUSIVE, MSI_IM,       MSI_MODIFIED, RAISE_WRITE},
+    {MSI_ACK_EXCLUSIVE, MSI_SM,       MSI_MODIFIED, RAISE_WRITE},
+    {MSI_INVALIDATE,    MSI_SHARED,   MSI_INVALID,  LOWER_NONE },
+    {MSI_INVALIDATE,    MSI_MODIFIED, MSI_INVALID,  LOWER_NONE },
+    {MSI_INVALIDATE,    MSI_SM,       MSI_IM,       LOWER_NONE },
+    {MSI_DOWNGRADE,     MSI_MODIFIED, MSI_SHARED,   LOWER_READ },
+    {MSI_DOWNGRADE,     MSI_SHARED,   MSI_SHARED,   KEEP       },
+    {MSI_DOWNGRADE,     MSI_SM,       MSI_SM,       KEEP       },
+};
+
+static const struct transition *transition_find(enum msi_message message,
+                                                enum msi_state from)
+{
+    for (size_t i = 0; i < sizeof transitions / sizeof transitions[0]; i++) {
+        if (transitions[i].message == message && transitions[i].from == from) {
+            return &transitions[i];
+        }
+    }
+    base_fatal("page protocol: %s in state %s", msi_message_name(message),
+               msi_state_name(from));
+}
+
+/* ---- faults -------------------------------------------------------------------- */
+
+static uint32_t stamp(void)
+{
+    return (uint32_t)(base_now() / 1000U) << MSI_TIME_SHIFT;
+}
+
+static uint32_t age_us(uint32_t word)
+{
+    uint32_t now = (uint32_t)(base_now() / 1000U) & 0xffffff;
+    return (now - (word >> MSI_TIME_SHIFT)) & 0xffffff;
+}
+
+void msi_post(struct msi_segment *m, int target, enum msi_message type,
+              uint64_t page, unsigned flags)
+{
+    struct net_msg msg = {.service = NET_SERVICE_COHERENCE,
+                          .type = (uint8_t)type,
+                          .flags = (uint16_t)flags,
+                          .object = m->s->id,
+                          .a = page};
+    net_post(target, &msg);
+}
+
+static void ask(struct msi_segment *m, uint64_t page, bool write,
+                enum msi_state from)
+{
+    count(!write                ? &msi_counts.read_misses
+          : from == MSI_INVALID ? &msi_counts.write_misses
+                                : &msi_counts.upgrades,
+          1);
+    msi_post(m, space_home(m->s, page),
+             write ? MSI_REQ_EXCLUSIVE : MSI_REQ_SHARE, page, 0);
+}
+
+static void wait_for(struct msi_segment *m, uint64_t page, uint32_t word)
+{
+    _Atomic uint32_t *at = &m->pages[page];
+    if ((word & MSI_WAITERS) == 0 &&
+        !atomic_compare_exchange_strong_explicit(at, &word, word | MSI_WAITERS,
+                                                 memory_order_relaxed,
+                                                 memory_order_relaxed)) {
+        return;
+    }
+    if (net_futex_wait((const uint32_t *)at, word | MSI_WAITERS, net_timeout(),
+                       false) != 0) {
+        base_fatal("page %lu of \"%s\": its home, rank %d, did not answer "
+                   "within RECTO_TIMEOUT (%lu s)",
+                   (unsigned long)page, m->s->name, space_home(m->s, page),
+                   (unsigned long)(net_timeout() / 1000000000U));
+    }
+}
+
+enum recto_vm_verdict msi_page_fault(const struct recto_vm_fault *fault,
+                                     void *segment)
+{
+    struct msi_segment *m = segment;
+    uint64_t page =
+        (uint64_t)((char *)fault->address - m->s->recto) / SPACE_PAGE;
+    _Atomic uint32_t *at = &m->pages[page];
+    for (;;) {
+        /* pairs with the releases of the service thread */
+        uint32_t word = atomic_load_explicit(at, memory_order_acquire);
+        enum msi_state state = state_of(word);
+        bool write =
+            fault->access == RECTO_VM_ACCESS_WRITE ||
+            (fault->access == RECTO_VM_ACCESS_UNKNOWN && state == MSI_SHARED);
+        if (state == MSI_MODIFIED || (state == MSI_SHARED && !write)) {
+            return RECTO_VM_CONTINUE;
+        }
+        if (state == MSI_INVALID || state == MSI_SHARED) {
+            enum msi_state next = !write                ? MSI_IS
+                                  : state == MSI_SHARED ? MSI_SM
+                                                        : MSI_IM;
+            uint32_t desired = (word & ~(uint32_t)MSI_STATE_MASK) | next;
+            if (atomic_compare_exchange_strong_explicit(at, &word, desired,
+                                                        memory_order_acq_rel,
+                                                        memory_order_relaxed)) {
+                ask(m, page, write, state);
+            }
+            continue;
+        }
+        wait_for(m, page, word);
+    }
+}
+
+/* ---- messages -------------------------------------------------------------------- */
+
+/* Between my domain's copy and the home's master copy. */
+static void copy_from_home(struct msi_segment *m, uint64_t page, int home)
+{
+    char *mine = space_verso(m->s, page);
+    count(&msi_counts.bytes_fetched, SPACE_PAGE);
+    if (net_shares(home)) {
+        memcpy(mine, m->s->versos[net_domain_of(home)] + page * SPACE_PAGE,
+               SPACE_PAGE);
+    } else if (net_window_get(m->s->window, home, page * SPACE_PAGE, mine,
+                              SPACE_PAGE) != 0) {
+        base_fatal("page %lu of \"%s\": %s", (unsigned long)page, m->s->name,
+                   recto_last_error());
+    }
+}
+
+static void copy_to_home(struct msi_segment *m, uint64_t page, int home)
+{
+    const char *mine = space_verso(m->s, page);
+    count(&msi_counts.bytes_written, SPACE_PAGE);
+    if (net_shares(home)) {
+        memcpy(m->s->versos[net_domain_of(home)] + page * SPACE_PAGE, mine,
+               SPACE_PAGE);
+    } else if (net_window_put(m->s->window, home, page * SPACE_PAGE, mine,
+                              SPACE_PAGE) != 0) {
+        base_fatal("page %lu of \"%s\": %s", (unsigned long)page, m->s->name,
+                   recto_last_error());
+    }
+}
+
+static void check(int r, uint64_t page, const struct msi_segment *m)
+{
+    if (r != 0) {
+        base_fatal("page %lu of \"%s\": cannot change its protection: %s",
+                   (unsigned long)page, m->s->name, recto_last_error());
+    }
+}
+
+static void protect(struct msi_segment *m, uint64_t page, enum action action)
+{
+    switch (action) {
+    case RAISE_READ:
+        check(recto_vm_unprot(m->s->range, page, 1, RECTO_VM_READ), page, m);
+        break;
+    case RAISE_WRITE:
+        /* the write that asked for it comes next: spare it a second fault */
+        recto_vm_dirty_mark(m->s->range, page, 1);
+        check(recto_vm_unprot(m->s->range, page, 1, RECTO_VM_WRITE), page, m);
+        break;
+    case LOWER_NONE:
+        check(recto_vm_prot1(m->s->range, page, RECTO_VM_NONE), page, m);
+        break;
+    case LOWER_READ:
+        check(recto_vm_prot1(m->s->range, page, RECTO_VM_READ), page, m);
+        break;
+    case KEEP: break;
+    }
+}
+
+/* An answer to my request. */
+static void granted(struct msi_segment *m, const struct net_msg *msg)
+{
+    _Atomic uint32_t *at = &m->pages[msg->a];
+    uint32_t word = atomic_load_explicit(at, memory_order_acquire);
+    const struct transition *t =
+        transition_find((enum msi_message)msg->type, state_of(word));
+    if (msg->flags & MSI_DATA) {
+        copy_from_home(m, msg->a, msg->source);
+    }
+    protect(m, msg->a, t->action);
+    word = atomic_exchange_explicit(at, stamp() | t->to, memory_order_acq_rel);
+    if (word & MSI_WAITERS) {
+        net_futex_wake((const uint32_t *)at, INT32_MAX, false);
+    }
+    msi_post(m, msg->source, MSI_DONE, msg->a, 0);
+}
+
+static bool held(uint32_t word)
+{
+    enum msi_state state = state_of(word);
+    return (state == MSI_SHARED || state == MSI_MODIFIED) &&
+           (word >> MSI_TIME_SHIFT) != 0 && age_us(word) < hold_us;
+}
+
+/* The home takes rights for another rank. The word may turn from Shared to SM
+ * under our hands; nothing else changes it but this thread. */
+static void revoked(struct msi_segment *m, const struct net_msg *msg)
+{
+    _Atomic uint32_t *at = &m->pages[msg->a];
+    uint32_t word = atomic_load_explicit(at, memory_order_acquire);
+    if (held(word)) {
+        net_defer(msg, base_now() + (hold_us - age_us(word)) * 1000U);
+        return;
+    }
+    const struct transition *t =
+        transition_find((enum msi_message)msg->type, state_of(word));
+    protect(m, msg->a, t->action);
+    while (!atomic_compare_exchange_weak_explicit(
+        at, &word, (word & ~(uint32_t)MSI_STATE_MASK) | t->to,
+        memory_order_acq_rel, memory_order_acquire)) {
+        t = transition_find((enum msi_message)msg->type, state_of(word));
+    }
+    if (msg->flags & MSI_DATA) {
+        copy_to_home(m, msg->a, msg->source);
+    }
+    bool invalidate = msg->type == MSI_INVALIDATE;
+    count(invalidate ? &msi_counts.invalidations : &msi_counts.downgrades, 1);
+    msi_post(m, msg->source, invalidate ? MSI_ACK_INVALIDATE : MSI_WRITE_BACK,
+             msg->a, msg->flags);
+}
+
+void msi_page_receive(struct msi_segment *m, const struct net_msg *msg)
+{
+    if (msg->type == MSI_ACK_SHARE || msg->type == MSI_ACK_EXCLUSIVE) {
+        granted(m, msg);
+    } else {
+        revoked(m, msg);
+    }
+}
+
+void msi_page_init(void)
+{
+    if (base_env_u64(BASE_ENV_HOLD, &hold_us) != 0 || hold_us > 1000000) {
+        hold_us = 100;
+    }
+    memset(&msi_counts, 0, sizeof msi_counts);
+}
