@@ -9,7 +9,10 @@
 
 #include "test.h"
 
-enum { THREADS = 3, LOCKS = 5 };
+enum {
+    THREADS = 3,
+    LOCKS = 5
+};
 
 static recto_lock_t lock[LOCKS];
 static long (*counters)[512]; /* a page each */
@@ -59,7 +62,7 @@ static struct words {
     double f64;
     int64_t claimed;
     uint64_t last;
-} *words;
+} * words;
 
 static void *add(void *argument)
 {
@@ -112,7 +115,9 @@ static void wrong_use(void)
 
 static void many(void)
 {
-    enum { MANY = 300 };
+    enum {
+        MANY = 300
+    };
     static recto_lock_t l[MANY];
     for (int i = 0; i < MANY; i++) {
         CHECK_OK(recto_lock_create(&l[i]));

@@ -62,9 +62,9 @@ static inline uint64_t test_seed(const char *name)
         const char *given = getenv("TEST_SEED");
         struct timespec t;
         clock_gettime(CLOCK_REALTIME, &t);
-        *shared = given != NULL ? strtoull(given, NULL, 10)
-                                : (uint64_t)t.tv_sec * 1000003U +
-                                      (uint64_t)t.tv_nsec;
+        *shared = given != NULL
+                      ? strtoull(given, NULL, 10)
+                      : (uint64_t)t.tv_sec * 1000003U + (uint64_t)t.tv_nsec;
         *shared |= 1;
         printf("TEST_SEED=%llu\n", (unsigned long long)*shared);
         fflush(stdout);
