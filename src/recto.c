@@ -34,6 +34,19 @@ const char *recto_version(void)
     return VERSION;
 }
 
+/* From the top down, also what did not start. */
+static int floors_end(void)
+{
+    ckpt_finalize();
+    int r = space_finalize();
+    int s = net_finalize();
+    sync_finalize();
+    coherence_finalize();
+    recto_vm_finalize();
+    recto_vm_finalize();
+    return r != 0 ? r : s;
+}
+
 static int floors_start(const recto_options *options)
 {
     const struct space_protocol *protocol = NULL;
@@ -69,8 +82,12 @@ static int start(int *argc, char ***argv, const MPI_Comm *comm,
         base_env_check();
     }
     r = floors_start(options);
-    started = r == 0;
-    return r;
+    if (r != 0) {
+        floors_end();
+        return r;
+    }
+    started = true;
+    return 0;
 }
 
 int recto_init(int *argc, char ***argv)
@@ -100,14 +117,7 @@ int recto_finalize(void)
         return r;
     }
     started = false;
-    ckpt_finalize();
-    r = space_finalize();
-    int s = net_finalize();
-    sync_finalize();
-    coherence_finalize();
-    recto_vm_finalize();
-    recto_vm_finalize();
-    return r != 0 ? r : s;
+    return floors_end();
 }
 
 int recto_rank(void)

@@ -83,7 +83,6 @@ _Noreturn void base_fatal(const char *format, ...)
       "where checkpoints are written and looked for")                          \
     X(CKPT_FULL, "RECTO_CKPT_FULL", "16", "COUNT",                             \
       "a full epoch at least every COUNT epochs")                              \
-    X(STATS, "RECTO_STATS", "0", "0|1", "print counters at finalize")          \
     X(INJECT, "RECTO_INJECT", "", "RULE",                                      \
       "fault injection in checkpoint input/output, for tests")                 \
     X(QUIET, "RECTO_QUIET", "0", "0|1", "no warnings on stderr")

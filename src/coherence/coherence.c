@@ -206,10 +206,9 @@ int coherence_init(const struct space_protocol **protocol)
 {
     static const struct space_protocol msi = {coherence_attach,
                                               coherence_detach};
-    msi_page_init();
     net_service_receiver(NET_SERVICE_COHERENCE, receive);
     *protocol = &msi;
-    return 0;
+    return msi_page_init();
 }
 
 void coherence_finalize(void)

@@ -32,13 +32,13 @@
  * transaction until the `done` that ends it; later requests queue in order.
  *
  *   req_share(r in d)      OWNER is another domain o: `downgrade` to every
- *                          holder but one, then, when all have answered
- *                          write_back, to the last with DATA: it copies the
- *                          page to the home (no DATA if o is the home's
- *                          domain). OWNER = none.
+ *                          holder, each answers write_back. OWNER = none.
  *   req_exclusive(r in d)  OWNER is not d: `invalidate` to every holder
- *                          outside d; of an owner o, one is asked last, with
- *                          DATA, as above. OWNER = d.
+ *                          outside d, each answers ack_invalidate. OWNER = d.
+ *   DATA home              if the owner o is neither d nor the home's domain,
+ *                          one of its holders is asked last, when all others
+ *                          have answered, with DATA: it copies the page to
+ *                          the home before it answers.
  *   then                   HOLDERS += r; ack_share / ack_exclusive to r, with
  *                          DATA if d is not the home's domain and had no
  *                          valid copy; r copies the page from the home,
@@ -61,7 +61,9 @@
  *    downgrade; a rank in SM may lose its copy and then waits in IM.
  * 6. A page just obtained is kept for RECTO_HOLD microseconds (Fleisch and
  *    Popek, Mirage, SOSP'89): an earlier invalidate or downgrade is put aside
- *    until then, and the service thread goes on with other work.
+ *    until then, and the service thread goes on with other work. Progress
+ *    rests on it: the hold must outlast one access of the thread that waited.
+ *    It is a time, never a condition: a condition can wait for itself.
  */
 #ifndef RECTO_SRC_MSI_H
 #define RECTO_SRC_MSI_H
@@ -164,7 +166,7 @@ extern struct msi_counts msi_counts;
 enum recto_vm_verdict msi_page_fault(const struct recto_vm_fault *fault,
                                      void *segment);
 void msi_page_receive(struct msi_segment *m, const struct net_msg *msg);
-void msi_page_init(void);
+int msi_page_init(void); /* RECTO_EINVAL */
 void msi_post(struct msi_segment *m, int target, enum msi_message type,
               uint64_t page, unsigned flags);
 

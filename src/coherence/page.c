@@ -19,7 +19,13 @@
 
 struct msi_counts msi_counts;
 
-static uint64_t hold_us; /* RECTO_HOLD */
+/* RECTO_HOLD. Without it, pages can change hands for ever before any thread
+ * that asked gets to use one (docs/model, mutant NO_HOLD). */
+enum {
+    HOLD_LEAST = 10,
+    HOLD_MOST = 1000000
+};
+static uint64_t hold_us;
 
 static void count(_Atomic uint64_t *counter, uint64_t by)
 {
@@ -296,10 +302,13 @@ void msi_page_receive(struct msi_segment *m, const struct net_msg *msg)
     }
 }
 
-void msi_page_init(void)
+int msi_page_init(void)
 {
-    if (base_env_u64(BASE_ENV_HOLD, &hold_us) != 0 || hold_us > 1000000) {
-        hold_us = 100;
+    int r = base_env_u64(BASE_ENV_HOLD, &hold_us);
+    if (r == 0 && (hold_us < HOLD_LEAST || hold_us > HOLD_MOST)) {
+        r = base_error(RECTO_EINVAL, "RECTO_HOLD: %d to %d microseconds",
+                       HOLD_LEAST, HOLD_MOST);
     }
     memset(&msi_counts, 0, sizeof msi_counts);
+    return r;
 }
