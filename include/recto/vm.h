@@ -28,7 +28,12 @@
  *
  * Caveats
  * - System calls do not fault: read(2) into a protected page returns EFAULT.
- * - recto and verso views are not inherited over fork(2) (MADV_DONTFORK).
+ * - recto and verso views are not inherited over fork(2) (MADV_DONTFORK). In a
+ *   forked child the parent's ranges are dead: calls on them return
+ *   RECTO_ESTATE and a fault in them is passed on as foreign.
+ * - While vm is initialised sigaction, signal, sigprocmask and pthread_sigmask
+ *   are interposed: SIGSEGV and SIGBUS cannot be blocked, and a handler set for
+ *   them is asked after all traps.
  *
  * All functions are local and may be called from any thread unless they say
  * otherwise. They return 0 or a negative RECTO_E... code (recto/error.h).
@@ -77,7 +82,8 @@ enum recto_vm_verdict {
 
 /*
  * Runs in the faulting thread inside the signal handler: only
- * async-signal-safe calls are allowed. May fault itself (nested faults).
+ * async-signal-safe calls are allowed. May fault itself (nested faults) and
+ * wait, but must return: recto_vm_trap_remove waits for it.
  */
 typedef enum recto_vm_verdict (*recto_vm_handler)(
     const struct recto_vm_fault *fault, void *argument);
