@@ -21,8 +21,21 @@
  * an error calls this, once. With `code` 0 it only returns 0. Not for signal
  * handlers. Keeps errno.
  */
-int base_error(int code, const char *format, ...)
+/* NOLINTNEXTLINE(readability-identifier-naming): reads as a function */
+#define base_error(code, ...)                                                  \
+    base_error_code(base_error_record((code), __VA_ARGS__), (code))
+int base_error_record(int code, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Lets compilers and analyzers see that the code comes back. */
+static inline int base_error_code(int recorded, int code)
+{
+    (void)recorded;
+    return code;
+}
+
+/* The text of an errno value; valid until the thread's next call. */
+const char *base_errno_text(int error);
 
 /* The name of a code, "RECTO_EINVAL"; "RECTO_E?" when unknown. */
 const char *base_error_name(int code);
@@ -112,6 +125,6 @@ void base_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* vsnprintf without locks, locale or allocation for signal handlers:
  * %s %d %u %x %p %zu %ld %lu %lx %llu %c %% only. Returns the length kept. */
-size_t base_format(char *buffer, size_t size, const char *format, va_list ap);
+size_t base_format(char *buffer, size_t size, const char *format, va_list args);
 
 #endif

@@ -23,6 +23,7 @@ static const struct {
 
 const char *base_env(enum base_env id)
 {
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody calls setenv meanwhile */
     const char *value = getenv(variables[id].name);
     return value != NULL && value[0] != '\0' ? value : variables[id].fallback;
 }

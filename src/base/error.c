@@ -68,7 +68,7 @@ const char *base_host(void)
     return my_host;
 }
 
-int base_error(int code, const char *format, ...)
+int base_error_record(int code, const char *format, ...)
 {
     if (code == 0) {
         return 0;
@@ -89,6 +89,12 @@ int base_error(int code, const char *format, ...)
     }
     errno = saved;
     return code;
+}
+
+const char *base_errno_text(int error)
+{
+    static _Thread_local char text[128];
+    return strerror_r(error, text, sizeof text);
 }
 
 void base_error_set(const char *message)

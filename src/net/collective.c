@@ -225,7 +225,7 @@ static int report_mismatch(const char *text)
     return r;
 }
 
-int net_agree(enum net_call call, int status, const char *text)
+int net_agree_all(enum net_call call, int status, const char *text)
 {
     int64_t hash = hash_text(text);
     int64_t v[] = {call,  -(int64_t)call, hash,
@@ -245,7 +245,7 @@ int net_agree(enum net_call call, int status, const char *text)
     return r != 0 ? r : share_message((int)v[5], code);
 }
 
-int net_verdict(int status)
+int net_verdict_all(int status)
 {
     int64_t rank = status != 0 ? net.rank : INT_MAX;
     int r = net_allreduce_min(&rank, 1);

@@ -79,13 +79,28 @@ enum net_call {
  * barrier. 0; or on every rank the same error, with a message that names the
  * ranks, calls and arguments that differ, or the failing rank's message.
  */
-int net_agree(enum net_call call, int status, const char *text);
+static inline int net_agree(enum net_call call, int status, const char *text);
+int net_agree_all(enum net_call call, int status, const char *text);
 
 /*
  * The verdict of a step that every rank took: 0 when all pass 0, else on every
  * rank the error of the lowest failing rank, with its message.
  */
-int net_verdict(int status);
+static inline int net_verdict(int status);
+int net_verdict_all(int status);
+
+/* Who passes an error gets one: said here where analyzers see it. */
+static inline int net_agree(enum net_call call, int status, const char *text)
+{
+    int r = net_agree_all(call, status, text);
+    return r == 0 ? status : r;
+}
+
+static inline int net_verdict(int status)
+{
+    int r = net_verdict_all(status);
+    return r == 0 ? status : r;
+}
 
 /* ---- memory shared inside a machine --------------------------------------- */
 
@@ -119,7 +134,7 @@ struct net_msg {
 typedef void (*net_receiver)(const struct net_msg *msg);
 
 /* Who receives a service's messages; before net_service_start. */
-void net_service_receiver(enum net_service service, net_receiver receiver);
+void net_service_receiver(enum net_service which, net_receiver receiver);
 
 /* Starts the service thread (idempotent). It runs when domains or machines
  * are several; otherwise posts are an error of ours. Local. */

@@ -227,7 +227,8 @@ int net_service_start(void)
     int r = pthread_create(&service.thread, NULL, service_main, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (r != 0) {
-        return base_error(RECTO_ENOMEM, "service thread: %s", strerror(r));
+        return base_error(RECTO_ENOMEM, "service thread: %s",
+                          base_errno_text(r));
     }
     service.running = true;
     return 0;

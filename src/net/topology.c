@@ -31,7 +31,9 @@
 #include "net/state.h"
 
 /* Whole pages. */
-enum { CONTROL_BYTES = (sizeof(struct net_control) + 4095) / 4096 * 4096 };
+enum {
+    CONTROL_BYTES = (sizeof(struct net_control) + 4095) / 4096 * 4096
+};
 
 struct card {
     uint64_t nonce;
@@ -50,7 +52,7 @@ int net_fd_open(int rank, int fd, int *mine)
     int opened = open(path, O_RDWR | O_CLOEXEC);
     if (opened < 0) {
         return base_error(RECTO_ESTATE, "memory of rank %d: open %s: %s", rank,
-                          path, strerror(errno));
+                          path, base_errno_text(errno));
     }
     *mine = opened;
     return 0;
@@ -59,11 +61,11 @@ int net_fd_open(int rank, int fd, int *mine)
 static int control_create(void)
 {
     void *view = NULL;
-    int r = recto_vm_memory_create("recto-control", CONTROL_BYTES,
-                                   &net.control_fd);
+    int r =
+        recto_vm_memory_create("recto-control", CONTROL_BYTES, &net.control_fd);
     if (r == 0) {
-        r = recto_vm_map(net.control_fd, 0, CONTROL_BYTES, NULL,
-                         RECTO_VM_WRITE, &view);
+        r = recto_vm_map(net.control_fd, 0, CONTROL_BYTES, NULL, RECTO_VM_WRITE,
+                         &view);
     }
     if (r != 0) {
         return r;
@@ -88,10 +90,9 @@ static bool control_open(int rank, const struct card *card)
     }
     struct stat st;
     void *view = NULL;
-    bool sound = fstat(fd, &st) == 0 &&
-                 st.st_size >= (off_t)CONTROL_BYTES &&
-                 recto_vm_map(fd, 0, CONTROL_BYTES, NULL,
-                              RECTO_VM_WRITE, &view) == 0;
+    bool sound =
+        fstat(fd, &st) == 0 && st.st_size >= (off_t)CONTROL_BYTES &&
+        recto_vm_map(fd, 0, CONTROL_BYTES, NULL, RECTO_VM_WRITE, &view) == 0;
     close(fd);
     if (sound && ((struct net_control *)view)->nonce != card->nonce) {
         recto_vm_unmap(view, CONTROL_BYTES);

@@ -32,7 +32,9 @@ enum {
 };
 
 /* Segments start at multiples of this: whole huge pages. */
-static const uint64_t ALIGNMENT = (uint64_t)2 << 20;
+enum {
+    ALIGNMENT = 2 << 20
+};
 
 /* Bytes of address space that a segment takes, with a gap behind it. */
 static uint64_t span(const struct space_segment *s)
@@ -62,6 +64,7 @@ static int try_at(struct space_segment *s, uint64_t address)
 {
     void *view = NULL;
     int r = recto_vm_map(
+        /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
         s->fd, 0, s->pages * SPACE_PAGE, (void *)(uintptr_t)address,
         s->eager && net_domains() == 1 ? RECTO_VM_WRITE : RECTO_VM_NONE, &view);
     int64_t all = r == 0;
@@ -114,7 +117,7 @@ static uint64_t meminfo(const char *name)
             break;
         }
     }
-    fclose(f);
+    (void)fclose(f);
     return (uint64_t)kib * 1024;
 }
 
@@ -127,7 +130,7 @@ static uint64_t machine_bytes(void)
         if (fscanf(f, "%lu", &limit) == 1 && limit < total) { /* NOLINT */
             total = limit;
         }
-        fclose(f);
+        (void)fclose(f);
     }
     return total > 0 ? total : UINT64_MAX;
 }

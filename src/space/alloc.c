@@ -65,13 +65,12 @@ const char *space_type_name(recto_type type)
 
 size_t recto_type_size(recto_type type)
 {
-    switch ((int)type) {
-#define TYPE_CASE(name, value, bytes)                                          \
-    case value: return bytes;
-        RECTO_TYPE_LIST(TYPE_CASE)
-#undef TYPE_CASE
-    default: return 0;
-    }
+    static const unsigned char sizes[] = {
+#define TYPE_SIZE(name, value, bytes) [value] = (bytes),
+        RECTO_TYPE_LIST(TYPE_SIZE)
+#undef TYPE_SIZE
+    };
+    return (unsigned)type < sizeof sizes ? sizes[type] : 0;
 }
 
 /* ---- arguments --------------------------------------------------------------- */

@@ -112,7 +112,7 @@ struct space_protocol {
     int (*attach)(struct space_segment *s);
     void (*detach)(struct space_segment *s);
 };
-int space_init(const struct space_protocol *protocol);
+int space_init(const struct space_protocol *with);
 int space_finalize(void); /* frees all segments; collective */
 
 #endif

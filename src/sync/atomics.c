@@ -8,6 +8,8 @@
  */
 #include <recto.h>
 
+/* NOLINTBEGIN(bugprone-macro-parentheses,readability-non-const-parameter):
+ * types take no parentheses; the words are written. */
 #define ATOMICS(suffix, type)                                                  \
     type recto_fetch_add_##suffix(type *p, type value)                         \
     {                                                                          \
@@ -29,6 +31,9 @@ ATOMICS(i64, int64_t)
 ATOMICS(u32, uint32_t)
 ATOMICS(u64, uint64_t)
 
+/* NOLINTEND(bugprone-macro-parentheses,readability-non-const-parameter) */
+
+/* NOLINTNEXTLINE(readability-non-const-parameter) */
 double recto_fetch_add_f64(double *p, double value)
 {
     double old = 0;
