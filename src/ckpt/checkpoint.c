@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * recto_checkpoint: one epoch, from the agreement on what it holds to the
+ * verdict that every rank returns.
+ *
+ *   agree    objects, number, kind                        all   (agree.c)
+ *   collect  recall, take the marks, hash private memory  all   (collect.c)
+ *   lay out  offsets; temporary file, space reserved      rank 0
+ *   write    pages, sums, fsync; verdict, byte count      all
+ *   finish   table of pieces, metadata, fsync             rank 0
+ *   verify   a full epoch is read back; verdict           all
+ *   commit   rename, manifest, copy; verdict              rank 0 (store.c)
+ *   settle   hashes and uids of the epoch take effect     all
+ *
+ * Invariants
+ * 1. Every step ends in a verdict: all ranks go on, or all undo.
+ * 2. What the ranks remember of the last epoch (uids, hashes, marks) changes
+ *    only in settle, after the manifest is durable.
+ * 3. A full epoch is read back before its commit, and the chains before the
+ *    previous one go with that commit: two points that share no file are
+ *    restorable at any moment after the second epoch.
+ */
+#include <fcntl.h>
+#include <recto.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "ckpt.h"
+#include "reader.h"
+#include "state.h"
+
+struct ckpt_state ckpt_state = {
+    .epoch = -1, .dir = {.fd = -1}, .store = {.dir = {.fd = -1}}};
+
+/* ---- life cycle --------------------------------------------------------------------- */
+
+static const char *folder_of(const char *option)
+{
+    /* base_env gives the default, too: is it set?
+     * NOLINTNEXTLINE(concurrency-mt-unsafe) */
+    const char *set = getenv(base_env_name(BASE_ENV_CKPT_DIR));
+    return option == NULL || (set != NULL && set[0] != '\0')
+               ? base_env(BASE_ENV_CKPT_DIR)
+               : option;
+}
+
+static int full_of(unsigned option, uint64_t *every)
+{
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe) */
+    const char *set = getenv(base_env_name(BASE_ENV_CKPT_FULL));
+    *every = option;
+    int status = 0;
+    if (option == 0 || (set != NULL && set[0] != '\0')) {
+        status = base_env_u64(BASE_ENV_CKPT_FULL, every);
+    }
+    if (status == 0 && *every == 0) {
+        status = base_error(RECTO_EINVAL, "%s=0: at least 1 is needed",
+                            base_env_name(BASE_ENV_CKPT_FULL));
+    }
+    return status;
+}
+
+int ckpt_init(const char *dir, unsigned full)
+{
+    uint64_t every = 0;
+    const char *path = folder_of(dir);
+    int status = full_of(full, &every);
+    if (status == 0) {
+        status = ckpt_io_inject(base_env(BASE_ENV_INJECT));
+    }
+    if (status == 0 && strlen(path) >= CKPT_PATH_MAX) {
+        status = base_error(RECTO_EINVAL, "checkpoint folder: name too long");
+    }
+    if (status != 0) {
+        return status;
+    }
+    memset(&ckpt_state, 0, sizeof ckpt_state);
+    ckpt_state.dir.fd = -1;
+    ckpt_state.store.dir.fd = -1;
+    ckpt_state.epoch = -1;
+    ckpt_state.full_every = every;
+    memcpy(ckpt_state.path, path, strlen(path) + 1);
+    ckpt_state.started = true;
+    return 0;
+}
+
+void ckpt_finalize(void)
+{
+    if (!ckpt_state.started) {
+        return;
+    }
+    (void)pthread_mutex_lock(&ckpt_mutex);
+    ckpt_regions_free();
+    free(ckpt_state.known);
+    ckpt_state.known = NULL;
+    ckpt_state.nknown = 0;
+    ckpt_io_dir_close(&ckpt_state.dir);
+    ckpt_store_close(&ckpt_state.store);
+    ckpt_state.started = false;
+    (void)pthread_mutex_unlock(&ckpt_mutex);
+}
+
+void ckpt_stats(recto_counters *counters)
+{
+    counters->checkpoints = ckpt_state.checkpoints;
+    counters->ckpt_bytes = ckpt_state.bytes;
+}
+
+int64_t recto_epoch(void)
+{
+    return ckpt_state.epoch;
+}
+
+/* ---- opening ------------------------------------------------------------------------ */
+
+int ckpt_dir_join(void)
+{
+    if (ckpt_state.dir.fd >= 0) {
+        return 0;
+    }
+    int status = ckpt_io_dir_open(&ckpt_state.dir, ckpt_state.path, false);
+    return status == RECTO_ENOENT
+               ? base_error(RECTO_EIO,
+                            "%s, which rank 0 has, is not seen here: set %s to "
+                            "a folder that all ranks share",
+                            ckpt_state.path, base_env_name(BASE_ENV_CKPT_DIR))
+               : status;
+}
+
+static int open_all(void)
+{
+    struct ckpt_store *store = &ckpt_state.store;
+    int status = 0;
+    if (net_rank() == 0) {
+        status = ckpt_store_open(store, ckpt_state.path, true);
+        if (status == 0 && !ckpt_state.restarted &&
+            store->manifest->nepochs > 0) {
+            base_warn("%s holds epochs that this run did not restore; they "
+                      "go when two newer full ones are written",
+                      ckpt_state.path);
+        }
+        if (status == 0) {
+            ckpt_store_clean(store);
+        }
+    }
+    status = net_verdict(status);
+    return status == 0 ? net_verdict(ckpt_dir_join()) : status;
+}
+
+/* ---- file ----------------------------------------------------------------------------- */
+
+/* Rank 0: offsets, the temporary, its blocks. */
+static int file_create(struct ckpt_job *job)
+{
+    char name[CKPT_FILE_NAME_MAX + 1];
+    struct ckpt_epoch *e = &job->epoch;
+    int status = ckpt_layout_create(e, job->run, &job->layout);
+    if (status != 0) {
+        return status;
+    }
+    ckpt_store_temporary(e, name);
+    status = ckpt_io_open(&job->file, &ckpt_state.dir, name,
+                          O_RDWR | O_CREAT | O_EXCL, "epoch-open");
+    return status == 0
+               ? ckpt_io_allocate(&job->file, e->length, "epoch-allocate")
+               : status;
+}
+
+static int file_join(struct ckpt_job *job)
+{
+    char name[CKPT_FILE_NAME_MAX + 1];
+    ckpt_store_temporary(&job->epoch, name);
+    int status =
+        ckpt_io_open(&job->file, &ckpt_state.dir, name, O_RDWR, "epoch-open");
+    return status == RECTO_ENOENT
+               ? base_error(RECTO_EIO,
+                            "%s/%s, which rank 0 made, is not seen here: the "
+                            "folder must be shared by all ranks",
+                            ckpt_state.path, name)
+               : status;
+}
+
+/* Where the ranks' runs lie in the page log; the same total on every rank. */
+static int log_place(struct ckpt_job *job)
+{
+    uint64_t before = job->my_entries;
+    int64_t total = (int64_t)job->my_entries;
+    int status = net_exscan_sum(&before, 1);
+    if (status == 0) {
+        status = net_allreduce_sum(&total, 1);
+    }
+    job->entries_before = before;
+    job->epoch.entries = (uint64_t)total;
+    job->epoch.pieces = 1; /* rows that each rank hands in */
+    for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
+        job->epoch.pieces += job->parts[i].segment == NULL &&
+                             job->parts[i].object->uid >= job->first_new;
+    }
+    return status;
+}
+
+static int file_open(struct ckpt_job *job)
+{
+    int status = job->epoch.full ? 0 : log_place(job);
+    job->epoch.has_file =
+        status == 0 &&
+        (job->epoch.full || job->epoch.entries > 0 || !job->same_objects);
+    if (status != 0 || !job->epoch.has_file) {
+        job->epoch.pieces = 0;
+        return status;
+    }
+    status = net_verdict(net_rank() == 0 ? file_create(job) : 0);
+    if (status == 0) {
+        status = ckpt_epoch_share(&job->epoch);
+    }
+    return status == 0 ? net_verdict(net_rank() == 0 ? 0 : file_join(job))
+                       : status;
+}
+
+/* ---- writing ---------------------------------------------------------------------------- */
+
+static uint64_t bulk_bytes(const struct ckpt_epoch *e)
+{
+    uint64_t bytes = e->entries * (CKPT_PAGE + sizeof(struct ckpt_entry));
+    for (uint64_t i = 0; e->full && i < e->nobjects; i++) {
+        bytes += e->objects[i].bytes + e->objects[i].nsums * sizeof(uint64_t);
+    }
+    return bytes;
+}
+
+static int bytes_agree(const struct ckpt_job *job)
+{
+    int64_t total = (int64_t)job->written;
+    int status = net_allreduce_sum(&total, 1);
+    if (status == 0 && (uint64_t)total != bulk_bytes(&job->epoch)) {
+        status = base_error(
+            RECTO_EIO, "epoch %llu: the ranks wrote %lld bytes of %llu",
+            (unsigned long long)job->epoch.number, (long long)total,
+            (unsigned long long)bulk_bytes(&job->epoch));
+    }
+    return net_verdict(status);
+}
+
+/* Rank 0 gets the table of pieces, sorted by (uid, rank). */
+static int rows_gather(const struct ckpt_job *job, struct ckpt_piece **sorted)
+{
+    size_t ranks = (size_t)net_size();
+    size_t n = (size_t)job->nrows;
+    struct ckpt_piece *all = NULL;
+    int status = 0;
+    *sorted = NULL;
+    if (net_rank() == 0) {
+        all = calloc(ranks * n + 1, sizeof *all);
+        *sorted = calloc(ranks * n + 1, sizeof *all);
+        if (all == NULL || *sorted == NULL) {
+            status = base_error(RECTO_ENOMEM, "table of pieces");
+        }
+    }
+    status = net_verdict(status);
+    if (status == 0) {
+        status = net_gather(job->rows, n * sizeof *all, all, 0);
+    }
+    for (size_t r = 0; r < ranks && status == 0 && all != NULL; r++) {
+        for (size_t i = 0; i < n; i++) {
+            (*sorted)[i * ranks + r] = all[r * n + i];
+        }
+    }
+    free(all);
+    return status;
+}
+
+static int finish(struct ckpt_job *job, const struct ckpt_piece *pieces)
+{
+    int status =
+        ckpt_layout_write(&job->epoch, job->layout, pieces, &job->file);
+    return status == 0 ? ckpt_io_sync(&job->file, "meta-sync") : status;
+}
+
+static int read_back(struct ckpt_job *job)
+{
+    int status = ckpt_full_verify(job);
+    if (status == 0 && net_rank() == 0) {
+        struct ckpt_file file = {.io = job->file, .epoch = &job->epoch};
+        status = ckpt_file_meta_check(&file);
+        if (status == 0) {
+            status = ckpt_file_pieces_read(&file);
+        }
+        free(file.pieces);
+    }
+    return status;
+}
+
+static int write_file(struct ckpt_job *job)
+{
+    struct ckpt_piece *pieces = NULL;
+    int status = net_verdict(job->epoch.full ? ckpt_full_write(job)
+                                             : ckpt_log_write(job));
+    if (status == 0) {
+        status = bytes_agree(job);
+    }
+    if (status == 0) {
+        status = rows_gather(job, &pieces);
+    }
+    if (status == 0) {
+        status = net_verdict(net_rank() == 0 ? finish(job, pieces) : 0);
+    }
+    free(pieces);
+    if (status == 0 && job->epoch.full) {
+        status = net_verdict(read_back(job));
+    }
+    ckpt_io_close(&job->file);
+    return status;
+}
+
+/* ---- after the verdict --------------------------------------------------------------------- */
+
+static int known_order(const void *a, const void *b)
+{
+    const struct ckpt_known *x = a;
+    const struct ckpt_known *y = b;
+    return (x->segment > y->segment) - (x->segment < y->segment);
+}
+
+void ckpt_settle(struct ckpt_job *job, struct ckpt_known *known)
+{
+    size_t n = 0;
+    for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
+        struct ckpt_part *part = &job->parts[i];
+        if (part->segment != NULL) {
+            known[n++] =
+                (struct ckpt_known){part->segment->id, part->object->uid};
+        } else if (part->region != NULL) {
+            ckpt_region_adopt(part->region, part->object->uid, part->hashes);
+            part->hashes = NULL;
+        }
+    }
+    qsort(known, n, sizeof *known, known_order);
+    free(ckpt_state.known);
+    ckpt_state.known = known;
+    ckpt_state.nknown = n;
+    ckpt_regions_settle(&job->epoch);
+    ckpt_state.restarted = true;
+    ckpt_state.epoch = (int64_t)job->epoch.number;
+}
+
+static int epoch_write(struct ckpt_job *job)
+{
+    int status = ckpt_agree(job);
+    if (status == 0) {
+        status = ckpt_collect(job);
+    }
+    if (status == 0) {
+        status = file_open(job);
+    }
+    if (status == 0 && job->epoch.has_file) {
+        status = write_file(job);
+        if (status == 0) {
+            ckpt_state.bytes += job->written;
+        }
+    }
+    struct ckpt_known *known = calloc(job->epoch.nobjects + 1, sizeof *known);
+    if (status == 0) {
+        status = net_verdict(
+            known != NULL ? 0 : base_error(RECTO_ENOMEM, "list of objects"));
+    }
+    if (status != 0) {
+        if (net_rank() == 0) {
+            ckpt_store_abandon(&ckpt_state.store, &job->epoch);
+        }
+        free(known);
+        return status;
+    }
+    status =
+        net_rank() == 0 ? ckpt_store_commit(&ckpt_state.store, &job->epoch) : 0;
+    status = net_verdict(status);
+    if (status == 0) {
+        ckpt_settle(job, known);
+        ckpt_state.checkpoints++;
+    } else {
+        free(known);
+    }
+    return status;
+}
+
+int recto_checkpoint(void)
+{
+    if (!ckpt_state.started) {
+        return base_error(RECTO_ESTATE, "recto_checkpoint before recto_init");
+    }
+    int status = net_agree(NET_CALL_CHECKPOINT, 0, "recto_checkpoint()");
+    if (status != 0) {
+        return status;
+    }
+    (void)pthread_mutex_lock(&ckpt_mutex);
+    struct ckpt_job job = CKPT_JOB_NONE;
+    status = open_all();
+    if (status == 0) {
+        status = epoch_write(&job);
+    }
+    if (status != 0) {
+        ckpt_collect_undo(&job);
+    }
+    if (job.layout >= 0) {
+        (void)close(job.layout);
+    }
+    ckpt_job_free(&job);
+    (void)pthread_mutex_unlock(&ckpt_mutex);
+    return status;
+}

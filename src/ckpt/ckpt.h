@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ckpt: coordinated, differential checkpoints of shared segments and protected
+ * private memory, and restart from them. This header is what the life cycle
+ * needs; the public calls stand in recto.h.
+ *
+ * Map of the folder (src/ckpt)
+ *   net-free, also linked by the `recto` command
+ *     io.c        every byte on disk; fault injection
+ *     format.c    names, types, page sums, extents
+ *     manifest.c  the manifest: text <-> struct, strict
+ *     reader.c    one epoch file: verified reading
+ *     folder.c    which manifest of a folder counts
+ *   rank 0 of a job
+ *     lock.c      one job at a time
+ *     store.c     cleaning, commit, pruning
+ *     layout.c    where HDF5 puts the datasets of an epoch file
+ *   every rank
+ *     region.c    recto_protect, hashes of private memory
+ *     agree.c     which objects an epoch holds
+ *     full.c      writes a full epoch
+ *     log.c       writes a differential epoch
+ *     checkpoint.c recto_checkpoint
+ *     load.c      reads a chain of epochs into memory
+ *     restart.c   recto_restart
+ */
+#ifndef RECTO_SRC_CKPT_CKPT_H
+#define RECTO_SRC_CKPT_CKPT_H
+
+#include <recto.h>
+
+/*
+ * Starts the floor; after space_init. `dir` NULL and `full` 0 mean the
+ * default; RECTO_CKPT_DIR and RECTO_CKPT_FULL win over them. Touches no file.
+ * Local. RECTO_EINVAL for a bad setting.
+ */
+int ckpt_init(const char *dir, unsigned full);
+
+/* Gives the folder's lock back and forgets all regions. Local; may be followed
+ * by another ckpt_init. */
+void ckpt_finalize(void);
+
+/* Sets `checkpoints` and `ckpt_bytes`, leaves the others. */
+void ckpt_stats(recto_counters *counters);
+
+#endif

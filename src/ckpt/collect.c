@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which pages of the objects each rank writes into an epoch: of a segment those
+ * it homes, of private memory its own; in a differential epoch those that
+ * changed since the last epoch that succeeded.
+ *
+ * Invariants
+ * 1. The marks of a segment are taken once per attempt and given back when the
+ *    attempt fails, so that a page is forgotten only when it is on disk.
+ * 2. A segment that is not tracked yet, or whose uid is new, is written whole.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "coherence/coherence.h"
+#include "state.h"
+
+static size_t words_of(uint64_t pages)
+{
+    return (size_t)((pages + 63) / 64);
+}
+
+static bool is_set(const uint64_t *bitmap, uint64_t page)
+{
+    return (bitmap[page / 64] >> page % 64 & 1) != 0;
+}
+
+static bool bitmap_run(const uint64_t *bitmap, uint64_t pages, uint64_t from,
+                       uint64_t *first, uint64_t *count)
+{
+    uint64_t page = from;
+    while (page < pages && !is_set(bitmap, page)) {
+        page = bitmap[page / 64] >> page % 64 == 0 ? (page / 64 + 1) * 64
+                                                   : page + 1;
+    }
+    if (page >= pages) {
+        return false;
+    }
+    *first = page;
+    while (page < pages && is_set(bitmap, page)) {
+        page++;
+    }
+    *count = page - *first;
+    return true;
+}
+
+bool ckpt_part_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
+                   uint64_t *count)
+{
+    if (!part->all) {
+        return part->dirty != NULL &&
+               bitmap_run(part->dirty, part->pages, from, first, count);
+    }
+    if (part->segment != NULL) {
+        return space_home_run(part->segment, net_rank(), from, first, count);
+    }
+    *first = from;
+    *count = part->pages - from;
+    return from < part->pages;
+}
+
+const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
+                           size_t *bytes)
+{
+    *bytes = ckpt_page_bytes(part->bytes, page);
+    return part->segment != NULL
+               ? space_verso(part->segment, page)
+               : (const char *)part->region->p + page * CKPT_PAGE;
+}
+
+/* Brings the master copies home and takes the marks. Collective. */
+static int collect_shared(struct ckpt_job *job, struct ckpt_part *part)
+{
+    struct space_segment *s = part->segment;
+    part->taken = calloc(words_of(part->pages) + 1, sizeof(uint64_t));
+    int status = net_verdict(
+        part->taken != NULL ? 0 : base_error(RECTO_ENOMEM, "dirty pages"));
+    if (status == 0) {
+        status = net_verdict(coherence_recall(s, false));
+    }
+    if (status != 0) {
+        return status;
+    }
+    bool tracked = space_dirty_tracking(s);
+    part->all =
+        job->epoch.full || !tracked || part->object->uid >= job->first_new;
+    status =
+        tracked ? space_dirty_collect(s, part->taken) : space_dirty_start(s);
+    if (!part->all) {
+        part->dirty = calloc(words_of(part->pages) + 1, sizeof(uint64_t));
+        if (part->dirty != NULL) {
+            memcpy(part->dirty, part->taken,
+                   words_of(part->pages) * sizeof(uint64_t));
+        } else if (status == 0) {
+            status = base_error(RECTO_ENOMEM, "dirty pages");
+        }
+    }
+    return net_verdict(status);
+}
+
+static int collect_private(const struct ckpt_job *job, struct ckpt_part *part)
+{
+    const struct ckpt_region *r = part->region;
+    part->all = job->epoch.full || part->object->uid >= job->first_new;
+    if (part->pages == 0) {
+        part->all = true;
+        return 0;
+    }
+    part->hashes = calloc(part->pages, sizeof *part->hashes);
+    part->dirty = calloc(words_of(part->pages), sizeof(uint64_t));
+    if (part->hashes == NULL || part->dirty == NULL) {
+        return base_error(RECTO_ENOMEM, "hashes of \"%s\"", r->name);
+    }
+    if (part->all) {
+        return 0;
+    }
+    RECTO_ASSERT(r->uid == part->object->uid && r->saved_bytes == part->bytes);
+    memcpy(part->hashes, r->hashes, part->pages * sizeof *part->hashes);
+    for (uint64_t page = 0; page < part->pages; page++) {
+        size_t bytes = 0;
+        const char *data = ckpt_part_page(part, page, &bytes);
+        XXH128_hash_t hash = ckpt_region_hash(data, bytes);
+        if (!XXH128_isEqual(hash, r->hashes[page])) {
+            part->dirty[page / 64] |= (uint64_t)1 << page % 64;
+        }
+    }
+    return 0;
+}
+
+static uint64_t count_mine(const struct ckpt_part *part)
+{
+    uint64_t first = 0;
+    uint64_t count = 0;
+    uint64_t mine = 0;
+    while (ckpt_part_run(part, first + count, &first, &count)) {
+        mine += count;
+    }
+    return mine;
+}
+
+int ckpt_collect(struct ckpt_job *job)
+{
+    int status = 0;
+    for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
+        if (job->parts[i].segment != NULL) {
+            status = collect_shared(job, &job->parts[i]);
+        }
+    }
+    for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
+        if (job->parts[i].segment == NULL) {
+            status = collect_private(job, &job->parts[i]);
+        }
+    }
+    for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
+        job->parts[i].mine = count_mine(&job->parts[i]);
+        job->my_entries += job->parts[i].mine;
+    }
+    return net_verdict(status);
+}
+
+void ckpt_collect_undo(struct ckpt_job *job)
+{
+    for (uint64_t i = 0; job->parts != NULL && i < job->epoch.nobjects; i++) {
+        struct ckpt_part *part = &job->parts[i];
+        if (part->taken != NULL) {
+            space_dirty_restore(part->segment, part->taken);
+        }
+    }
+}

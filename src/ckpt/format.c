@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the on-disk form is made of: type and object names, page sums, file
+ * names, and the extents of an epoch file.
+ *
+ * Invariants
+ * 1. The sum of a page is over CKPT_PAGE bytes; past the object's end they
+ *    count as zero.
+ * 2. Bulk extents never overlap; every other byte of the file is metadata and
+ *    enters the checksum that the manifest holds.
+ */
+#include "format.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <xxhash.h>
+
+#include "base/base.h"
+#include "io.h"
+
+/* Indexed by recto_type. */
+static const char *const type_names[] = {
+    "byte",   "int8",  "uint8",  "int16",   "uint16",  "int32",
+    "uint32", "int64", "uint64", "float32", "float64",
+};
+static const size_t type_sizes[] = {
+#define TYPE_SIZE(name, value, bytes) [value] = (bytes),
+    RECTO_TYPE_LIST(TYPE_SIZE)
+#undef TYPE_SIZE
+};
+_Static_assert(sizeof type_sizes / sizeof type_sizes[0] ==
+                   sizeof type_names / sizeof type_names[0],
+               "every type has a name on disk");
+enum {
+    TYPES = sizeof type_names / sizeof type_names[0]
+};
+
+const char *ckpt_type_name(recto_type type)
+{
+    return (unsigned)type < TYPES ? type_names[type] : NULL;
+}
+
+int ckpt_type_of(const char *name)
+{
+    for (int i = 0; i < TYPES; i++) {
+        if (strcmp(type_names[i], name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+size_t ckpt_type_size(recto_type type)
+{
+    return (unsigned)type < TYPES ? type_sizes[type] : 0;
+}
+
+static bool part_valid(const char *part, size_t length)
+{
+    return length > 0 && !(length == 1 && part[0] == '.') &&
+           !(length == 2 && part[0] == '.' && part[1] == '.');
+}
+
+bool ckpt_name_valid(const char *name)
+{
+    size_t length = strnlen(name, RECTO_NAME_MAX + 1);
+    if (length == 0 || length > RECTO_NAME_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f) {
+            return false;
+        }
+    }
+    size_t first = strcspn(name, "/");
+    if (first == 5 && memcmp(name, "recto", 5) == 0) {
+        return false;
+    }
+    for (const char *part = name;; part++) {
+        size_t n = strcspn(part, "/");
+        if (!part_valid(part, n)) {
+            return false;
+        }
+        part += n;
+        if (*part == '\0') {
+            return true;
+        }
+    }
+}
+
+uint64_t ckpt_hash(const void *data, size_t bytes)
+{
+    return XXH3_64bits(data, bytes);
+}
+
+uint64_t ckpt_page_sum(const void *data, size_t bytes)
+{
+    if (bytes == CKPT_PAGE) {
+        return XXH3_64bits(data, CKPT_PAGE);
+    }
+    char page[CKPT_PAGE] = {0};
+    memcpy(page, data, bytes);
+    return XXH3_64bits(page, CKPT_PAGE);
+}
+
+const char *ckpt_object_shape(const struct ckpt_object *object, char *text,
+                              size_t size)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (int i = 0; i < object->ndims && used < size; i++) {
+        int n = snprintf(text + used, size - used, "%s%llu", i > 0 ? " x " : "",
+                         (unsigned long long)object->dims[i]);
+        used += n > 0 ? (size_t)n : 0;
+    }
+    if (used < size) {
+        const char *type = ckpt_type_name(object->type);
+        (void)snprintf(text + used, size - used, " %s",
+                       type != NULL ? type : "?");
+    }
+    return text;
+}
+
+const char *ckpt_kind_words(enum ckpt_kind kind)
+{
+    return kind == CKPT_SHARED ? "array" : "protected memory";
+}
+
+void ckpt_epoch_file(const struct ckpt_epoch *epoch, char *name)
+{
+    (void)snprintf(name, CKPT_FILE_NAME_MAX + 1, "e%08llu-%.8s.h5",
+                   (unsigned long long)epoch->number, epoch->uuid);
+}
+
+bool ckpt_epoch_file_name(const char *name)
+{
+    if (name[0] != 'e') {
+        return false;
+    }
+    size_t digits = strspn(name + 1, "0123456789");
+    const char *dash = name + 1 + digits;
+    return digits >= 8 && digits <= 20 && *dash == '-' &&
+           strspn(dash + 1, "0123456789abcdef") == 8 &&
+           strcmp(dash + 9, ".h5") == 0;
+}
+
+static int object_order(const void *key, const void *object)
+{
+    uint64_t uid = *(const uint64_t *)key;
+    const struct ckpt_object *o = object;
+    return (uid > o->uid) - (uid < o->uid);
+}
+
+struct ckpt_object *ckpt_epoch_object(const struct ckpt_epoch *epoch,
+                                      uint64_t uid)
+{
+    return epoch->nobjects == 0 ? NULL
+                                : bsearch(&uid, epoch->objects, epoch->nobjects,
+                                          sizeof *epoch->objects, object_order);
+}
+
+static int extent_order(const void *a, const void *b)
+{
+    const struct ckpt_extent *x = a;
+    const struct ckpt_extent *y = b;
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+static void extent_add(struct ckpt_extent *extents, size_t *count,
+                       uint64_t offset, uint64_t bytes)
+{
+    if (bytes > 0) {
+        extents[(*count)++] = (struct ckpt_extent){offset, bytes};
+    }
+}
+
+static int extents_check(const struct ckpt_extent *extents, size_t count,
+                         const struct ckpt_epoch *epoch)
+{
+    uint64_t end = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct ckpt_extent *e = &extents[i];
+        if (e->offset < end || e->offset > epoch->length ||
+            e->bytes > epoch->length - e->offset) {
+            return base_error(RECTO_ECORRUPT,
+                              "epoch %llu: data at byte %llu overlaps or "
+                              "leaves the file",
+                              (unsigned long long)epoch->number,
+                              (unsigned long long)e->offset);
+        }
+        end = e->offset + e->bytes;
+    }
+    return 0;
+}
+
+int ckpt_epoch_extents(const struct ckpt_epoch *epoch,
+                       struct ckpt_extent **extents, size_t *count)
+{
+    size_t n = 0;
+    struct ckpt_extent *list =
+        calloc(2 * (size_t)epoch->nobjects + 2, sizeof *list);
+    if (list == NULL) {
+        return base_error(RECTO_ENOMEM, "extents of epoch %llu",
+                          (unsigned long long)epoch->number);
+    }
+    if (epoch->full) {
+        for (uint64_t i = 0; i < epoch->nobjects; i++) {
+            const struct ckpt_object *o = &epoch->objects[i];
+            extent_add(list, &n, o->data, o->bytes);
+            extent_add(list, &n, o->sums, o->nsums * sizeof(uint64_t));
+        }
+    } else {
+        extent_add(list, &n, epoch->pages_at, epoch->entries * CKPT_PAGE);
+        extent_add(list, &n, epoch->index_at,
+                   epoch->entries * sizeof(struct ckpt_entry));
+    }
+    qsort(list, n, sizeof *list, extent_order);
+    int status = extents_check(list, n, epoch);
+    if (status != 0) {
+        free(list);
+        return status;
+    }
+    *extents = list;
+    *count = n;
+    return 0;
+}
+
+int ckpt_uuid_make(char *uuid)
+{
+    unsigned char random[CKPT_UUID / 2];
+    ssize_t n;
+    do {
+        n = getrandom(random, sizeof random, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n != (ssize_t)sizeof random) {
+        return base_error(RECTO_EIO, "no random numbers for a uuid: %s",
+                          strerrordesc_np(errno));
+    }
+    for (size_t i = 0; i < sizeof random; i++) {
+        (void)snprintf(uuid + 2 * i, 3, "%02x", random[i]);
+    }
+    return 0;
+}

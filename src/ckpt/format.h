@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The on-disk form of checkpoints in memory: manifest, epochs, objects, pieces,
+ * page log entries. docs/format.md describes the files. Knows no MPI.
+ *
+ * Words. An *object* is a shared segment or the private memory of all ranks
+ * under one name; its *uid* is that of one incarnation: an object that was
+ * allocated anew or changed its size has another. A *chain* is a full epoch
+ * and the differential epochs that build on it. A *piece* is a part of an
+ * object whose page sums are hashed together: pages [k P / N, (k + 1) P / N)
+ * of a shared object of P pages written by N ranks, or rank k's private memory.
+ */
+#ifndef RECTO_SRC_CKPT_FORMAT_H
+#define RECTO_SRC_CKPT_FORMAT_H
+
+#include <recto.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    CKPT_PAGE = 4096,
+    CKPT_UUID = 32, /* hexadecimal digits */
+    CKPT_FORMAT_MAJOR = 1,
+    CKPT_FORMAT_MINOR = 0,
+    CKPT_SHAPE_MAX = 256, /* bytes of a shape as text */
+    CKPT_MANIFEST_MAX = 1 << 30
+};
+
+#define CKPT_MANIFEST      "manifest"
+#define CKPT_MANIFEST_COPY "manifest.copy"
+#define CKPT_LOCK          "lock"
+#define CKPT_TEMPORARY     ".tmp-"
+
+enum ckpt_kind {
+    CKPT_SHARED,
+    CKPT_PRIVATE
+};
+
+struct ckpt_object {
+    uint64_t uid; /* from 1 */
+    enum ckpt_kind kind;
+    recto_type type;
+    int ndims;
+    uint64_t dims[RECTO_DIMS_MAX];
+    uint64_t bytes; /* private: of all ranks together */
+    /* shared only; placement, granule, consistency inform */
+    uint64_t placement;
+    uint64_t granule;
+    uint64_t consistency;
+    uint64_t address;
+    /* in a full epoch: where data and page sums are */
+    uint64_t data;
+    uint64_t sums;
+    uint64_t nsums;
+    char name[RECTO_NAME_MAX + 1];
+};
+
+struct ckpt_epoch {
+    uint64_t number;
+    bool full;
+    uint64_t base; /* number of the full epoch of its chain */
+    char uuid[CKPT_UUID + 1];
+    bool has_file; /* false: nothing had changed since the epoch before */
+    uint64_t length;
+    uint64_t meta;  /* XXH3 of the file's bytes outside the bulk extents */
+    uint64_t ranks; /* that wrote it */
+    uint64_t time;  /* seconds since 1970 */
+    uint64_t pieces_at;
+    uint64_t pieces;
+    /* differential: the page log */
+    uint64_t pages_at;
+    uint64_t index_at;
+    uint64_t entries;
+    uint64_t nobjects;
+    struct ckpt_object *objects; /* ascending uids */
+};
+
+struct ckpt_manifest {
+    uint64_t generation;
+    char run[CKPT_UUID + 1];
+    uint64_t next_uid;
+    uint64_t nepochs;
+    struct ckpt_epoch *epochs; /* ascending numbers */
+};
+
+/* A row of /recto/pieces, sorted by (uid, rank). uid 0 is a rank's run in the
+ * page log: offset and bytes in the pages, first_sum and sums in the index. */
+struct ckpt_piece {
+    uint64_t uid;
+    uint64_t rank;
+    uint64_t offset; /* of its data in the object, bytes */
+    uint64_t bytes;
+    uint64_t first_sum;
+    uint64_t sums; /* number of pages */
+    uint64_t hash; /* XXH3 of the bytes of its sums (log: index entries) */
+};
+
+/* A row of /recto/log/index; row i describes page i of the log. */
+struct ckpt_entry {
+    uint64_t uid;
+    uint64_t rank; /* whose memory; CKPT_NO_RANK when shared */
+    uint64_t page; /* of the object, or of the rank's piece of it */
+    uint64_t sum;
+};
+#define CKPT_NO_RANK UINT64_MAX
+
+struct ckpt_extent {
+    uint64_t offset;
+    uint64_t bytes;
+};
+
+/* ---- format.c ---------------------------------------------------------------- */
+
+/* "float64"; NULL for no type. */
+const char *ckpt_type_name(recto_type type);
+/* The type of that name; -1 for none. */
+int ckpt_type_of(const char *name);
+/* Bytes of one element; 0 for no type. */
+size_t ckpt_type_size(recto_type type);
+/* Names of objects, as recto.h states them. */
+bool ckpt_name_valid(const char *name);
+
+static inline uint64_t ckpt_pages(uint64_t bytes)
+{
+    return bytes / CKPT_PAGE + (bytes % CKPT_PAGE != 0);
+}
+
+/* Bytes of page `page` of `bytes`: CKPT_PAGE but for the last. */
+static inline size_t ckpt_page_bytes(uint64_t bytes, uint64_t page)
+{
+    uint64_t rest = bytes - page * CKPT_PAGE;
+    return rest < CKPT_PAGE ? (size_t)rest : (size_t)CKPT_PAGE;
+}
+
+/* First page of piece k of n of a shared object of `pages` pages. */
+static inline uint64_t ckpt_piece_first(uint64_t pages, uint64_t k, uint64_t n)
+{
+    return pages / n * k + pages % n * k / n;
+}
+
+/* XXH3 of bytes. */
+uint64_t ckpt_hash(const void *data, size_t bytes);
+/* XXH3 of a page whose bytes past `bytes` are zero. */
+uint64_t ckpt_page_sum(const void *data, size_t bytes);
+
+/* "512 x 512 float64". Returns `text`. */
+const char *ckpt_object_shape(const struct ckpt_object *object, char *text,
+                              size_t size);
+/* "array" or "protected memory". */
+const char *ckpt_kind_words(enum ckpt_kind kind);
+
+/* "e00000012-1a2b3c4d.h5" into at least CKPT_FILE_NAME_MAX + 1 bytes. */
+void ckpt_epoch_file(const struct ckpt_epoch *epoch, char *name);
+/* True for names that ckpt_epoch_file makes. */
+bool ckpt_epoch_file_name(const char *name);
+
+/* By uid; NULL for none. */
+struct ckpt_object *ckpt_epoch_object(const struct ckpt_epoch *epoch,
+                                      uint64_t uid);
+
+/*
+ * The bulk extents of an epoch file (data, sums, log), ascending, those of no
+ * bytes left out; free() them. RECTO_ECORRUPT when they overlap or leave the
+ * file, RECTO_ENOMEM.
+ */
+int ckpt_epoch_extents(const struct ckpt_epoch *epoch,
+                       struct ckpt_extent **extents, size_t *count);
+
+/* A random uuid. RECTO_EIO. */
+int ckpt_uuid_make(char *uuid);
+
+/* ---- manifest.c ---------------------------------------------------------------- */
+
+/* The text of a manifest; free() it. RECTO_ENOMEM. */
+int ckpt_manifest_print(const struct ckpt_manifest *manifest, char **text,
+                        size_t *bytes);
+
+/*
+ * Parses what ckpt_manifest_print wrote; accepts nothing else: whatever it
+ * takes would be printed as the same bytes. Safe on hostile input, memory and
+ * time in proportion to `bytes`. RECTO_ECORRUPT with the cause, RECTO_EVERSION
+ * for an intact manifest of another version, RECTO_ENOMEM.
+ */
+int ckpt_manifest_parse(const char *text, size_t bytes,
+                        struct ckpt_manifest **manifest);
+void ckpt_manifest_free(struct ckpt_manifest *manifest);
+
+/* Deep copy of an epoch; ckpt_epoch_clear frees what it owns. */
+int ckpt_epoch_copy(struct ckpt_epoch *to, const struct ckpt_epoch *from);
+void ckpt_epoch_clear(struct ckpt_epoch *epoch);
+
+#endif

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A full epoch: every page of every object at its place in the object's
+ * dataset, by the rank that homes it or whose memory it is; and the page sums
+ * in page order, whatever the placement.
+ *
+ * Invariants
+ * 1. Piece k of a segment, pages [k P / N, (k + 1) P / N), has its sums hashed
+ *    and written by rank k; the sums come from the pages' homes.
+ * 2. All ranks go through the objects in the same order, also after a failure
+ *    of their own: the exchange of sums is collective.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "state.h"
+
+enum {
+    VERIFY_PAGES = 256 /* read back at a time */
+};
+
+/* ---- data ------------------------------------------------------------------------- */
+
+static int part_write(struct ckpt_part *part, struct ckpt_sink *sink)
+{
+    const struct ckpt_object *o = part->object;
+    uint64_t at = o->data + part->bytes_before;
+    uint64_t first = 0;
+    uint64_t count = 0;
+    uint64_t n = 0;
+    part->sums = calloc(part->mine + 1, sizeof *part->sums);
+    if (part->sums == NULL) {
+        return base_error(RECTO_ENOMEM, "page sums of \"%s\"", o->name);
+    }
+    while (ckpt_part_run(part, first + count, &first, &count)) {
+        for (uint64_t page = first; page < first + count; page++) {
+            size_t bytes = 0;
+            const char *data = ckpt_part_page(part, page, &bytes);
+            data =
+                ckpt_sink_page(sink, at + page * CKPT_PAGE, data, bytes, bytes);
+            part->sums[n++] = ckpt_page_sum(data, bytes);
+            if (part->hashes != NULL) {
+                part->hashes[page] = ckpt_region_hash(data, bytes);
+            }
+        }
+    }
+    return 0;
+}
+
+static int data_write(struct ckpt_job *job)
+{
+    struct ckpt_sink sink;
+    int status = ckpt_sink_open(&sink, &job->file, "data-write");
+    if (status != 0) {
+        return status;
+    }
+    for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
+        status = part_write(&job->parts[i], &sink);
+    }
+    int closed = ckpt_sink_close(&sink);
+    job->written += sink.written;
+    return status != 0 ? status : closed;
+}
+
+/* ---- sums of shared objects, from homes to pieces ----------------------------------- */
+
+struct exchange {
+    uint64_t *send;    /* bytes for each rank */
+    uint64_t *receive; /* bytes from each rank */
+    uint64_t *cursor;  /* next sum of each rank in `arrived` */
+    uint64_t *arrived;
+};
+
+static int exchange_open(struct exchange *x, uint64_t pages)
+{
+    size_t ranks = (size_t)net_size();
+    x->send = calloc(ranks, sizeof(uint64_t));
+    x->receive = calloc(ranks, sizeof(uint64_t));
+    x->cursor = calloc(ranks + 1, sizeof(uint64_t));
+    x->arrived = calloc(pages + 1, sizeof(uint64_t));
+    return x->send != NULL && x->receive != NULL && x->cursor != NULL &&
+                   x->arrived != NULL
+               ? 0
+               : base_error(RECTO_ENOMEM, "exchange of page sums");
+}
+
+static void exchange_close(struct exchange *x)
+{
+    free(x->send);
+    free(x->receive);
+    free(x->cursor);
+    free(x->arrived);
+}
+
+/* My pages by the rank whose piece holds them; they are in page order, as the
+ * pieces are. */
+static void count_sends(const struct ckpt_part *part, uint64_t *send)
+{
+    uint64_t ranks = (uint64_t)net_size();
+    uint64_t target = 0;
+    uint64_t first = 0;
+    uint64_t count = 0;
+    while (ckpt_part_run(part, first + count, &first, &count)) {
+        for (uint64_t page = first; page < first + count; page++) {
+            while (page >= ckpt_piece_first(part->pages, target + 1, ranks)) {
+                target++;
+            }
+            send[target] += sizeof(uint64_t);
+        }
+    }
+}
+
+static int sums_exchange(struct ckpt_part *part)
+{
+    uint64_t rank = (uint64_t)net_rank();
+    uint64_t ranks = (uint64_t)net_size();
+    uint64_t first = ckpt_piece_first(part->pages, rank, ranks);
+    uint64_t end = ckpt_piece_first(part->pages, rank + 1, ranks);
+    struct exchange x;
+    int status = exchange_open(&x, end - first);
+    part->piece_sums = calloc(end - first + 1, sizeof(uint64_t));
+    if (status == 0 && part->piece_sums == NULL) {
+        status = base_error(RECTO_ENOMEM, "page sums");
+    }
+    status = net_verdict(status);
+    if (status == 0) {
+        count_sends(part, x.send);
+        for (uint64_t page = first; page < end; page++) {
+            x.receive[space_home(part->segment, page)] += sizeof(uint64_t);
+        }
+        for (uint64_t r = 0; r < ranks; r++) {
+            x.cursor[r + 1] = x.cursor[r] + x.receive[r] / sizeof(uint64_t);
+        }
+        status = net_alltoallv(part->sums, x.send, x.arrived, x.receive);
+    }
+    for (uint64_t page = first; page < end && status == 0; page++) {
+        int home = space_home(part->segment, page);
+        part->piece_sums[page - first] = x.arrived[x.cursor[home]++];
+    }
+    exchange_close(&x);
+    return status;
+}
+
+/* ---- sums on disk, rows -------------------------------------------------------------- */
+
+/* The row of my piece of an object. */
+static struct ckpt_piece row_of(const struct ckpt_part *part)
+{
+    struct ckpt_piece row = {.uid = part->object->uid};
+    row.rank = (uint64_t)net_rank();
+    if (part->segment == NULL) {
+        row.offset = part->bytes_before;
+        row.bytes = part->bytes;
+        row.first_sum = part->pages_before;
+        row.sums = part->pages;
+        row.hash = ckpt_hash(part->sums, row.sums * sizeof(uint64_t));
+        return row;
+    }
+    uint64_t ranks = (uint64_t)net_size();
+    uint64_t end = ckpt_piece_first(part->pages, row.rank + 1, ranks);
+    row.first_sum = ckpt_piece_first(part->pages, row.rank, ranks);
+    row.sums = end - row.first_sum;
+    uint64_t start = row.first_sum * CKPT_PAGE;
+    uint64_t stop = end * CKPT_PAGE;
+    row.offset = start < part->bytes ? start : part->bytes;
+    row.bytes = (stop < part->bytes ? stop : part->bytes) - row.offset;
+    row.hash = ckpt_hash(part->piece_sums, row.sums * sizeof(uint64_t));
+    return row;
+}
+
+static const uint64_t *sums_of(const struct ckpt_part *part)
+{
+    return part->segment != NULL ? part->piece_sums : part->sums;
+}
+
+static int sums_write(struct ckpt_job *job)
+{
+    int status = 0;
+    job->rows = calloc(job->epoch.nobjects + 1, sizeof *job->rows);
+    if (job->rows == NULL) {
+        return base_error(RECTO_ENOMEM, "table of pieces");
+    }
+    job->nrows = job->epoch.nobjects;
+    for (uint64_t i = 0; i < job->nrows && status == 0; i++) {
+        const struct ckpt_part *part = &job->parts[i];
+        job->rows[i] = row_of(part);
+        const struct ckpt_piece *row = &job->rows[i];
+        uint64_t bytes = row->sums * sizeof(uint64_t);
+        if (bytes > 0) {
+            status = ckpt_io_write(&job->file, sums_of(part), bytes,
+                                   part->object->sums +
+                                       row->first_sum * sizeof(uint64_t),
+                                   "sums-write");
+            job->written += bytes;
+        }
+    }
+    return status;
+}
+
+int ckpt_full_write(struct ckpt_job *job)
+{
+    int status = net_verdict(data_write(job));
+    for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
+        if (job->parts[i].segment != NULL) {
+            status = sums_exchange(&job->parts[i]);
+        }
+    }
+    if (status == 0) {
+        status = sums_write(job);
+    }
+    return status == 0 ? ckpt_io_sync(&job->file, "data-sync") : status;
+}
+
+/* ---- reading back ---------------------------------------------------------------------- */
+
+static int mismatch(const struct ckpt_job *job, const struct ckpt_part *part,
+                    const char *what, uint64_t page)
+{
+    return base_error(RECTO_EIO,
+                      "epoch %llu: %s %llu of \"%s\" came back from the disk "
+                      "different from what was written",
+                      (unsigned long long)job->epoch.number, what,
+                      (unsigned long long)page, part->object->name);
+}
+
+/* Pages [first, first + count) against sums. */
+static int run_verify(const struct ckpt_job *job, const struct ckpt_part *part,
+                      uint64_t first, uint64_t count, const uint64_t *sums,
+                      char *buffer)
+{
+    uint64_t at = part->object->data + part->bytes_before;
+    for (uint64_t done = 0; done < count;) {
+        uint64_t n = count - done < VERIFY_PAGES ? count - done : VERIFY_PAGES;
+        uint64_t page = first + done;
+        uint64_t last = page + n - 1;
+        size_t bytes =
+            (size_t)(n - 1) * CKPT_PAGE + ckpt_page_bytes(part->bytes, last);
+        int status =
+            ckpt_io_read(&job->file, buffer, bytes, at + page * CKPT_PAGE);
+        if (status != 0) {
+            return status;
+        }
+        for (uint64_t i = 0; i < n; i++) {
+            size_t size = ckpt_page_bytes(part->bytes, page + i);
+            if (ckpt_page_sum(buffer + i * CKPT_PAGE, size) != sums[done + i]) {
+                return mismatch(job, part, "page", page + i);
+            }
+        }
+        done += n;
+    }
+    return 0;
+}
+
+static int part_verify(const struct ckpt_job *job, const struct ckpt_part *part,
+                       const struct ckpt_piece *row, char *buffer)
+{
+    uint64_t first = 0;
+    uint64_t count = 0;
+    uint64_t n = 0;
+    int status = 0;
+    while (status == 0 && ckpt_part_run(part, first + count, &first, &count)) {
+        status = run_verify(job, part, first, count, part->sums + n, buffer);
+        n += count;
+    }
+    uint64_t bytes = row->sums * sizeof(uint64_t);
+    uint64_t *sums = malloc(bytes + 1);
+    if (sums == NULL) {
+        return base_error(RECTO_ENOMEM, "page sums");
+    }
+    if (status == 0) {
+        status = ckpt_io_read(&job->file, sums, bytes,
+                              part->object->sums +
+                                  row->first_sum * sizeof(uint64_t));
+    }
+    if (status == 0 && ckpt_hash(sums, bytes) != row->hash) {
+        status = mismatch(job, part, "checksums of piece", row->rank);
+    }
+    free(sums);
+    return status;
+}
+
+int ckpt_full_verify(struct ckpt_job *job)
+{
+    char *buffer = malloc((size_t)VERIFY_PAGES * CKPT_PAGE);
+    if (buffer == NULL) {
+        return base_error(RECTO_ENOMEM, "buffer to read back");
+    }
+    int status = 0;
+    ckpt_io_forget(&job->file);
+    for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
+        status = part_verify(job, &job->parts[i], &job->rows[i], buffer);
+    }
+    free(buffer);
+    return status;
+}

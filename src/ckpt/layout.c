@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where things are in an epoch file: HDF5 lays the datasets out in memory (a
+ * memfd, so that the bulk stays holes), tells their offsets, and is closed.
+ * What it wrote, some KiB of metadata, is then copied into the folder's file
+ * by our own I/O. The only file that calls HDF5.
+ *
+ * Invariants
+ * 1. No HDF5 object is open outside ckpt_layout_create, and no bulk byte passes
+ *    through HDF5.
+ * 2. Datasets are contiguous, allocated early, without fill values; those of a
+ *    page and more begin at a multiple of a page.
+ * 3. The metadata checksum covers every byte outside the bulk extents, in file
+ *    order, gaps included; stretches of zeros are not written (a new file has
+ *    them already).
+ */
+#include <errno.h>
+#include <hdf5.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/base.h"
+#include "state.h"
+
+enum {
+    COPY_BYTES = 1 << 16
+};
+
+/* The open handles of a layout; H5I_INVALID_HID when not. */
+struct layout {
+    hid_t file;
+    hid_t create; /* dataset creation properties */
+    hid_t link;   /* link creation properties: make groups, UTF-8 */
+    hid_t recto;  /* group /recto */
+    bool failed;  /* sticks */
+};
+
+static hid_t type_of(recto_type type)
+{
+    switch (type) {
+    case RECTO_BYTE:
+    case RECTO_UINT8: return H5T_NATIVE_UINT8;
+    case RECTO_INT8: return H5T_NATIVE_INT8;
+    case RECTO_INT16: return H5T_NATIVE_INT16;
+    case RECTO_UINT16: return H5T_NATIVE_UINT16;
+    case RECTO_INT32: return H5T_NATIVE_INT32;
+    case RECTO_UINT32: return H5T_NATIVE_UINT32;
+    case RECTO_INT64: return H5T_NATIVE_INT64;
+    case RECTO_UINT64: return H5T_NATIVE_UINT64;
+    case RECTO_FLOAT: return H5T_NATIVE_FLOAT;
+    case RECTO_DOUBLE: return H5T_NATIVE_DOUBLE;
+    default: return H5I_INVALID_HID;
+    }
+}
+
+static void check(struct layout *l, herr_t result)
+{
+    l->failed = l->failed || result < 0;
+}
+
+/* Makes a dataset and tells its offset, 0 when it has no bytes. */
+static uint64_t dataset(struct layout *l, const char *name, hid_t type,
+                        int ndims, const uint64_t *dims)
+{
+    hsize_t size[RECTO_DIMS_MAX];
+    bool empty = false;
+    for (int i = 0; i < ndims; i++) {
+        size[i] = dims[i];
+        empty = empty || dims[i] == 0;
+    }
+    if (l->failed) {
+        return 0;
+    }
+    hid_t space = H5Screate_simple(ndims, size, NULL);
+    hid_t set =
+        H5Dcreate2(l->file, name, type, space, l->link, l->create, H5P_DEFAULT);
+    haddr_t offset = set >= 0 && !empty ? H5Dget_offset(set) : 0;
+    l->failed = set < 0 || offset == HADDR_UNDEF;
+    if (set >= 0) {
+        check(l, H5Dclose(set));
+    }
+    if (space >= 0) {
+        check(l, H5Sclose(space));
+    }
+    return l->failed ? 0 : offset;
+}
+
+static uint64_t table(struct layout *l, const char *name, hid_t type,
+                      uint64_t rows)
+{
+    return dataset(l, name, type, 1, &rows);
+}
+
+static void attribute(struct layout *l, const char *name, hid_t type,
+                      const void *value)
+{
+    if (l->failed) {
+        return;
+    }
+    hid_t space = H5Screate(H5S_SCALAR);
+    hid_t set =
+        H5Acreate2(l->recto, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    l->failed = set < 0 || H5Awrite(set, type, value) < 0;
+    if (set >= 0) {
+        check(l, H5Aclose(set));
+    }
+    check(l, H5Sclose(space));
+}
+
+static void attribute_u64(struct layout *l, const char *name, uint64_t value)
+{
+    attribute(l, name, H5T_NATIVE_UINT64, &value);
+}
+
+static void attribute_text(struct layout *l, const char *name,
+                           const char *value)
+{
+    hid_t type = H5Tcopy(H5T_C_S1);
+    check(l, H5Tset_size(type, strlen(value) + 1));
+    attribute(l, name, type, value);
+    check(l, H5Tclose(type));
+}
+
+/* A compound type of u64 members. */
+static hid_t record(const char *const *members, size_t count)
+{
+    hid_t type = H5Tcreate(H5T_COMPOUND, count * sizeof(uint64_t));
+    for (size_t i = 0; i < count; i++) {
+        if (H5Tinsert(type, members[i], i * sizeof(uint64_t),
+                      H5T_NATIVE_UINT64) < 0) {
+            (void)H5Tclose(type);
+            return H5I_INVALID_HID;
+        }
+    }
+    return type;
+}
+
+static void tables(struct layout *l, struct ckpt_epoch *e, uint64_t pieces)
+{
+    static const char *const piece[] = {"uid",       "rank", "offset", "bytes",
+                                        "first_sum", "sums", "hash"};
+    static const char *const entry[] = {"uid", "rank", "page", "sum"};
+    _Static_assert(sizeof(struct ckpt_piece) == 7 * sizeof(uint64_t),
+                   "rows on disk are the struct");
+    _Static_assert(sizeof(struct ckpt_entry) == 4 * sizeof(uint64_t),
+                   "rows on disk are the struct");
+    hid_t type = record(piece, 7);
+    e->pieces = pieces;
+    e->pieces_at = table(l, "/recto/pieces", type, pieces);
+    check(l, H5Tclose(type));
+    if (!e->full) {
+        uint64_t dims[2] = {e->entries, CKPT_PAGE};
+        type = record(entry, 4);
+        e->index_at = table(l, "/recto/log/index", type, e->entries);
+        check(l, H5Tclose(type));
+        e->pages_at = dataset(l, "/recto/log/pages", H5T_NATIVE_UINT8, 2, dims);
+    }
+}
+
+static void objects(struct layout *l, struct ckpt_epoch *e)
+{
+    for (uint64_t i = 0; i < e->nobjects && !l->failed; i++) {
+        struct ckpt_object *o = &e->objects[i];
+        char sums[RECTO_NAME_MAX + 16];
+        (void)snprintf(sums, sizeof sums, "/recto/sums/%s", o->name);
+        o->data = dataset(l, o->name, type_of(o->type), o->ndims, o->dims);
+        o->sums = table(l, sums, H5T_NATIVE_UINT64, o->nsums);
+    }
+}
+
+static void describe(struct layout *l, const struct ckpt_epoch *e,
+                     const char *run)
+{
+    attribute_u64(l, "format_major", CKPT_FORMAT_MAJOR);
+    attribute_u64(l, "format_minor", CKPT_FORMAT_MINOR);
+    attribute_u64(l, "page_size", CKPT_PAGE);
+    attribute_u64(l, "epoch", e->number);
+    attribute_u64(l, "base", e->base);
+    attribute_u64(l, "ranks", e->ranks);
+    attribute_text(l, "kind", e->full ? "full" : "diff");
+    attribute_text(l, "byte_order",
+                   __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? "little"
+                                                             : "big");
+    attribute_text(l, "run", run);
+    attribute_text(l, "uuid", e->uuid);
+}
+
+/* The stdio driver opens the name as it is; sec2 would look for the file that
+ * the link names, and a memfd has none. */
+static hid_t file_create(int fd)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    hid_t file = H5I_INVALID_HID;
+    if (access >= 0 && H5Pset_fapl_stdio(access) >= 0 &&
+        H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
+        H5Pset_alignment(access, CKPT_PAGE, CKPT_PAGE) >= 0 &&
+        H5Pset_file_locking(access, 0, 1) >= 0 &&
+        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0) {
+        file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    }
+    (void)H5Pclose(access);
+    return file;
+}
+
+static void open_handles(struct layout *l, int fd)
+{
+    l->file = file_create(fd);
+    l->create = H5Pcreate(H5P_DATASET_CREATE);
+    l->link = H5Pcreate(H5P_LINK_CREATE);
+    l->failed = l->file < 0 || H5Pset_layout(l->create, H5D_CONTIGUOUS) < 0 ||
+                H5Pset_alloc_time(l->create, H5D_ALLOC_TIME_EARLY) < 0 ||
+                H5Pset_fill_time(l->create, H5D_FILL_TIME_NEVER) < 0 ||
+                H5Pset_obj_track_times(l->create, 0) < 0 ||
+                H5Pset_create_intermediate_group(l->link, 1) < 0 ||
+                H5Pset_char_encoding(l->link, H5T_CSET_UTF8) < 0;
+    l->recto = l->failed ? H5I_INVALID_HID
+                         : H5Gcreate2(l->file, "/recto", l->link, H5P_DEFAULT,
+                                      H5P_DEFAULT);
+    l->failed = l->failed || l->recto < 0;
+}
+
+static void close_handles(struct layout *l)
+{
+    if (l->recto >= 0) {
+        check(l, H5Gclose(l->recto));
+    }
+    (void)H5Pclose(l->link);
+    (void)H5Pclose(l->create);
+    if (l->file >= 0) {
+        check(l, H5Fclose(l->file));
+    }
+}
+
+/* The number of rows that the ranks will hand in. */
+static uint64_t rows_of(const struct ckpt_epoch *e)
+{
+    return (e->full ? e->nobjects : e->pieces) * e->ranks;
+}
+
+int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run, int *fd)
+{
+    int memory = memfd_create("recto-layout", MFD_CLOEXEC);
+    if (memory < 0) {
+        return base_error(RECTO_ENOMEM, "memory for the layout: %s",
+                          strerrordesc_np(errno));
+    }
+    struct ckpt_io_guard guard;
+    H5E_auto2_t print = NULL;
+    void *argument = NULL;
+    struct layout l = {.recto = H5I_INVALID_HID};
+    struct stat status;
+    ckpt_io_guard_enter(&guard);
+    (void)H5Eget_auto2(H5E_DEFAULT, &print, &argument);
+    (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    open_handles(&l, memory);
+    describe(&l, epoch, run);
+    tables(&l, epoch, rows_of(epoch));
+    if (epoch->full) {
+        objects(&l, epoch);
+    }
+    close_handles(&l);
+    (void)H5Eset_auto2(H5E_DEFAULT, print, argument);
+    ckpt_io_guard_leave(&guard);
+    if (l.failed || fstat(memory, &status) != 0) {
+        (void)close(memory);
+        return base_error(RECTO_ENOSPC,
+                          "HDF5 cannot lay out epoch %llu: no memory for its "
+                          "metadata, or it is beyond the limit on file sizes "
+                          "(ulimit -f)",
+                          (unsigned long long)epoch->number);
+    }
+    epoch->length = (uint64_t)status.st_size;
+    *fd = memory;
+    return 0;
+}
+
+/* ---- the image into the file ------------------------------------------------------ */
+
+struct copy {
+    int from;
+    struct ckpt_io_file *to;
+    XXH3_state_t *state;
+    char *buffer;
+};
+
+static int image_read(int fd, char *data, size_t bytes, uint64_t offset)
+{
+    while (bytes > 0) {
+        ssize_t n = pread(fd, data, bytes, (off_t)offset);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return base_error(RECTO_EIO, "read the layout: %s",
+                              n < 0 ? strerrordesc_np(errno) : "too short");
+        }
+        data += n;
+        bytes -= (size_t)n;
+        offset += (uint64_t)n;
+    }
+    return 0;
+}
+
+static bool all_zero(const char *data, size_t bytes)
+{
+    return bytes == 0 ||
+           (data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0);
+}
+
+static int copy_range(struct copy *c, uint64_t from, uint64_t to)
+{
+    while (from < to) {
+        size_t n = to - from < COPY_BYTES ? (size_t)(to - from) : COPY_BYTES;
+        int status = image_read(c->from, c->buffer, n, from);
+        if (status == 0 && !all_zero(c->buffer, n)) {
+            status = ckpt_io_write(c->to, c->buffer, n, from, "meta-write");
+        }
+        if (status != 0) {
+            return status;
+        }
+        (void)XXH3_64bits_update(c->state, c->buffer, n);
+        from += n;
+    }
+    return 0;
+}
+
+static int pieces_into(int fd, const struct ckpt_epoch *epoch,
+                       const struct ckpt_piece *pieces)
+{
+    const char *data = (const char *)pieces;
+    size_t bytes = (size_t)epoch->pieces * sizeof *pieces;
+    uint64_t at = epoch->pieces_at;
+    struct ckpt_io_guard guard;
+    int status = 0;
+    ckpt_io_guard_enter(&guard);
+    while (bytes > 0 && status == 0) {
+        ssize_t n = pwrite(fd, data, bytes, (off_t)at);
+        if (n < 0 && errno != EINTR) {
+            status = base_error(RECTO_ENOMEM, "table of pieces: %s",
+                                strerrordesc_np(errno));
+        } else if (n > 0) {
+            data += n;
+            bytes -= (size_t)n;
+            at += (uint64_t)n;
+        }
+    }
+    ckpt_io_guard_leave(&guard);
+    return status;
+}
+
+int ckpt_layout_write(struct ckpt_epoch *epoch, int fd,
+                      const struct ckpt_piece *pieces,
+                      struct ckpt_io_file *file)
+{
+    struct ckpt_extent *extents = NULL;
+    size_t count = 0;
+    int status = pieces_into(fd, epoch, pieces);
+    if (status == 0) {
+        status = ckpt_epoch_extents(epoch, &extents, &count);
+    }
+    if (status != 0) {
+        return status;
+    }
+    struct copy c = {fd, file, XXH3_createState(), malloc(COPY_BYTES)};
+    if (c.state == NULL || c.buffer == NULL) {
+        status = base_error(RECTO_ENOMEM, "copy of the metadata");
+    } else {
+        uint64_t at = 0;
+        (void)XXH3_64bits_reset(c.state);
+        for (size_t i = 0; i < count && status == 0; i++) {
+            status = copy_range(&c, at, extents[i].offset);
+            at = extents[i].offset + extents[i].bytes;
+        }
+        if (status == 0) {
+            status = copy_range(&c, at, epoch->length);
+        }
+        epoch->meta = XXH3_64bits_digest(c.state);
+    }
+    free(c.buffer);
+    (void)XXH3_freeState(c.state);
+    free(extents);
+    return status;
+}

@@ -1,0 +1,611 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The manifest: the one file that says which epochs exist. Lines of text,
+ * closed by a checksum.
+ *
+ *   recto-manifest 1
+ *   order=little page=4096 generation=G run=UUID next_uid=U epochs=N
+ *   epoch number=... objects=M        N times, each followed by
+ *   object uid=... name="..."         M lines
+ *   sum XXH3
+ *
+ * Invariants
+ * 1. The parser accepts exactly what the printer prints: it prints what it
+ *    has read and compares. So no field can be written in two ways.
+ * 2. Whatever passes is consistent in itself: extents inside the file and
+ *    apart, names and uids single, chains complete. Readers rely on that.
+ * 3. Nothing is allocated in proportion to a number in the text, only to the
+ *    text itself. No recursion.
+ */
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "format.h"
+#include "io.h"
+
+enum {
+    SUM_LINE = 21 /* "sum " and 16 digits and the newline */
+};
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+static const char *const byte_order = "little";
+#else
+static const char *const byte_order = "big";
+#endif
+
+/* ---- printing ---------------------------------------------------------------- */
+
+static void print_name(FILE *out, const char *name)
+{
+    (void)fputc('"', out);
+    for (const char *c = name; *c != '\0'; c++) {
+        if (*c == '"' || *c == '\\') {
+            (void)fputc('\\', out);
+        }
+        (void)fputc(*c, out);
+    }
+    (void)fputs("\"\n", out);
+}
+
+static void print_object(FILE *out, const struct ckpt_object *o)
+{
+    (void)fprintf(
+        out,
+        "object uid=%llu kind=%s type=%s dims=", (unsigned long long)o->uid,
+        o->kind == CKPT_SHARED ? "shared" : "private", ckpt_type_name(o->type));
+    for (int i = 0; i < o->ndims; i++) {
+        (void)fprintf(out, "%s%llu", i > 0 ? "," : "",
+                      (unsigned long long)o->dims[i]);
+    }
+    (void)fprintf(
+        out,
+        " bytes=%llu placement=%llu granule=%llu consistency=%llu "
+        "address=0x%llx data=%llu sums=%llu pages=%llu name=",
+        (unsigned long long)o->bytes, (unsigned long long)o->placement,
+        (unsigned long long)o->granule, (unsigned long long)o->consistency,
+        (unsigned long long)o->address, (unsigned long long)o->data,
+        (unsigned long long)o->sums, (unsigned long long)o->nsums);
+    print_name(out, o->name);
+}
+
+static void print_epoch(FILE *out, const struct ckpt_epoch *e)
+{
+    char file[CKPT_FILE_NAME_MAX + 1] = "-";
+    if (e->has_file) {
+        ckpt_epoch_file(e, file);
+    }
+    (void)fprintf(
+        out,
+        "epoch number=%llu kind=%s base=%llu uuid=%s file=%s "
+        "length=%llu meta=%016llx ranks=%llu time=%llu "
+        "pieces_at=%llu pieces=%llu log_at=%llu index_at=%llu "
+        "entries=%llu objects=%llu\n",
+        (unsigned long long)e->number, e->full ? "full" : "diff",
+        (unsigned long long)e->base, e->uuid, file,
+        (unsigned long long)e->length, (unsigned long long)e->meta,
+        (unsigned long long)e->ranks, (unsigned long long)e->time,
+        (unsigned long long)e->pieces_at, (unsigned long long)e->pieces,
+        (unsigned long long)e->pages_at, (unsigned long long)e->index_at,
+        (unsigned long long)e->entries, (unsigned long long)e->nobjects);
+    for (uint64_t i = 0; i < e->nobjects; i++) {
+        print_object(out, &e->objects[i]);
+    }
+}
+
+int ckpt_manifest_print(const struct ckpt_manifest *m, char **text,
+                        size_t *bytes)
+{
+    char *body = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&body, &size);
+    if (out == NULL) {
+        return base_error(RECTO_ENOMEM, "manifest");
+    }
+    (void)fprintf(out,
+                  "recto-manifest %d\norder=%s page=%d generation=%llu run=%s "
+                  "next_uid=%llu epochs=%llu\n",
+                  CKPT_FORMAT_MAJOR, byte_order, CKPT_PAGE,
+                  (unsigned long long)m->generation, m->run,
+                  (unsigned long long)m->next_uid,
+                  (unsigned long long)m->nepochs);
+    for (uint64_t i = 0; i < m->nepochs; i++) {
+        print_epoch(out, &m->epochs[i]);
+    }
+    if (fflush(out) == 0) {
+        (void)fprintf(out, "sum %016llx\n",
+                      (unsigned long long)ckpt_hash(body, size));
+    }
+    int bad = ferror(out);
+    if (fclose(out) != 0 || bad) {
+        free(body);
+        return base_error(RECTO_ENOMEM, "manifest");
+    }
+    *text = body;
+    *bytes = size;
+    return 0;
+}
+
+/* ---- parsing ------------------------------------------------------------------ */
+
+struct cursor {
+    const char *at;
+    const char *end;
+    bool bad; /* sticks: later takes yield nothing */
+};
+
+static void take(struct cursor *c, const char *word)
+{
+    size_t length = strlen(word);
+    if (c->bad || (size_t)(c->end - c->at) < length ||
+        memcmp(c->at, word, length) != 0) {
+        c->bad = true;
+        return;
+    }
+    c->at += length;
+}
+
+static bool looking_at(const struct cursor *c, const char *word)
+{
+    size_t length = strlen(word);
+    return !c->bad && (size_t)(c->end - c->at) >= length &&
+           memcmp(c->at, word, length) == 0;
+}
+
+static int digit_of(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : 99;
+}
+
+static uint64_t take_number(struct cursor *c, const char *key, unsigned base)
+{
+    take(c, key);
+    uint64_t value = 0;
+    const char *start = c->at;
+    while (!c->bad && c->at < c->end && digit_of(*c->at) < (int)base) {
+        uint64_t digit = (uint64_t)digit_of(*c->at++);
+        if (value > (UINT64_MAX - digit) / base) {
+            c->bad = true;
+        }
+        value = value * base + digit;
+    }
+    if (c->at == start) {
+        c->bad = true;
+    }
+    return c->bad ? 0 : value;
+}
+
+static uint64_t take_u64(struct cursor *c, const char *key)
+{
+    return take_number(c, key, 10);
+}
+
+/* A word up to a blank, of at most size - 1 bytes. */
+static void take_word(struct cursor *c, const char *key, char *word,
+                      size_t size)
+{
+    take(c, key);
+    size_t n = 0;
+    while (!c->bad && c->at < c->end && *c->at != ' ' && *c->at != '\n') {
+        if (n + 1 >= size || *c->at == '\0') {
+            c->bad = true;
+            break;
+        }
+        word[n++] = *c->at++;
+    }
+    word[n] = '\0';
+}
+
+static void take_uuid(struct cursor *c, const char *key, char *uuid)
+{
+    take_word(c, key, uuid, CKPT_UUID + 1);
+    if (strspn(uuid, "0123456789abcdef") != CKPT_UUID) {
+        c->bad = true;
+    }
+}
+
+static void take_name(struct cursor *c, char *name)
+{
+    size_t n = 0;
+    take(c, " name=\"");
+    while (!c->bad && c->at < c->end && *c->at != '"') {
+        if (*c->at == '\\') {
+            c->at++;
+        }
+        if (c->at >= c->end || n >= RECTO_NAME_MAX || *c->at == '\0') {
+            c->bad = true;
+            break;
+        }
+        name[n++] = *c->at++;
+    }
+    name[n] = '\0';
+    take(c, "\"\n");
+    if (!c->bad && !ckpt_name_valid(name)) {
+        c->bad = true;
+    }
+}
+
+static void take_dims(struct cursor *c, struct ckpt_object *o)
+{
+    o->dims[0] = take_u64(c, " dims=");
+    o->ndims = 1;
+    while (looking_at(c, ",")) {
+        if (o->ndims == RECTO_DIMS_MAX) {
+            c->bad = true;
+            return;
+        }
+        o->dims[o->ndims++] = take_u64(c, ",");
+    }
+}
+
+static void take_object(struct cursor *c, struct ckpt_object *o)
+{
+    char word[16];
+    o->uid = take_u64(c, "object uid=");
+    take_word(c, " kind=", word, sizeof word);
+    o->kind = strcmp(word, "private") == 0 ? CKPT_PRIVATE : CKPT_SHARED;
+    take_word(c, " type=", word, sizeof word);
+    int type = ckpt_type_of(word);
+    c->bad = c->bad || type < 0;
+    o->type = c->bad ? RECTO_BYTE : (recto_type)type;
+    take_dims(c, o);
+    o->bytes = take_u64(c, " bytes=");
+    o->placement = take_u64(c, " placement=");
+    o->granule = take_u64(c, " granule=");
+    o->consistency = take_u64(c, " consistency=");
+    o->address = take_number(c, " address=0x", 16);
+    o->data = take_u64(c, " data=");
+    o->sums = take_u64(c, " sums=");
+    o->nsums = take_u64(c, " pages=");
+    take_name(c, o->name);
+}
+
+/* Room for one more element in an array that doubles. */
+static bool grow(void **array, uint64_t count, uint64_t *room, size_t size)
+{
+    if (count < *room) {
+        return true;
+    }
+    uint64_t more = *room == 0 ? 4 : *room * 2;
+    void *bigger = realloc(*array, (size_t)more * size);
+    if (bigger == NULL) {
+        return false;
+    }
+    *array = bigger;
+    *room = more;
+    return true;
+}
+
+static int take_epoch(struct cursor *c, struct ckpt_epoch *e)
+{
+    char word[CKPT_FILE_NAME_MAX + 1];
+    e->number = take_u64(c, "epoch number=");
+    take_word(c, " kind=", word, sizeof word);
+    e->full = strcmp(word, "full") == 0;
+    e->base = take_u64(c, " base=");
+    take_uuid(c, " uuid=", e->uuid);
+    take_word(c, " file=", word, sizeof word);
+    e->has_file = strcmp(word, "-") != 0;
+    e->length = take_u64(c, " length=");
+    e->meta = take_number(c, " meta=", 16);
+    e->ranks = take_u64(c, " ranks=");
+    e->time = take_u64(c, " time=");
+    e->pieces_at = take_u64(c, " pieces_at=");
+    e->pieces = take_u64(c, " pieces=");
+    e->pages_at = take_u64(c, " log_at=");
+    e->index_at = take_u64(c, " index_at=");
+    e->entries = take_u64(c, " entries=");
+    uint64_t objects = take_u64(c, " objects=");
+    take(c, "\n");
+    uint64_t room = 0;
+    while (!c->bad && e->nobjects < objects) {
+        if (!grow((void **)&e->objects, e->nobjects, &room,
+                  sizeof *e->objects)) {
+            return base_error(RECTO_ENOMEM, "manifest");
+        }
+        struct ckpt_object *o = &e->objects[e->nobjects];
+        memset(o, 0, sizeof *o);
+        take_object(c, o);
+        e->nobjects++;
+    }
+    return 0;
+}
+
+/* ---- what a manifest must fulfil ------------------------------------------------ */
+
+static int corrupt(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
+
+static int corrupt(const char *format, ...)
+{
+    char text[400];
+    va_list ap;
+    va_start(ap, format);
+    (void)vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    return base_error(RECTO_ECORRUPT, "manifest: %s", text);
+}
+
+static bool object_size_good(const struct ckpt_object *o)
+{
+    uint64_t bytes = ckpt_type_size(o->type);
+    for (int i = 0; i < o->ndims; i++) {
+        if (o->dims[i] != 0 && bytes > (uint64_t)INT64_MAX / o->dims[i]) {
+            return false;
+        }
+        bytes *= o->dims[i];
+    }
+    return bytes == o->bytes && (o->kind == CKPT_SHARED || o->ndims == 1);
+}
+
+static bool object_good(const struct ckpt_object *o, const struct ckpt_epoch *e,
+                        uint64_t next_uid)
+{
+    if (o->uid == 0 || o->uid >= next_uid || !object_size_good(o)) {
+        return false;
+    }
+    uint64_t pages = ckpt_pages(o->bytes);
+    if (!e->full) {
+        return o->data == 0 && o->sums == 0 && o->nsums == 0;
+    }
+    uint64_t most = o->kind == CKPT_SHARED ? pages : pages + e->ranks;
+    return o->nsums >= pages && o->nsums <= most &&
+           (o->bytes > 0 || (o->data == 0 && o->nsums == 0)) &&
+           (o->nsums > 0 || o->sums == 0);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct ckpt_object *const *x = a;
+    const struct ckpt_object *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+static int objects_single(const struct ckpt_epoch *e)
+{
+    if (e->nobjects == 0) {
+        return 0;
+    }
+    const struct ckpt_object **list = calloc(e->nobjects, sizeof(void *));
+    if (list == NULL) {
+        return base_error(RECTO_ENOMEM, "manifest");
+    }
+    for (uint64_t i = 0; i < e->nobjects; i++) {
+        list[i] = &e->objects[i];
+    }
+    bool twice = false;
+    qsort(list, e->nobjects, sizeof(void *), by_name);
+    for (uint64_t i = 1; i < e->nobjects; i++) {
+        twice = twice || strcmp(list[i - 1]->name, list[i]->name) == 0;
+    }
+    for (uint64_t i = 1; i < e->nobjects; i++) {
+        twice = twice || e->objects[i - 1].uid >= e->objects[i].uid;
+    }
+    free(list);
+    return twice ? corrupt("epoch %llu holds a name twice or uids "
+                           "out of order",
+                           (unsigned long long)e->number)
+                 : 0;
+}
+
+static bool table_inside(const struct ckpt_epoch *e, uint64_t at,
+                         uint64_t count, size_t size)
+{
+    return count <= e->length / size && at <= e->length - count * size;
+}
+
+/* The pieces are metadata: inside the file, outside the bulk extents. */
+static int pieces_apart(const struct ckpt_epoch *e)
+{
+    struct ckpt_extent *extents = NULL;
+    size_t count = 0;
+    int status = ckpt_epoch_extents(e, &extents, &count);
+    if (status != 0) {
+        return status;
+    }
+    uint64_t end = e->pieces_at + e->pieces * sizeof(struct ckpt_piece);
+    for (size_t i = 0; i < count && status == 0; i++) {
+        if (e->pieces > 0 && extents[i].offset < end &&
+            e->pieces_at < extents[i].offset + extents[i].bytes) {
+            status = corrupt("epoch %llu: the table of pieces overlaps data",
+                             (unsigned long long)e->number);
+        }
+    }
+    free(extents);
+    return status;
+}
+
+static int file_good(const struct ckpt_epoch *e)
+{
+    if (!e->has_file) {
+        return e->full || e->length + e->meta + e->pieces_at + e->pieces != 0 ||
+                       (e->pages_at | e->index_at | e->entries) != 0
+                   ? corrupt("epoch %llu: values without a file",
+                             (unsigned long long)e->number)
+                   : 0;
+    }
+    if (e->length > INT64_MAX ||
+        !table_inside(e, e->pieces_at, e->pieces, sizeof(struct ckpt_piece)) ||
+        !table_inside(e, e->pages_at, e->entries, CKPT_PAGE) ||
+        !table_inside(e, e->index_at, e->entries, sizeof(struct ckpt_entry)) ||
+        (e->full && (e->pages_at | e->index_at | e->entries) != 0)) {
+        return corrupt("epoch %llu: a table leaves the file",
+                       (unsigned long long)e->number);
+    }
+    return pieces_apart(e);
+}
+
+static int epoch_good(const struct ckpt_manifest *m, uint64_t index)
+{
+    const struct ckpt_epoch *e = &m->epochs[index];
+    const struct ckpt_epoch *before = index > 0 ? e - 1 : NULL;
+    bool chained = e->full ? e->base == e->number
+                           : before != NULL && before->base == e->base;
+    if (e->number > INT64_MAX || e->ranks < 1 || e->ranks > INT_MAX ||
+        !chained || (before != NULL && before->number >= e->number)) {
+        return corrupt("epoch %llu does not follow the one before it",
+                       (unsigned long long)e->number);
+    }
+    for (uint64_t i = 0; i < e->nobjects; i++) {
+        if (!object_good(&e->objects[i], e, m->next_uid)) {
+            return corrupt("epoch %llu: \"%s\" contradicts itself",
+                           (unsigned long long)e->number, e->objects[i].name);
+        }
+    }
+    int status = objects_single(e);
+    return status != 0 ? status : file_good(e);
+}
+
+/* ---- the whole ------------------------------------------------------------------ */
+
+static int sum_check(const char *text, size_t bytes)
+{
+    struct cursor c = {text + bytes - SUM_LINE, text + bytes, false};
+    uint64_t sum = take_number(&c, "sum ", 16);
+    take(&c, "\n");
+    if (c.bad || c.at != c.end || sum != ckpt_hash(text, bytes - SUM_LINE)) {
+        return corrupt("its checksum is wrong");
+    }
+    return 0;
+}
+
+static int version_check(const char *text, size_t bytes)
+{
+    struct cursor c = {text, text + bytes, false};
+    uint64_t version = take_u64(&c, "recto-manifest ");
+    take(&c, "\n");
+    if (c.bad) {
+        return corrupt("it does not begin as one");
+    }
+    if (version != CKPT_FORMAT_MAJOR) {
+        return base_error(RECTO_EVERSION,
+                          "manifest of format %llu; this Recto reads format "
+                          "%d: use the version that wrote it",
+                          (unsigned long long)version, CKPT_FORMAT_MAJOR);
+    }
+    return 0;
+}
+
+static int body_parse(const char *text, size_t bytes, struct ckpt_manifest *m)
+{
+    struct cursor c = {text, text + bytes - SUM_LINE, false};
+    char order[16];
+    (void)take_u64(&c, "recto-manifest ");
+    take_word(&c, "\norder=", order, sizeof order);
+    uint64_t page = take_u64(&c, " page=");
+    if (!c.bad && (strcmp(order, byte_order) != 0 || page != CKPT_PAGE)) {
+        return base_error(RECTO_EVERSION,
+                          "manifest of a machine with %s-endian numbers and "
+                          "pages of %llu bytes",
+                          order, (unsigned long long)page);
+    }
+    m->generation = take_u64(&c, " generation=");
+    take_uuid(&c, " run=", m->run);
+    m->next_uid = take_u64(&c, " next_uid=");
+    uint64_t epochs = take_u64(&c, " epochs=");
+    take(&c, "\n");
+    uint64_t room = 0;
+    while (!c.bad && m->nepochs < epochs) {
+        if (!grow((void **)&m->epochs, m->nepochs, &room, sizeof *m->epochs)) {
+            return base_error(RECTO_ENOMEM, "manifest");
+        }
+        struct ckpt_epoch *e = &m->epochs[m->nepochs++];
+        memset(e, 0, sizeof *e);
+        int status = take_epoch(&c, e);
+        if (status != 0) {
+            return status;
+        }
+    }
+    if (c.bad || c.at != c.end) {
+        return corrupt("syntax error at byte %zu", (size_t)(c.at - text));
+    }
+    return 0;
+}
+
+static int canonical_check(const char *text, size_t bytes,
+                           const struct ckpt_manifest *m)
+{
+    char *again = NULL;
+    size_t size = 0;
+    int status = ckpt_manifest_print(m, &again, &size);
+    if (status != 0) {
+        return status;
+    }
+    if (size != bytes || memcmp(again, text, bytes) != 0) {
+        status = corrupt("it is not in the one permitted form");
+    }
+    free(again);
+    return status;
+}
+
+int ckpt_manifest_parse(const char *text, size_t bytes,
+                        struct ckpt_manifest **manifest)
+{
+    if (bytes < SUM_LINE) {
+        return corrupt("it is cut short");
+    }
+    int status = sum_check(text, bytes);
+    if (status == 0) {
+        status = version_check(text, bytes);
+    }
+    if (status != 0) {
+        return status;
+    }
+    struct ckpt_manifest *m = calloc(1, sizeof *m);
+    if (m == NULL) {
+        return base_error(RECTO_ENOMEM, "manifest");
+    }
+    status = body_parse(text, bytes, m);
+    for (uint64_t i = 0; i < m->nepochs && status == 0; i++) {
+        status = epoch_good(m, i);
+    }
+    if (status == 0) {
+        status = canonical_check(text, bytes, m);
+    }
+    if (status != 0) {
+        ckpt_manifest_free(m);
+        return status;
+    }
+    *manifest = m;
+    return 0;
+}
+
+void ckpt_manifest_free(struct ckpt_manifest *m)
+{
+    if (m != NULL) {
+        for (uint64_t i = 0; i < m->nepochs; i++) {
+            ckpt_epoch_clear(&m->epochs[i]);
+        }
+        free(m->epochs);
+        free(m);
+    }
+}
+
+void ckpt_epoch_clear(struct ckpt_epoch *epoch)
+{
+    free(epoch->objects);
+    memset(epoch, 0, sizeof *epoch);
+}
+
+int ckpt_epoch_copy(struct ckpt_epoch *to, const struct ckpt_epoch *from)
+{
+    *to = *from;
+    to->objects = NULL;
+    if (from->nobjects > 0) {
+        size_t bytes = (size_t)from->nobjects * sizeof *from->objects;
+        to->objects = malloc(bytes);
+        if (to->objects == NULL) {
+            to->nobjects = 0;
+            return base_error(RECTO_ENOMEM, "epoch %llu",
+                              (unsigned long long)from->number);
+        }
+        memcpy(to->objects, from->objects, bytes);
+    }
+    return 0;
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Reading of one epoch file with pread. The chain of trust: the manifest has
+ * the checksum of the metadata bytes; these hold the table of pieces; a piece
+ * has the hash of its page sums (or log entries); a sum vouches for a page.
+ *
+ * Invariants
+ * 1. HDF5 is never asked: damaged files must not reach it.
+ * 2. Nothing of the table of pieces is used before its bytes are checked and
+ *    its rows agree with the epoch's objects, so that later reads stay inside
+ *    the extents.
+ */
+#include "reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/base.h"
+
+enum {
+    META_CHUNK = 1 << 16 /* bytes read at a time */
+};
+
+int ckpt_file_corrupt(const struct ckpt_file *file, const char *format, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, format);
+    (void)vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    return base_error(RECTO_ECORRUPT, "epoch %llu (%s): %s",
+                      (unsigned long long)file->epoch->number, file->io.name,
+                      text);
+}
+
+int ckpt_file_open(struct ckpt_file *file, const struct ckpt_dir *dir,
+                   const struct ckpt_epoch *epoch)
+{
+    char name[CKPT_FILE_NAME_MAX + 1];
+    uint64_t length = 0;
+    ckpt_epoch_file(epoch, name);
+    file->epoch = epoch;
+    file->pieces = NULL;
+    int status =
+        ckpt_io_open(&file->io, dir, name, O_RDONLY | O_NONBLOCK, "read");
+    if (status == RECTO_ENOENT) {
+        return ckpt_file_corrupt(file, "the file is missing");
+    }
+    if (status == 0) {
+        status = ckpt_io_length(&file->io, &length);
+    }
+    if (status == 0 && length != epoch->length) {
+        status = ckpt_file_corrupt(file, "the file has %llu bytes, not %llu",
+                                   (unsigned long long)length,
+                                   (unsigned long long)epoch->length);
+    }
+    if (status != 0) {
+        ckpt_io_close(&file->io);
+    }
+    return status;
+}
+
+void ckpt_file_close(struct ckpt_file *file)
+{
+    ckpt_io_close(&file->io);
+    free(file->pieces);
+    file->pieces = NULL;
+}
+
+/* Feeds bytes [from, to) of the file to the checksum. */
+static int meta_add(const struct ckpt_file *file, XXH3_state_t *state,
+                    char *buffer, uint64_t from, uint64_t to)
+{
+    while (from < to) {
+        size_t n = to - from < META_CHUNK ? (size_t)(to - from) : META_CHUNK;
+        int status = ckpt_io_read(&file->io, buffer, n, from);
+        if (status != 0) {
+            return status;
+        }
+        (void)XXH3_64bits_update(state, buffer, n);
+        from += n;
+    }
+    return 0;
+}
+
+static int meta_sum(const struct ckpt_file *file,
+                    const struct ckpt_extent *extents, size_t count,
+                    uint64_t *sum)
+{
+    XXH3_state_t *state = XXH3_createState();
+    char *buffer = malloc(META_CHUNK);
+    int status = 0;
+    if (state == NULL || buffer == NULL) {
+        status = base_error(RECTO_ENOMEM, "checksum of %s", file->io.name);
+    } else {
+        (void)XXH3_64bits_reset(state);
+        uint64_t at = 0;
+        for (size_t i = 0; i < count && status == 0; i++) {
+            status = meta_add(file, state, buffer, at, extents[i].offset);
+            at = extents[i].offset + extents[i].bytes;
+        }
+        if (status == 0) {
+            status = meta_add(file, state, buffer, at, file->epoch->length);
+        }
+        *sum = XXH3_64bits_digest(state);
+    }
+    free(buffer);
+    (void)XXH3_freeState(state);
+    return status;
+}
+
+int ckpt_file_meta_check(struct ckpt_file *file)
+{
+    struct ckpt_extent *extents = NULL;
+    size_t count = 0;
+    uint64_t sum = 0;
+    int status = ckpt_epoch_extents(file->epoch, &extents, &count);
+    if (status == 0) {
+        status = meta_sum(file, extents, count, &sum);
+        free(extents);
+    }
+    if (status == 0 && sum != file->epoch->meta) {
+        status = ckpt_file_corrupt(file, "its metadata is damaged");
+    }
+    return status;
+}
+
+/* ---- pieces -------------------------------------------------------------------- */
+
+static bool shared_rows_good(const struct ckpt_object *o,
+                             const struct ckpt_piece *rows, uint64_t ranks)
+{
+    uint64_t pages = ckpt_pages(o->bytes);
+    for (uint64_t k = 0; k < ranks; k++) {
+        uint64_t first = ckpt_piece_first(pages, k, ranks);
+        uint64_t end = ckpt_piece_first(pages, k + 1, ranks);
+        uint64_t stop = end * CKPT_PAGE < o->bytes ? end * CKPT_PAGE : o->bytes;
+        uint64_t start =
+            first * CKPT_PAGE < o->bytes ? first * CKPT_PAGE : o->bytes;
+        if (rows[k].offset != start || rows[k].bytes != stop - start ||
+            rows[k].first_sum != first || rows[k].sums != end - first) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Private pieces lie end to end; `sums` false in a differential epoch, where
+ * the rows only tell how the bytes are divided. */
+static bool private_rows_good(const struct ckpt_object *o,
+                              const struct ckpt_piece *rows, uint64_t ranks,
+                              bool sums)
+{
+    uint64_t offset = 0;
+    uint64_t first = 0;
+    for (uint64_t k = 0; k < ranks; k++) {
+        uint64_t pages = sums ? ckpt_pages(rows[k].bytes) : 0;
+        if (rows[k].offset != offset || rows[k].bytes > o->bytes - offset ||
+            rows[k].bytes % ckpt_type_size(o->type) != 0 ||
+            rows[k].first_sum != first || rows[k].sums != pages) {
+            return false;
+        }
+        offset += rows[k].bytes;
+        first += pages;
+    }
+    return offset == o->bytes && (!sums || first == o->nsums);
+}
+
+static bool log_rows_good(const struct ckpt_epoch *e,
+                          const struct ckpt_piece *rows)
+{
+    uint64_t entry = 0;
+    for (uint64_t k = 0; k < e->ranks; k++) {
+        if (rows[k].first_sum != entry || rows[k].sums > e->entries - entry ||
+            rows[k].offset != entry * CKPT_PAGE ||
+            rows[k].bytes != rows[k].sums * CKPT_PAGE) {
+            return false;
+        }
+        entry += rows[k].sums;
+    }
+    return entry == e->entries;
+}
+
+/* One object's rows (uid 0: the log's), a row for each rank. */
+static bool group_good(const struct ckpt_epoch *e,
+                       const struct ckpt_piece *rows)
+{
+    for (uint64_t k = 0; k < e->ranks; k++) {
+        if (rows[k].uid != rows[0].uid || rows[k].rank != k) {
+            return false;
+        }
+    }
+    if (rows[0].uid == 0) {
+        return !e->full && log_rows_good(e, rows);
+    }
+    const struct ckpt_object *o = ckpt_epoch_object(e, rows[0].uid);
+    if (o == NULL || (!e->full && o->kind == CKPT_SHARED)) {
+        return false;
+    }
+    return o->kind == CKPT_SHARED
+               ? shared_rows_good(o, rows, e->ranks)
+               : private_rows_good(o, rows, e->ranks, e->full);
+}
+
+static bool pieces_good(const struct ckpt_epoch *e,
+                        const struct ckpt_piece *pieces)
+{
+    uint64_t groups = e->pieces / e->ranks;
+    if (e->pieces % e->ranks != 0 || (e->full && groups != e->nobjects) ||
+        (!e->full && (groups == 0 || pieces[0].uid != 0))) {
+        return false;
+    }
+    for (uint64_t g = 0; g < groups; g++) {
+        const struct ckpt_piece *rows = &pieces[g * e->ranks];
+        if ((g > 0 && rows[0].uid <= rows[-1].uid) || !group_good(e, rows)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int ckpt_file_pieces_read(struct ckpt_file *file)
+{
+    const struct ckpt_epoch *e = file->epoch;
+    size_t bytes = (size_t)e->pieces * sizeof(struct ckpt_piece);
+    struct ckpt_piece *pieces = malloc(bytes + 1);
+    if (pieces == NULL) {
+        return base_error(RECTO_ENOMEM, "table of pieces of %s", file->io.name);
+    }
+    int status = ckpt_io_read(&file->io, pieces, bytes, e->pieces_at);
+    if (status == 0 && !pieces_good(e, pieces)) {
+        status = ckpt_file_corrupt(file, "its table of pieces is wrong");
+    }
+    if (status != 0) {
+        free(pieces);
+        return status;
+    }
+    file->pieces = pieces;
+    return 0;
+}
+
+const struct ckpt_piece *ckpt_file_piece(const struct ckpt_file *file,
+                                         uint64_t uid, uint64_t rank)
+{
+    uint64_t low = 0;
+    uint64_t high = file->epoch->pieces;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        const struct ckpt_piece *p = &file->pieces[middle];
+        if (p->uid < uid || (p->uid == uid && p->rank < rank)) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    const struct ckpt_piece *p = &file->pieces[low];
+    return low < file->epoch->pieces && p->uid == uid && p->rank == rank ? p
+                                                                         : NULL;
+}
+
+int ckpt_file_sums_read(const struct ckpt_file *file,
+                        const struct ckpt_object *object,
+                        const struct ckpt_piece *piece, uint64_t *sums)
+{
+    size_t bytes = (size_t)piece->sums * sizeof *sums;
+    int status = ckpt_io_read(&file->io, sums, bytes,
+                              object->sums + piece->first_sum * sizeof *sums);
+    if (status == 0 && ckpt_hash(sums, bytes) != piece->hash) {
+        status = ckpt_file_corrupt(
+            file, "the checksums of \"%s\" are damaged (piece %llu)",
+            object->name, (unsigned long long)piece->rank);
+    }
+    return status;
+}
+
+int ckpt_file_entries_read(const struct ckpt_file *file,
+                           const struct ckpt_piece *run,
+                           struct ckpt_entry *entries)
+{
+    size_t bytes = (size_t)run->sums * sizeof *entries;
+    int status =
+        ckpt_io_read(&file->io, entries, bytes,
+                     file->epoch->index_at + run->first_sum * sizeof *entries);
+    if (status == 0 && ckpt_hash(entries, bytes) != run->hash) {
+        status = ckpt_file_corrupt(file,
+                                   "the index of the page log is damaged "
+                                   "(run of rank %llu)",
+                                   (unsigned long long)run->rank);
+    }
+    return status;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Verified reading of epoch files and of a folder's manifests. Used by restart
+ * and by the `recto` command; knows no MPI.
+ */
+#ifndef RECTO_SRC_CKPT_READER_H
+#define RECTO_SRC_CKPT_READER_H
+
+#include "format.h"
+#include "io.h"
+
+/* ---- reader.c: one epoch file ------------------------------------------------- */
+
+struct ckpt_file {
+    struct ckpt_io_file io;
+    const struct ckpt_epoch *epoch; /* not owned */
+    struct ckpt_piece *pieces;      /* owned; sorted by (uid, rank) */
+};
+
+/* Opens the file and compares its length. RECTO_ECORRUPT, RECTO_EIO. */
+int ckpt_file_open(struct ckpt_file *file, const struct ckpt_dir *dir,
+                   const struct ckpt_epoch *epoch);
+void ckpt_file_close(struct ckpt_file *file);
+
+/* Reads every metadata byte and compares the checksum with the manifest's. */
+int ckpt_file_meta_check(struct ckpt_file *file);
+
+/* Reads the table of pieces and checks that it fits the epoch's objects. Call
+ * after ckpt_file_meta_check, which vouches for its bytes. */
+int ckpt_file_pieces_read(struct ckpt_file *file);
+
+/* A rank's piece of an object (uid 0: its run in the log); NULL for none. */
+const struct ckpt_piece *ckpt_file_piece(const struct ckpt_file *file,
+                                         uint64_t uid, uint64_t rank);
+
+/* Reads the page sums of a piece and compares their hash. */
+int ckpt_file_sums_read(const struct ckpt_file *file,
+                        const struct ckpt_object *object,
+                        const struct ckpt_piece *piece, uint64_t *sums);
+
+/* Reads the index entries of a run and compares their hash. */
+int ckpt_file_entries_read(const struct ckpt_file *file,
+                           const struct ckpt_piece *run,
+                           struct ckpt_entry *entries);
+
+/* RECTO_ECORRUPT, "epoch 3 (file): ..." */
+int ckpt_file_corrupt(const struct ckpt_file *file, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- folder.c: a folder's manifests --------------------------------------------- */
+
+/* What one of the two manifest files is. */
+struct ckpt_candidate {
+    bool exists;
+    int status;                     /* of reading and parsing it */
+    struct ckpt_manifest *manifest; /* when status is 0 and it exists */
+    char *text;
+    size_t bytes;
+    char message[512]; /* why status is not 0 */
+};
+
+struct ckpt_folder {
+    struct ckpt_candidate main;
+    struct ckpt_candidate copy;
+    const struct ckpt_candidate *chosen; /* NULL: no checkpoint here */
+    bool epoch_files;                    /* some are there */
+};
+
+/*
+ * Reads both manifests and chooses the valid one with the higher generation.
+ * 0 with `chosen` NULL when the folder holds neither manifest nor epoch files;
+ * RECTO_ECORRUPT when there is no valid manifest although something is there,
+ * RECTO_EVERSION, RECTO_EIO. Free with ckpt_folder_clear in any case.
+ */
+int ckpt_folder_load(const struct ckpt_dir *dir, struct ckpt_folder *folder);
+void ckpt_folder_clear(struct ckpt_folder *folder);
+
+/* Calls visit for each name in the folder; stops when it returns non-zero and
+ * returns that. */
+int ckpt_folder_scan(const struct ckpt_dir *dir,
+                     int (*visit)(const char *name, void *argument),
+                     void *argument);
+
+#endif

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The folder in rank 0's hands. The commit, after all ranks agreed that the
+ * temporary holds every byte:
+ *
+ *   rename .tmp-e... -> e...h5     the epoch file has its name
+ *   fsync folder
+ *   write, fsync .tmp-manifest-...
+ *   rename -> manifest             <- the commit point
+ *   fsync folder
+ *   the same for manifest.copy
+ *   unlink what neither names
+ *
+ * Invariants
+ * 1. Before the commit point a failure removes the new file; from the attempt
+ *    to rename the manifest on, nothing that either manifest may name is
+ *    removed until a later commit has replaced both.
+ * 2. Generations only grow, also over failed attempts, so that whichever
+ *    manifest survived is older than the next one written.
+ * 3. A manifest is parsed again before it is written: what this program would
+ *    refuse to read never reaches the disk.
+ * 4. The manifest keeps the two newest chains.
+ */
+#include "store.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+
+/* ---- files that wait for their removal ---------------------------------------- */
+
+static int doom(struct ckpt_store *store, const char *name)
+{
+    if (store->ndoomed == store->room) {
+        size_t room = store->room == 0 ? 8 : 2 * store->room;
+        void *more = realloc(store->doomed, room * sizeof *store->doomed);
+        if (more == NULL) {
+            return base_error(RECTO_ENOMEM, "list of files to remove");
+        }
+        store->doomed = more;
+        store->room = room;
+    }
+    (void)snprintf(store->doomed[store->ndoomed++], sizeof *store->doomed, "%s",
+                   name);
+    return 0;
+}
+
+static int doom_epoch(struct ckpt_store *store, const struct ckpt_epoch *epoch)
+{
+    char name[CKPT_FILE_NAME_MAX + 1];
+    ckpt_epoch_file(epoch, name);
+    return epoch->has_file ? doom(store, name) : 0;
+}
+
+/* Removes a file while an error is being reported, whose message stays. */
+static void discard(struct ckpt_store *store, const char *name)
+{
+    char message[1024];
+    (void)snprintf(message, sizeof message, "%s", recto_last_error());
+    (void)ckpt_io_unlink(&store->dir, name, "unlink-temporary");
+    base_error_set(message);
+}
+
+/* Once manifest and copy are durable. What fails to go stays for the next
+ * job's cleaning. */
+static void doomed_unlink(struct ckpt_store *store)
+{
+    for (size_t i = 0; i < store->ndoomed; i++) {
+        if (ckpt_io_unlink(&store->dir, store->doomed[i], "unlink-old") != 0) {
+            base_error_print();
+        }
+    }
+    store->ndoomed = 0;
+}
+
+/* ---- manifests ------------------------------------------------------------------ */
+
+/* The three steps under which a manifest file is written, for injection. */
+struct labels {
+    const char *open;
+    const char *write;
+    const char *sync;
+    const char *rename;
+    const char *dir;
+};
+static const struct labels main_labels = {"manifest-open", "manifest-write",
+                                          "manifest-sync", "manifest-rename",
+                                          "manifest-dir"};
+static const struct labels copy_labels = {
+    "copy-open", "copy-write", "copy-sync", "copy-rename", "copy-dir"};
+
+/* Replaces `name` by the text. *renamed: its rename was attempted, so that
+ * the outcome of a failure is unknown. */
+static int text_put(struct ckpt_store *store, const char *name,
+                    const char *text, size_t bytes, const struct labels *l,
+                    bool *renamed)
+{
+    char temporary[CKPT_FILE_NAME_MAX + 1];
+    struct ckpt_io_file file;
+    (void)snprintf(temporary, sizeof temporary, CKPT_TEMPORARY "%s", name);
+    *renamed = false;
+    int status = ckpt_io_open(&file, &store->dir, temporary,
+                              O_WRONLY | O_CREAT | O_TRUNC, l->open);
+    if (status != 0) {
+        return status;
+    }
+    status = ckpt_io_write(&file, text, bytes, 0, l->write);
+    if (status == 0) {
+        status = ckpt_io_sync(&file, l->sync);
+    }
+    ckpt_io_close(&file);
+    if (status != 0) {
+        discard(store, temporary);
+        return status;
+    }
+    *renamed = true;
+    status = ckpt_io_rename(&store->dir, temporary, name, l->rename);
+    return status == 0 ? ckpt_io_dir_sync(&store->dir, l->dir) : status;
+}
+
+static int manifest_text(const struct ckpt_manifest *m, char **text,
+                         size_t *bytes)
+{
+    int status = ckpt_manifest_print(m, text, bytes);
+    if (status != 0) {
+        return status;
+    }
+    struct ckpt_manifest *again = NULL;
+    status = ckpt_manifest_parse(*text, *bytes, &again);
+    ckpt_manifest_free(again);
+    if (status != 0) {
+        free(*text);
+    }
+    return status;
+}
+
+/* Writes manifest and copy. *unknown: the manifest on disk may be the new one
+ * although the call failed. A failing copy is only warned of: then nothing is
+ * unlinked, and the next commit writes it again. */
+static int manifest_put(struct ckpt_store *store, const struct ckpt_manifest *m,
+                        bool *unknown)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    bool renamed = false;
+    *unknown = false;
+    int status = manifest_text(m, &text, &bytes);
+    if (status != 0) {
+        return status;
+    }
+    status = text_put(store, CKPT_MANIFEST, text, bytes, &main_labels, unknown);
+    if (status == 0 && text_put(store, CKPT_MANIFEST_COPY, text, bytes,
+                                &copy_labels, &renamed) == 0) {
+        doomed_unlink(store);
+    } else if (status == 0) {
+        base_error_print();
+    }
+    free(text);
+    return status;
+}
+
+/* ---- opening -------------------------------------------------------------------- */
+
+static int first_manifest(struct ckpt_store *store)
+{
+    bool unknown = false;
+    struct ckpt_manifest *m = calloc(1, sizeof *m);
+    if (m == NULL) {
+        return base_error(RECTO_ENOMEM, "manifest");
+    }
+    m->generation = ++store->generation;
+    m->next_uid = 1;
+    int status = ckpt_uuid_make(m->run);
+    if (status == 0) {
+        status = manifest_put(store, m, &unknown);
+    }
+    if (status != 0) {
+        ckpt_manifest_free(m);
+        return status;
+    }
+    store->manifest = m;
+    return 0;
+}
+
+static void warn_damaged(const struct ckpt_candidate *c, const char *name)
+{
+    if (c->exists && c->status != 0) {
+        base_warn("%s is unusable, going by the other one: %s", name,
+                  c->message);
+    }
+}
+
+static int load(struct ckpt_store *store)
+{
+    struct ckpt_folder folder;
+    int status = ckpt_folder_load(&store->dir, &folder);
+    if (status == 0 && folder.chosen != NULL) {
+        warn_damaged(&folder.main, CKPT_MANIFEST);
+        warn_damaged(&folder.copy, CKPT_MANIFEST_COPY);
+        struct ckpt_candidate *chosen =
+            folder.chosen == &folder.main ? &folder.main : &folder.copy;
+        store->manifest = chosen->manifest;
+        store->generation = chosen->manifest->generation;
+        chosen->manifest = NULL;
+    }
+    ckpt_folder_clear(&folder);
+    return status;
+}
+
+int ckpt_store_open(struct ckpt_store *store, const char *path, bool create)
+{
+    bool loaded = store->manifest != NULL;
+    int status = 0;
+    if (store->dir.fd < 0) {
+        status = ckpt_io_dir_open(&store->dir, path, create);
+    }
+    if (status == 0) {
+        status = ckpt_lock_take(&store->lock, &store->dir, !create);
+    }
+    if (status == 0 && store->manifest == NULL) {
+        status = load(store);
+    }
+    if (status == 0 && store->manifest == NULL && create) {
+        status = first_manifest(store);
+    }
+    if (status != 0 && !loaded) {
+        ckpt_store_close(store);
+    }
+    return status;
+}
+
+void ckpt_store_close(struct ckpt_store *store)
+{
+    ckpt_lock_release(&store->lock);
+    ckpt_manifest_free(store->manifest);
+    free(store->doomed);
+    ckpt_io_dir_close(&store->dir);
+    memset(store, 0, sizeof *store);
+    store->dir.fd = -1;
+}
+
+/* ---- cleaning ------------------------------------------------------------------- */
+
+struct cleaning {
+    struct ckpt_store *store;
+    const struct ckpt_folder *folder;
+    bool epochs; /* both manifests are known: epoch files may go, too */
+};
+
+static bool named(const struct ckpt_manifest *m, const char *name)
+{
+    for (uint64_t i = 0; m != NULL && i < m->nepochs; i++) {
+        char file[CKPT_FILE_NAME_MAX + 1];
+        ckpt_epoch_file(&m->epochs[i], file);
+        if (m->epochs[i].has_file && strcmp(file, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int clean_one(const char *name, void *argument)
+{
+    const struct cleaning *c = argument;
+    bool temporary =
+        strncmp(name, CKPT_TEMPORARY, sizeof CKPT_TEMPORARY - 1) == 0;
+    bool stray = c->epochs && ckpt_epoch_file_name(name) &&
+                 !named(c->folder->main.manifest, name) &&
+                 !named(c->folder->copy.manifest, name);
+    return temporary || stray
+               ? ckpt_io_unlink(&c->store->dir, name, "unlink-stray")
+               : 0;
+}
+
+void ckpt_store_clean(struct ckpt_store *store)
+{
+    if (store->cleaned) {
+        return;
+    }
+    store->cleaned = true;
+    struct ckpt_folder folder;
+    int status = ckpt_folder_load(&store->dir, &folder);
+    if (status == 0) {
+        struct cleaning c = {store, &folder, false};
+        c.epochs = folder.main.exists && folder.main.status == 0 &&
+                   (!folder.copy.exists || folder.copy.status == 0);
+        status = ckpt_folder_scan(&store->dir, clean_one, &c);
+    }
+    if (status != 0) {
+        base_error_print();
+    }
+    ckpt_folder_clear(&folder);
+}
+
+int ckpt_store_truncate(struct ckpt_store *store, uint64_t from)
+{
+    struct ckpt_manifest *m = store->manifest;
+    while (m->nepochs > from) {
+        struct ckpt_epoch *last = &m->epochs[m->nepochs - 1];
+        int status = doom_epoch(store, last);
+        if (status != 0) {
+            return status;
+        }
+        ckpt_epoch_clear(last);
+        m->nepochs--;
+    }
+    return 0;
+}
+
+/* ---- commit --------------------------------------------------------------------- */
+
+bool ckpt_store_wants_full(const struct ckpt_store *store, uint64_t every)
+{
+    const struct ckpt_manifest *m = store->manifest;
+    uint64_t chains = 0;
+    uint64_t since = 0; /* epochs of the newest chain */
+    for (uint64_t i = 0; i < m->nepochs; i++) {
+        chains += m->epochs[i].full;
+        since = m->epochs[i].full ? 1 : since + 1;
+    }
+    return chains < 2 || since >= every;
+}
+
+void ckpt_store_temporary(const struct ckpt_epoch *epoch, char *name)
+{
+    (void)snprintf(name, CKPT_FILE_NAME_MAX + 1,
+                   CKPT_TEMPORARY "e%08llu-%.8s.h5",
+                   (unsigned long long)epoch->number, epoch->uuid);
+}
+
+/* Index of the first epoch that stays when `epoch` joins: with a full one the
+ * chain before it stays, those before that go. */
+static uint64_t first_kept(const struct ckpt_manifest *m,
+                           const struct ckpt_epoch *epoch)
+{
+    uint64_t i = m->nepochs;
+    while (epoch->full && i > 0 && !m->epochs[i - 1].full) {
+        i--;
+    }
+    return epoch->full && i > 0 ? i - 1 : 0;
+}
+
+static uint64_t uid_after(const struct ckpt_epoch *epoch, uint64_t next)
+{
+    uint64_t n = epoch->nobjects;
+    return n > 0 && epoch->objects[n - 1].uid >= next
+               ? epoch->objects[n - 1].uid + 1
+               : next;
+}
+
+/* The manifest with the epoch, without the chains that go. */
+static int manifest_with(struct ckpt_store *store,
+                         const struct ckpt_epoch *epoch,
+                         struct ckpt_manifest **result)
+{
+    const struct ckpt_manifest *old = store->manifest;
+    uint64_t from = first_kept(old, epoch);
+    struct ckpt_manifest *m = calloc(1, sizeof *m);
+    struct ckpt_epoch *list = calloc(old->nepochs - from + 1, sizeof *list);
+    if (m == NULL || list == NULL) {
+        free(m);
+        free(list);
+        return base_error(RECTO_ENOMEM, "manifest");
+    }
+    m->generation = ++store->generation;
+    memcpy(m->run, old->run, sizeof m->run);
+    m->next_uid = uid_after(epoch, old->next_uid);
+    m->epochs = list;
+    int status = 0;
+    for (uint64_t i = from; i <= old->nepochs && status == 0; i++) {
+        const struct ckpt_epoch *e = i < old->nepochs ? &old->epochs[i] : epoch;
+        status = ckpt_epoch_copy(&list[m->nepochs++], e);
+    }
+    if (status != 0) {
+        ckpt_manifest_free(m);
+        return status;
+    }
+    *result = m;
+    return 0;
+}
+
+static int file_name(struct ckpt_store *store, const struct ckpt_epoch *epoch)
+{
+    char temporary[CKPT_FILE_NAME_MAX + 1];
+    char name[CKPT_FILE_NAME_MAX + 1];
+    if (!epoch->has_file) {
+        return 0;
+    }
+    ckpt_store_temporary(epoch, temporary);
+    ckpt_epoch_file(epoch, name);
+    int status = ckpt_io_rename(&store->dir, temporary, name, "epoch-rename");
+    return status == 0 ? ckpt_io_dir_sync(&store->dir, "epoch-dir") : status;
+}
+
+void ckpt_store_abandon(struct ckpt_store *store,
+                        const struct ckpt_epoch *epoch)
+{
+    char name[CKPT_FILE_NAME_MAX + 1];
+    if (epoch->has_file) {
+        ckpt_store_temporary(epoch, name);
+        discard(store, name);
+        ckpt_epoch_file(epoch, name);
+        discard(store, name);
+    }
+}
+
+int ckpt_store_commit(struct ckpt_store *store, const struct ckpt_epoch *epoch)
+{
+    struct ckpt_manifest *m = NULL;
+    bool unknown = false;
+    int status = manifest_with(store, epoch, &m);
+    if (status == 0) {
+        status = file_name(store, epoch);
+    }
+    uint64_t gone = first_kept(store->manifest, epoch);
+    size_t doomed = store->ndoomed;
+    for (uint64_t i = 0; i < gone && status == 0; i++) {
+        status = doom_epoch(store, &store->manifest->epochs[i]);
+    }
+    if (status == 0) {
+        status = manifest_put(store, m, &unknown);
+    }
+    if (status != 0) {
+        ckpt_manifest_free(m);
+        store->ndoomed = doomed;
+        if (unknown) {
+            (void)doom_epoch(store, epoch);
+        } else {
+            ckpt_store_abandon(store, epoch);
+        }
+        return status;
+    }
+    ckpt_manifest_free(store->manifest);
+    store->manifest = m;
+    ckpt_lock_beat(&store->lock);
+    return 0;
+}

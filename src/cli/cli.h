@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The `recto` command. Reads checkpoint folders without MPI and without HDF5;
+ * takes no lock and writes nothing.
+ */
+#ifndef RECTO_SRC_CLI_CLI_H
+#define RECTO_SRC_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "ckpt/reader.h"
+
+/* What the command returns to the shell. */
+enum cli_exit {
+    CLI_GOOD = 0,
+    CLI_DAMAGED = 1, /* something of the checkpoint is damaged or missing */
+    CLI_USAGE = 2,
+    CLI_NO_CHECKPOINT = 3 /* no such folder, or it holds none */
+};
+
+struct cli_request {
+    bool json;
+    const char *path;
+    bool has_epoch;
+    uint64_t epoch;
+    struct ckpt_dir dir;
+    struct ckpt_folder folder;
+    const struct ckpt_manifest *manifest; /* the one that counts */
+};
+
+/* Each prints to stdout and returns what the shell gets. */
+enum cli_exit cli_ls(const struct cli_request *request);
+enum cli_exit cli_info(const struct cli_request *request);
+enum cli_exit cli_verify(const struct cli_request *request);
+
+/* ---- text.c -------------------------------------------------------------------- */
+
+/* A JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
+void cli_json_string(FILE *out, const char *text);
+/* "2026-11-20T10:00:00Z" into at least 32 bytes. */
+const char *cli_time(uint64_t seconds, char *text);
+/* "12.5 MiB" into at least 32 bytes. */
+const char *cli_size(uint64_t bytes, char *text);
+/* Index of the epoch asked for, the newest by default; false: none such. */
+bool cli_epoch_index(const struct cli_request *request, uint64_t *index);
+/* Index of the full epoch of a chain. */
+uint64_t cli_chain_start(const struct ckpt_manifest *m, uint64_t index);
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * `recto ls` and `recto info`: what the manifest says.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/base.h"
+#include "cli.h"
+
+/* How an epoch's file looks from outside: "ok", "missing", "wrong length". */
+static const char *file_state(const struct cli_request *r,
+                              const struct ckpt_epoch *e)
+{
+    char name[CKPT_FILE_NAME_MAX + 1];
+    struct stat status;
+    if (!e->has_file) {
+        return "ok";
+    }
+    ckpt_epoch_file(e, name);
+    if (fstatat(r->dir.fd, name, &status, 0) != 0) {
+        return errno == ENOENT ? "missing" : "unreadable";
+    }
+    return (uint64_t)status.st_size == e->length ? "ok" : "wrong length";
+}
+
+static bool state_good(const char *state)
+{
+    return strcmp(state, "ok") == 0;
+}
+
+static void ls_json(const struct cli_request *r)
+{
+    (void)printf("{\"folder\": ");
+    cli_json_string(stdout, r->dir.path);
+    (void)printf(", \"run\": \"%s\", \"generation\": %llu, \"epochs\": [",
+                 r->manifest->run,
+                 (unsigned long long)r->manifest->generation);
+    for (uint64_t i = 0; i < r->manifest->nepochs; i++) {
+        const struct ckpt_epoch *e = &r->manifest->epochs[i];
+        char name[CKPT_FILE_NAME_MAX + 1];
+        ckpt_epoch_file(e, name);
+        (void)printf("%s\n  {\"epoch\": %llu, \"kind\": \"%s\", \"base\": "
+                     "%llu, \"ranks\": %llu, \"time\": %llu, \"bytes\": %llu, "
+                     "\"objects\": %llu, \"file\": %s%s%s, \"state\": "
+                     "\"%s\"}",
+                     i > 0 ? "," : "", (unsigned long long)e->number,
+                     e->full ? "full" : "diff", (unsigned long long)e->base,
+                     (unsigned long long)e->ranks, (unsigned long long)e->time,
+                     (unsigned long long)e->length,
+                     (unsigned long long)e->nobjects, e->has_file ? "\"" : "",
+                     e->has_file ? name : "null", e->has_file ? "\"" : "",
+                     file_state(r, e));
+    }
+    (void)printf("]}\n");
+}
+
+static void ls_text(const struct cli_request *r)
+{
+    (void)printf("%8s  %-4s  %8s  %6s  %-20s  %10s  %7s  %s\n", "EPOCH", "KIND",
+                 "BASE", "RANKS", "TIME", "SIZE", "OBJECTS", "FILE");
+    for (uint64_t i = 0; i < r->manifest->nepochs; i++) {
+        const struct ckpt_epoch *e = &r->manifest->epochs[i];
+        const char *state = file_state(r, e);
+        char name[CKPT_FILE_NAME_MAX + 1] = "(nothing had changed)";
+        char when[32];
+        char size[32];
+        if (e->has_file) {
+            ckpt_epoch_file(e, name);
+        }
+        (void)printf("%8llu  %-4s  %8llu  %6llu  %-20s  %10s  %7llu  %s%s%s\n",
+                     (unsigned long long)e->number, e->full ? "full" : "diff",
+                     (unsigned long long)e->base, (unsigned long long)e->ranks,
+                     cli_time(e->time, when), cli_size(e->length, size),
+                     (unsigned long long)e->nobjects, name,
+                     state_good(state) ? "" : "  ",
+                     state_good(state) ? "" : state);
+    }
+}
+
+enum cli_exit cli_ls(const struct cli_request *r)
+{
+    if (r->json) {
+        ls_json(r);
+    } else {
+        ls_text(r);
+    }
+    for (uint64_t i = 0; i < r->manifest->nepochs; i++) {
+        if (!state_good(file_state(r, &r->manifest->epochs[i]))) {
+            return CLI_DAMAGED;
+        }
+    }
+    return CLI_GOOD;
+}
+
+static void object_json(const struct ckpt_object *o)
+{
+    (void)printf("{\"name\": ");
+    cli_json_string(stdout, o->name);
+    (void)printf(", \"kind\": \"%s\", \"type\": \"%s\", \"dims\": [",
+                 o->kind == CKPT_SHARED ? "shared" : "private",
+                 ckpt_type_name(o->type));
+    for (int i = 0; i < o->ndims; i++) {
+        (void)printf("%s%llu", i > 0 ? ", " : "",
+                     (unsigned long long)o->dims[i]);
+    }
+    (void)printf("], \"bytes\": %llu, \"uid\": %llu, \"address\": %llu}",
+                 (unsigned long long)o->bytes, (unsigned long long)o->uid,
+                 (unsigned long long)o->address);
+}
+
+static void info_json(const struct cli_request *r, const struct ckpt_epoch *e)
+{
+    (void)printf("{\"folder\": ");
+    cli_json_string(stdout, r->dir.path);
+    (void)printf(", \"run\": \"%s\", \"epoch\": %llu, \"kind\": \"%s\", "
+                 "\"base\": %llu, \"uuid\": \"%s\", \"ranks\": %llu, \"time\": "
+                 "%llu, \"bytes\": %llu, \"pages_in_log\": %llu, \"state\": "
+                 "\"%s\", \"objects\": [",
+                 r->manifest->run, (unsigned long long)e->number,
+                 e->full ? "full" : "diff", (unsigned long long)e->base,
+                 e->uuid, (unsigned long long)e->ranks,
+                 (unsigned long long)e->time, (unsigned long long)e->length,
+                 (unsigned long long)e->entries, file_state(r, e));
+    for (uint64_t i = 0; i < e->nobjects; i++) {
+        (void)printf("%s\n  ", i > 0 ? "," : "");
+        object_json(&e->objects[i]);
+    }
+    (void)printf("]}\n");
+}
+
+static void info_text(const struct cli_request *r, uint64_t index)
+{
+    const struct ckpt_epoch *e = &r->manifest->epochs[index];
+    char text[32];
+    char name[CKPT_FILE_NAME_MAX + 1] = "none (nothing had changed)";
+    if (e->has_file) {
+        ckpt_epoch_file(e, name);
+    }
+    (void)printf("folder   %s\nrun      %s\nepoch    %llu (%s)\n", r->dir.path,
+                 r->manifest->run, (unsigned long long)e->number,
+                 e->full ? "full" : "differential");
+    (void)printf("chain   ");
+    for (uint64_t i = cli_chain_start(r->manifest, index); i <= index; i++) {
+        (void)printf(" %llu",
+                     (unsigned long long)r->manifest->epochs[i].number);
+    }
+    (void)printf("\nuuid     %s\nfile     %s, %s\n", e->uuid, name,
+                 file_state(r, e));
+    (void)printf("size     %s\n", cli_size(e->length, text));
+    (void)printf("written  %s by %llu ranks\n", cli_time(e->time, text),
+                 (unsigned long long)e->ranks);
+    if (!e->full) {
+        (void)printf("log      %llu pages of %d bytes\n",
+                     (unsigned long long)e->entries, CKPT_PAGE);
+    }
+    (void)printf("objects  %llu\n", (unsigned long long)e->nobjects);
+    for (uint64_t i = 0; i < e->nobjects; i++) {
+        const struct ckpt_object *o = &e->objects[i];
+        char shape[CKPT_SHAPE_MAX];
+        (void)printf("  %-7s  %10s  %-24s  %s\n",
+                     o->kind == CKPT_SHARED ? "shared" : "private",
+                     cli_size(o->bytes, text),
+                     ckpt_object_shape(o, shape, sizeof shape), o->name);
+    }
+}
+
+enum cli_exit cli_info(const struct cli_request *r)
+{
+    uint64_t index = 0;
+    if (!cli_epoch_index(r, &index)) {
+        (void)fprintf(stderr, "recto: %s holds no such epoch\n", r->dir.path);
+        return CLI_NO_CHECKPOINT;
+    }
+    if (r->json) {
+        info_json(r, &r->manifest->epochs[index]);
+    } else {
+        info_text(r, index);
+    }
+    return state_good(file_state(r, &r->manifest->epochs[index])) ? CLI_GOOD
+                                                                  : CLI_DAMAGED;
+}

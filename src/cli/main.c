@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The `recto` command: looks at checkpoint folders. Needs neither MPI nor a
+ * running job; a folder in use may be looked at, too.
+ */
+#include <errno.h>
+#include <recto.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "cli.h"
+
+static const char usage_text[] =
+    "usage: recto ls DIR             list the epochs of a checkpoint folder\n"
+    "       recto info DIR [EPOCH]   one epoch (default: the newest) and its "
+    "arrays\n"
+    "       recto verify DIR [EPOCH] read every byte and compare checksums: of\n"
+    "                                all epochs, or of one and those it needs\n"
+    "       recto --help | --version\n"
+    "options: --json                 machine-readable output\n"
+    "exit status: 0 good; 1 damaged or incomplete; 2 wrong usage;\n"
+    "             3 no checkpoint there, or no such epoch\n";
+
+struct command {
+    const char *name;
+    bool epoch; /* takes an epoch number */
+    enum cli_exit (*run)(const struct cli_request *request);
+};
+
+static const struct command commands[] = {
+    {"ls", false, cli_ls},
+    {"info", true, cli_info},
+    {"verify", true, cli_verify},
+};
+
+static enum cli_exit usage_error(const char *text)
+{
+    (void)fprintf(stderr, "recto: %s\n%s", text, usage_text);
+    return CLI_USAGE;
+}
+
+static bool parse_epoch(const char *text, uint64_t *epoch)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    *epoch = value;
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0;
+}
+
+static enum cli_exit failed(int status)
+{
+    (void)fprintf(stderr, "%s\n", recto_last_error());
+    return status == RECTO_EIO || status == RECTO_EINVAL ? CLI_NO_CHECKPOINT
+                                                         : CLI_DAMAGED;
+}
+
+/* Opens the folder, finds the manifest, runs the command. */
+static enum cli_exit run(const struct command *command, struct cli_request *r)
+{
+    int status = ckpt_io_dir_open(&r->dir, r->path, false);
+    if (status == RECTO_ENOENT) {
+        (void)fprintf(stderr, "recto: %s: no such folder\n", r->path);
+        return CLI_NO_CHECKPOINT;
+    }
+    if (status != 0) {
+        return failed(status);
+    }
+    enum cli_exit result;
+    status = ckpt_folder_load(&r->dir, &r->folder);
+    if (status != 0) {
+        result = failed(status);
+    } else if (r->folder.chosen == NULL) {
+        (void)fprintf(stderr, "recto: %s holds no checkpoint\n", r->path);
+        result = CLI_NO_CHECKPOINT;
+    } else {
+        r->manifest = r->folder.chosen->manifest;
+        result = command->run(r);
+    }
+    ckpt_folder_clear(&r->folder);
+    ckpt_io_dir_close(&r->dir);
+    if (fflush(stdout) != 0) {
+        (void)fprintf(stderr, "recto: standard output: %s\n",
+                      strerrordesc_np(errno));
+        return CLI_DAMAGED;
+    }
+    return result;
+}
+
+static const struct command *command_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    static struct cli_request request;
+    const char *words[3] = {NULL, NULL, NULL};
+    int count = 0;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            (void)fputs(usage_text, stdout);
+            return CLI_GOOD;
+        }
+        if (strcmp(argv[i], "--version") == 0) {
+            (void)printf("recto %d.%d.%d\n", RECTO_VERSION_MAJOR,
+                         RECTO_VERSION_MINOR, RECTO_VERSION_PATCH);
+            return CLI_GOOD;
+        }
+        if (strcmp(argv[i], "--json") == 0) {
+            request.json = true;
+        } else if (argv[i][0] == '-' && argv[i][1] != '\0') {
+            return usage_error("unknown option");
+        } else if (count == 3) {
+            return usage_error("too many arguments");
+        } else {
+            words[count++] = argv[i];
+        }
+    }
+    if (count < 2) {
+        return usage_error(count == 0 ? "a command is needed"
+                                      : "a checkpoint folder is needed");
+    }
+    const struct command *command = command_find(words[0]);
+    if (command == NULL) {
+        return usage_error("unknown command");
+    }
+    request.path = words[1];
+    if (count == 3 &&
+        (!command->epoch || !parse_epoch(words[2], &request.epoch))) {
+        return usage_error("not an epoch number");
+    }
+    request.has_epoch = count == 3;
+    return run(command, &request);
+}
