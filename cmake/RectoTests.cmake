@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# How tests are declared. Every test has a time limit, exits 77 with the reason
+# as its last line when it cannot run here, and has labels:
+#   unit mpi crash model lint   what it is; none of these may skip in CI
+#   ci                          run by `./quickstart test`
+#   long                        the full products, ci's part of them included
+#   asan                        also run in the asan (and tsan) build
+#
+# Tests run in build/X/mpi-tests/work/NAME, made anew each time.
+
+set(RECTO_TEST_WORK ${CMAKE_CURRENT_BINARY_DIR}/work)
+set(RECTO_MPIRUN ${PROJECT_SOURCE_DIR}/cmake/mpirun-test)
+# MPI and its libraries keep memory until exit; a fault must reach our handler.
+set(RECTO_TEST_ENVIRONMENT
+    "ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_sigbus=0"
+    "UBSAN_OPTIONS=print_stacktrace=1"
+    "TSAN_OPTIONS=handle_segv=0:handle_sigbus=0"
+    "TEST_SOURCE=${PROJECT_SOURCE_DIR}"
+    "TEST_BUILD=${PROJECT_BINARY_DIR}"
+    "TEST_MPIRUN=${RECTO_MPIRUN}")
+
+# One process at a time per core: `ctest -j 2` starts a test of 3 ranks alone.
+function(recto_test_properties name ranks timeout labels env)
+  set_tests_properties(
+    ${name}
+    PROPERTIES TIMEOUT ${timeout}
+               SKIP_RETURN_CODE 77
+               PROCESSORS ${ranks}
+               LABELS "${labels}"
+               ENVIRONMENT "${RECTO_TEST_ENVIRONMENT};${env}")
+endfunction()
+
+# recto_test_program(NAME SOURCES file... [WHOLE]): an executable against
+# librecto or, WHOLE, against all its objects, hidden symbols included.
+function(recto_test_program name)
+  cmake_parse_arguments(PARSE_ARGV 1 A "WHOLE" "" "SOURCES")
+  add_executable(${name} ${A_SOURCES})
+  if(A_WHOLE)
+    target_link_libraries(${name} PRIVATE recto_flags recto_objects)
+    # Calls that libraries make are interposed as they are by librecto.
+    set_target_properties(${name} PROPERTIES ENABLE_EXPORTS ON)
+  else()
+    target_link_libraries(${name} PRIVATE recto_flags recto::recto
+                                          Threads::Threads m)
+  endif()
+  set_target_properties(
+    ${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
+                       ${PROJECT_BINARY_DIR}/mpi-tests)
+endfunction()
+
+# recto_unit_test(NAME file... [TIMEOUT s] [ENV VAR=value...] [LABELS l...]):
+# one process, written with Check; test unit.NAME.
+function(recto_unit_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 A "" "TIMEOUT" "ENV;LABELS")
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 120)
+  endif()
+  if(NOT A_LABELS)
+    set(A_LABELS ci long asan)
+  endif()
+  recto_test_program(unit_${name} WHOLE SOURCES ${A_UNPARSED_ARGUMENTS})
+  target_link_libraries(unit_${name} PRIVATE PkgConfig::CHECK)
+  add_test(NAME unit.${name} COMMAND unit_${name})
+  recto_test_properties(unit.${name} 1 ${A_TIMEOUT} "unit;${A_LABELS}"
+                        "CK_DEFAULT_TIMEOUT=60;${A_ENV}")
+endfunction()
+
+# The program of a source file, made at its first use.
+function(recto_test_program_of source target)
+  get_filename_component(stem ${source} NAME_WE)
+  if(NOT TARGET mpi_${stem})
+    recto_test_program(mpi_${stem} SOURCES ${source})
+  endif()
+  set(${target} mpi_${stem} PARENT_SCOPE)
+endfunction()
+
+# recto_mpi_test(NAME SOURCE file RANKS n... [ARGS a...] [ENV VAR=value...]
+#                [LABELS l...] [TIMEOUT s]):
+# a program against librecto on each number of ranks; tests NAME.nRANKS.
+function(recto_mpi_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 A "" "SOURCE;TIMEOUT"
+                        "RANKS;ARGS;ENV;LABELS")
+  recto_test_program_of(${A_SOURCE} program)
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 120)
+  endif()
+  if(NOT A_LABELS)
+    set(A_LABELS mpi ci long)
+  endif()
+  foreach(ranks IN LISTS A_RANKS)
+    set(test ${name}.n${ranks})
+    add_test(NAME ${test} COMMAND ${RECTO_MPIRUN} ${RECTO_TEST_WORK}/${test}
+                                  ${ranks} $<TARGET_FILE:${program}> ${A_ARGS})
+    recto_test_properties(${test} ${ranks} ${A_TIMEOUT} "${A_LABELS}"
+                          "${A_ENV}")
+  endforeach()
+endfunction()
+
+# recto_mpi_product(NAME SOURCE file [RANKS n...] [NODES v...]
+#                   [TRANSPORTS v...] [LABELS l...] [ASAN] [ARGS a...]
+#                   [ENV VAR=value...] [TIMEOUT s]):
+# the product of ranks, RECTO_NODE and RECTO_TRANSPORT, all labelled `long`;
+# of these a part in which every pair of values occurs is labelled `ci`: each
+# pair of ranks and node once, the transports taking turns. With ASAN the
+# tests of 2 and 3 ranks in that part are run in the asan build, too.
+# Tests NAME.nRANKS.NODE.TRANSPORT.
+function(recto_mpi_product name)
+  cmake_parse_arguments(PARSE_ARGV 1 A "ASAN" "SOURCE;TIMEOUT"
+                        "RANKS;NODES;TRANSPORTS;LABELS;ARGS;ENV")
+  recto_test_program_of(${A_SOURCE} program)
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 120)
+  endif()
+  if(NOT A_RANKS)
+    set(A_RANKS 1 2 3 4 7)
+  endif()
+  if(NOT A_NODES)
+    set(A_NODES auto rank 2)
+  endif()
+  if(NOT A_TRANSPORTS)
+    set(A_TRANSPORTS auto mpi)
+  endif()
+  if(NOT A_LABELS)
+    set(A_LABELS mpi)
+  endif()
+  list(LENGTH A_TRANSPORTS turns)
+  set(i 0)
+  foreach(ranks IN LISTS A_RANKS)
+    set(j 0)
+    foreach(node IN LISTS A_NODES)
+      math(EXPR turn "(${i} + ${j}) % ${turns}")
+      set(k 0)
+      foreach(transport IN LISTS A_TRANSPORTS)
+        set(labels ${A_LABELS} long)
+        if(k EQUAL turn)
+          list(APPEND labels ci)
+          if(A_ASAN AND ranks GREATER 1 AND ranks LESS 4)
+            list(APPEND labels asan)
+          endif()
+        endif()
+        set(test ${name}.n${ranks}.${node}.${transport})
+        add_test(
+          NAME ${test} COMMAND ${RECTO_MPIRUN} ${RECTO_TEST_WORK}/${test}
+                               ${ranks} $<TARGET_FILE:${program}> ${A_ARGS})
+        recto_test_properties(
+          ${test} ${ranks} ${A_TIMEOUT} "${labels}"
+          "RECTO_NODE=${node};RECTO_TRANSPORT=${transport};${A_ENV}")
+        math(EXPR k "${k} + 1")
+      endforeach()
+      math(EXPR j "${j} + 1")
+    endforeach()
+    math(EXPR i "${i} + 1")
+  endforeach()
+endfunction()
+
+# recto_script_test(NAME SCRIPT file [ARGS a...] [RANKS most-at-once]
+#                   [ENV VAR=value...] [LABELS l...] [TIMEOUT s]):
+# an executable script. Its environment says TEST_SOURCE, TEST_BUILD (with bin/,
+# lib/ and mpi-tests/), TEST_MPIRUN (cmake/mpirun-test) and TEST_WORK, a folder
+# for it to make and use. (RECTO_... names would be warned about.)
+function(recto_script_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 A "" "SCRIPT;RANKS;TIMEOUT"
+                        "ARGS;ENV;LABELS")
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 120)
+  endif()
+  if(NOT A_RANKS)
+    set(A_RANKS 1)
+  endif()
+  if(NOT A_LABELS)
+    set(A_LABELS ci long)
+  endif()
+  get_filename_component(script ${A_SCRIPT} ABSOLUTE)
+  add_test(NAME ${name} COMMAND ${script} ${A_ARGS})
+  recto_test_properties(${name} ${A_RANKS} ${A_TIMEOUT} "${A_LABELS}"
+                        "TEST_WORK=${RECTO_TEST_WORK}/${name};${A_ENV}")
+endfunction()
