@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Shows that allocations are zero, at one address, homed as asked, of any size
- * and shape, and can be freed and made again; that wrong arguments are told.
+ * and shape, and can be freed and made again; that wrong arguments, exhausted
+ * memory and exhausted address space are told on every rank; and that the
+ * agreed address gives way when one rank has something else there.
  */
+#include <sys/mman.h>
+#include <sys/resource.h>
+
 #include "test.h"
 
 static const uint64_t PAGE = 4096;
@@ -143,6 +148,64 @@ static void again(void)
     }
 }
 
+/* One rank has its own memory where segments would start. */
+static void taken(void)
+{
+    char *usual = recto_alloc("usual", PAGE, NULL);
+    CHECK(usual != NULL);
+    CHECK_OK(recto_free(usual));
+    void *mine = NULL;
+    size_t bytes = (size_t)1 << 30;
+    int odd = recto_rank() == recto_size() - 1;
+    if (odd) {
+        mine = mmap(usual, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
+                        MAP_FIXED_NOREPLACE,
+                    -1, 0);
+        CHECK(mine == usual);
+        memset(mine, 5, 3 * PAGE);
+    }
+    fill_and_read("elsewhere", 5000, NULL);
+    char *p = recto_alloc("p", PAGE, NULL);
+    CHECK(p != NULL && p != usual);
+    CHECK_OK(recto_free(p));
+    if (odd) {
+        CHECK(usual[0] == 5 && usual[3 * PAGE - 1] == 5); /* untouched */
+        munmap(mine, bytes);
+    }
+    CHECK_OK(recto_barrier());
+    p = recto_alloc("p", PAGE, NULL);
+    CHECK(p == usual);
+    CHECK_OK(recto_free(p));
+}
+
+static uint64_t address_space(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    CHECK(f != NULL && fscanf(f, "%lu", &pages) == 1);
+    fclose(f);
+    return pages * PAGE;
+}
+
+/* One rank may map no more: all ranks get the error, and go on. */
+static void no_space(void)
+{
+    struct rlimit before;
+    CHECK_OK(getrlimit(RLIMIT_AS, &before));
+    if (recto_rank() == recto_size() - 1) {
+        struct rlimit less = before;
+        less.rlim_cur = address_space() + ((rlim_t)64 << 20);
+        CHECK_OK(setrlimit(RLIMIT_AS, &less));
+    }
+    CHECK(recto_alloc("vast", (uint64_t)1 << 30, NULL) == NULL);
+    CHECK(strstr(recto_last_error(), "RECTO_ENOMEM") != NULL ||
+          strstr(recto_last_error(), "RECTO_EADDRESS") != NULL);
+    CHECK_OK(setrlimit(RLIMIT_AS, &before));
+    CHECK_OK(recto_barrier());
+    fill_and_read("after", 5000, NULL);
+}
+
 int main(int argc, char **argv)
 {
     CHECK(recto_rank() == -1 && recto_alloc("early", 8, NULL) == NULL);
@@ -152,5 +215,9 @@ int main(int argc, char **argv)
     large();
     wrong();
     again();
+    taken();
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    no_space(); /* sanitizers have no address space to give */
+#endif
     return test_end("allocation");
 }
