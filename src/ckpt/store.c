@@ -265,14 +265,18 @@ static bool named(const struct ckpt_manifest *m, const char *name)
 static int clean_one(const char *name, void *argument)
 {
     const struct cleaning *c = argument;
-    bool temporary =
-        strncmp(name, CKPT_TEMPORARY, sizeof CKPT_TEMPORARY - 1) == 0;
-    bool stray = c->epochs && ckpt_epoch_file_name(name) &&
-                 !named(c->folder->main.manifest, name) &&
-                 !named(c->folder->copy.manifest, name);
-    return temporary || stray
-               ? ckpt_io_unlink(&c->store->dir, name, "unlink-stray")
-               : 0;
+    if (strncmp(name, CKPT_TEMPORARY, sizeof CKPT_TEMPORARY - 1) == 0) {
+        return ckpt_io_unlink(&c->store->dir, name, "unlink-stray");
+    }
+    if (!c->epochs || !ckpt_epoch_file_name(name) ||
+        named(c->store->manifest, name)) {
+        return 0;
+    }
+    /* What one of the files on disk still names goes after the next commit. */
+    return named(c->folder->main.manifest, name) ||
+                   named(c->folder->copy.manifest, name)
+               ? doom(c->store, name)
+               : ckpt_io_unlink(&c->store->dir, name, "unlink-stray");
 }
 
 void ckpt_store_clean(struct ckpt_store *store)
