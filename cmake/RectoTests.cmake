@@ -156,7 +156,7 @@ endfunction()
 
 # recto_script_test(NAME SCRIPT file [ARGS a...] [RANKS most-at-once]
 #                   [ENV VAR=value...] [LABELS l...] [TIMEOUT s]):
-# an executable script. Its environment says TEST_SOURCE, TEST_BUILD (with bin/,
+# an executable script, or one in Python. Its environment says TEST_SOURCE, TEST_BUILD (with bin/,
 # lib/ and mpi-tests/), TEST_MPIRUN (cmake/mpirun-test) and TEST_WORK, a folder
 # for it to make and use. (RECTO_... names would be warned about.)
 function(recto_script_test name)
@@ -172,6 +172,9 @@ function(recto_script_test name)
     set(A_LABELS ci long)
   endif()
   get_filename_component(script ${A_SCRIPT} ABSOLUTE)
+  if(script MATCHES "\\.py$")
+    set(script python3 -B ${script})
+  endif()
   add_test(NAME ${name} COMMAND ${script} ${A_ARGS})
   recto_test_properties(${name} ${A_RANKS} ${A_TIMEOUT} "${A_LABELS}"
                         "TEST_WORK=${RECTO_TEST_WORK}/${name};${A_ENV}")

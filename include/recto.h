@@ -174,7 +174,7 @@ int recto_is_shared(const void *p);
 int recto_barrier(void);
 
 /* A queue lock: ranks and threads get it in the order of their asking. */
-typedef struct recto_lock {
+typedef struct {
     uint64_t id;
 } recto_lock_t;
 

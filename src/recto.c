@@ -97,13 +97,6 @@ int recto_init(int *argc, char ***argv)
 
 int recto_init_comm(MPI_Comm comm, const recto_options *options)
 {
-    int initialized = 0;
-    MPI_Initialized(&initialized);
-    if (!initialized || comm == MPI_COMM_NULL) {
-        return base_error(RECTO_EINVAL,
-                          "recto_init_comm needs a communicator of an MPI that "
-                          "is initialised");
-    }
     return start(NULL, NULL, &comm, options);
 }
 

@@ -179,6 +179,8 @@ static void taken(void)
     CHECK_OK(recto_free(p));
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
 static uint64_t address_space(void)
 {
     unsigned long pages = 0;
@@ -206,6 +208,15 @@ static void no_space(void)
     fill_and_read("after", 5000, NULL);
 }
 
+#else
+
+/* Sanitizers have no address space to give. */
+static void no_space(void)
+{
+}
+
+#endif
+
 int main(int argc, char **argv)
 {
     CHECK(recto_rank() == -1 && recto_alloc("early", 8, NULL) == NULL);
@@ -216,8 +227,6 @@ int main(int argc, char **argv)
     wrong();
     again();
     taken();
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    no_space(); /* sanitizers have no address space to give */
-#endif
+    no_space();
     return test_end("allocation");
 }

@@ -110,6 +110,8 @@ enum base_env {
 /* The variable's value or its default; never NULL. */
 const char *base_env(enum base_env id);
 const char *base_env_name(enum base_env id);
+/* Is it set, and not empty? */
+bool base_env_given(enum base_env id);
 /* The value as a number >= 0; RECTO_EINVAL with a message otherwise. */
 int base_env_u64(enum base_env id, uint64_t *value);
 /* Warns on stderr about RECTO_ variables that no table names. */

@@ -21,11 +21,23 @@ static const struct {
 #undef ENV_ROW
 };
 
-const char *base_env(enum base_env id)
+/* NULL when unset or empty. */
+static const char *given(enum base_env id)
 {
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody calls setenv meanwhile */
     const char *value = getenv(variables[id].name);
-    return value != NULL && value[0] != '\0' ? value : variables[id].fallback;
+    return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+bool base_env_given(enum base_env id)
+{
+    return given(id) != NULL;
+}
+
+const char *base_env(enum base_env id)
+{
+    const char *value = given(id);
+    return value != NULL ? value : variables[id].fallback;
 }
 
 const char *base_env_name(enum base_env id)

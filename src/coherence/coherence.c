@@ -159,8 +159,8 @@ static void recall_wait(struct msi_segment *m, uint32_t until)
         if (net_futex_wait((const uint32_t *)&m->recalled, done, net_timeout(),
                            false) != 0) {
             base_fatal("\"%s\": a rank did not give its pages back within "
-                       "RECTO_TIMEOUT",
-                       m->s->name);
+                       "%s",
+                       m->s->name, base_env_name(BASE_ENV_TIMEOUT));
         }
     }
 }

@@ -142,9 +142,10 @@ static void wait_for(struct msi_segment *m, uint64_t page, uint32_t word)
     if (net_futex_wait((const uint32_t *)at, word | MSI_WAITERS, net_timeout(),
                        false) != 0) {
         base_fatal("page %lu of \"%s\": its home, rank %d, did not answer "
-                   "within RECTO_TIMEOUT (%lu s)",
+                   "within %lu s (%s)",
                    (unsigned long)page, m->s->name, space_home(m->s, page),
-                   (unsigned long)(net_timeout() / 1000000000U));
+                   (unsigned long)(net_timeout() / 1000000000U),
+                   base_env_name(BASE_ENV_TIMEOUT));
     }
 }
 
@@ -306,8 +307,8 @@ int msi_page_init(void)
 {
     int r = base_env_u64(BASE_ENV_HOLD, &hold_us);
     if (r == 0 && (hold_us < HOLD_LEAST || hold_us > HOLD_MOST)) {
-        r = base_error(RECTO_EINVAL, "RECTO_HOLD: %d to %d microseconds",
-                       HOLD_LEAST, HOLD_MOST);
+        r = base_error(RECTO_EINVAL, "%s: %d to %d microseconds",
+                       base_env_name(BASE_ENV_HOLD), HOLD_LEAST, HOLD_MOST);
     }
     memset(&msi_counts, 0, sizeof msi_counts);
     return r;

@@ -33,10 +33,15 @@ static int level_check(void)
     return 0;
 }
 
-static int mpi_start(int *argc, char ***argv)
+static int mpi_start(int *argc, char ***argv, const MPI_Comm *comm)
 {
     int started = 0;
     MPI_Initialized(&started);
+    if (comm != NULL && (!started || *comm == MPI_COMM_NULL)) {
+        return base_error(RECTO_EINVAL,
+                          "recto_init_comm needs a communicator of an MPI that "
+                          "is initialised");
+    }
     if (!started) {
         int level = MPI_THREAD_SINGLE;
         int r = net_mpi_error(
@@ -55,8 +60,9 @@ static int settings_agree(void)
 {
     char mine[256] = {0};
     char theirs[256];
-    snprintf(mine, sizeof mine, "RECTO_NODE=%.60s RECTO_TRANSPORT=%.60s",
-             base_env(BASE_ENV_NODE), base_env(BASE_ENV_TRANSPORT));
+    snprintf(mine, sizeof mine, "%s=%.60s %s=%.60s",
+             base_env_name(BASE_ENV_NODE), base_env(BASE_ENV_NODE),
+             base_env_name(BASE_ENV_TRANSPORT), base_env(BASE_ENV_TRANSPORT));
     memcpy(theirs, mine, sizeof theirs);
     int r = net_bcast(theirs, sizeof theirs, 0);
     if (r == 0 && memcmp(mine, theirs, sizeof mine) != 0) {
@@ -107,7 +113,7 @@ int net_init(int *argc, char ***argv, const void *comm)
                              .carrier = MPI_COMM_NULL,
                              .in_domain = MPI_COMM_NULL,
                              .control_fd = -1};
-    int r = mpi_start(argc, argv);
+    int r = mpi_start(argc, argv, comm);
     if (r != 0) {
         return r;
     }

@@ -23,6 +23,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "base/base.h"
 #include "net/queue.h"
@@ -193,6 +194,8 @@ static void *service_main(void *unused)
 {
     (void)unused;
     on_service_thread = true;
+    /* short sleeps end on time: the default slack of 50 us is half a hold */
+    (void)prctl(PR_SET_TIMERSLACK, 1UL);
     uint64_t active = base_now();
     if (net.uses_mpi) {
         net_carrier_start();

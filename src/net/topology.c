@@ -121,8 +121,8 @@ static int domain_width(int *width)
                (base_env_u64(BASE_ENV_NODE, &count) != 0 || count == 0 ||
                 count > INT_MAX)) {
         return base_error(RECTO_EINVAL,
-                          "RECTO_NODE=%s: use auto, rank or a number of ranks",
-                          text);
+                          "%s=%s: use auto, rank or a number of ranks",
+                          base_env_name(BASE_ENV_NODE), text);
     }
     *width = (int)count;
     return 0;
@@ -133,8 +133,8 @@ static int transport_apart(bool *apart)
     const char *text = base_env(BASE_ENV_TRANSPORT);
     *apart = strcmp(text, "mpi") == 0;
     if (!*apart && strcmp(text, "auto") != 0 && strcmp(text, "shm") != 0) {
-        return base_error(RECTO_EINVAL,
-                          "RECTO_TRANSPORT=%s: use auto, shm or mpi", text);
+        return base_error(RECTO_EINVAL, "%s=%s: use auto, shm or mpi",
+                          base_env_name(BASE_ENV_TRANSPORT), text);
     }
     return 0;
 }
