@@ -135,7 +135,7 @@ int recto_nodes(void)
 
 int recto_stats(recto_counters *counters)
 {
-    struct recto_vm_stats vm;
+    struct recto_vm_counters vm;
     if (counters == NULL || !started) {
         return base_error(RECTO_EINVAL, "recto_stats(NULL) or before "
                                         "recto_init");

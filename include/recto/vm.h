@@ -223,7 +223,7 @@ int recto_vm_dirty_mark(recto_vm_range *range, uint64_t first, uint64_t count);
 
 /* ---- numbers ------------------------------------------------------------- */
 
-struct recto_vm_stats {
+struct recto_vm_counters {
     uint64_t faults;        /* signals taken for addresses in traps or ranges */
     uint64_t read_faults;   /* of these, reads */
     uint64_t write_faults;  /* of these, writes */
@@ -234,7 +234,7 @@ struct recto_vm_stats {
     uint64_t coarsened;     /* times rights were taken to free mappings */
     uint64_t mappings;      /* kernel mappings that ranges take now */
 };
-void recto_vm_stats(struct recto_vm_stats *stats);
+void recto_vm_stats(struct recto_vm_counters *totals);
 
 /* Walks every range and asserts its invariants; debug builds only do work.
  * Call while no thread changes protections. Returns 0. */

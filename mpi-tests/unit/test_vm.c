@@ -317,7 +317,7 @@ START_TEST(faults_tell_reads_from_writes)
     m.recto[PAGE] = 1; /* from nothing to writable at once */
     ck_assert_int_eq(atomic_load(&g.writes), 2);
     ck_assert_int_eq(atomic_load(&g.reads), 1);
-    struct recto_vm_stats stats;
+    struct recto_vm_counters stats;
     recto_vm_stats(&stats);
     ck_assert_uint_eq(stats.faults, 3);
     ck_assert_uint_eq(stats.read_faults, 1);
@@ -931,8 +931,8 @@ START_TEST(dirty_pages_are_those_written)
     struct granter g = {.pages = &m};
     ck_assert_int_eq(
         recto_vm_trap_add((void *)m.recto, m.bytes, grant, NULL, &g, &trap), 0);
-    struct recto_vm_stats before;
-    struct recto_vm_stats after;
+    struct recto_vm_counters before;
+    struct recto_vm_counters after;
     ck_assert_int_eq(recto_vm_prot1(m.range, 9, RECTO_VM_NONE), 0);
     recto_vm_stats(&before);
     ck_assert_int_eq(recto_vm_dirty_mark(m.range, 9, 1), 0);

@@ -131,9 +131,9 @@ static uint64_t kernel_mappings(const struct pages *m)
     return count;
 }
 
-static struct recto_vm_stats numbers(void)
+static struct recto_vm_counters numbers(void)
 {
-    struct recto_vm_stats stats;
+    struct recto_vm_counters stats;
     recto_vm_stats(&stats);
     return stats;
 }

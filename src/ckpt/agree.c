@@ -78,7 +78,7 @@ static int rows_gather(struct row **all, uint64_t *count)
     if (status == 0) {
         status = net_gather(&bytes, sizeof bytes, sizes, 0);
     }
-    if (status == 0 && net_rank() == 0) {
+    if (status == 0 && sizes != NULL) {
         for (int r = 0; r < net_size(); r++) {
             total += sizes[r];
         }
@@ -163,8 +163,10 @@ static int rows_merge(struct list *list, const struct row *rows, uint64_t n)
 
 static int private_objects(struct list *list, struct row *rows, uint64_t n)
 {
-    qsort(rows, n, sizeof *rows, row_order);
     int status = 0;
+    if (rows != NULL && n > 0) {
+        qsort(rows, n, sizeof *rows, row_order);
+    }
     for (uint64_t i = 0; i < n && status == 0;) {
         uint64_t end = i + 1;
         while (end < n && strcmp(rows[i].name, rows[end].name) == 0) {
@@ -330,7 +332,7 @@ static int epoch_make(struct ckpt_job *job, struct row *rows, uint64_t nrows)
         return status;
     }
     e->number = newest != NULL ? newest->number + 1 : 0;
-    e->full = list.last == NULL ||
+    e->full = newest == NULL || list.last == NULL ||
               ckpt_store_wants_full(store, ckpt_state.full_every);
     e->base = e->full ? e->number : newest->base;
     e->ranks = (uint64_t)net_size();

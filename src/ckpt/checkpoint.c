@@ -24,40 +24,45 @@
 #include <recto.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/base.h"
 #include "ckpt.h"
+#include "image.h"
 #include "reader.h"
 #include "state.h"
+
+enum {
+    CHAIN_MAX = 500 /* a restart opens all files of a chain */
+};
 
 struct ckpt_state ckpt_state = {
     .epoch = -1, .dir = {.fd = -1}, .store = {.dir = {.fd = -1}}};
 
 /* ---- life cycle --------------------------------------------------------------------- */
 
-static const char *folder_of(const char *option)
+/* Does the environment leave a setting to the program? (Set to its default it
+ * counts as left.) */
+static bool is_default(enum base_env id)
 {
-    /* base_env gives the default, too: is it set?
-     * NOLINTNEXTLINE(concurrency-mt-unsafe) */
-    const char *set = getenv(base_env_name(BASE_ENV_CKPT_DIR));
-    return option == NULL || (set != NULL && set[0] != '\0')
-               ? base_env(BASE_ENV_CKPT_DIR)
-               : option;
+    static const char *const defaults[] = {
+#define DEFAULT_ROW(name, variable, fallback, argument, text) fallback,
+        BASE_ENV_LIST(DEFAULT_ROW)
+#undef DEFAULT_ROW
+    };
+    return strcmp(base_env(id), defaults[id]) == 0;
 }
 
 static int full_of(unsigned option, uint64_t *every)
 {
-    /* NOLINTNEXTLINE(concurrency-mt-unsafe) */
-    const char *set = getenv(base_env_name(BASE_ENV_CKPT_FULL));
     *every = option;
     int status = 0;
-    if (option == 0 || (set != NULL && set[0] != '\0')) {
+    if (option == 0 || !is_default(BASE_ENV_CKPT_FULL)) {
         status = base_env_u64(BASE_ENV_CKPT_FULL, every);
     }
-    if (status == 0 && *every == 0) {
-        status = base_error(RECTO_EINVAL, "%s=0: at least 1 is needed",
-                            base_env_name(BASE_ENV_CKPT_FULL));
+    if (status == 0 && (*every == 0 || *every > CHAIN_MAX)) {
+        status = base_error(RECTO_EINVAL, "%s=%llu: 1 to %d is possible",
+                            base_env_name(BASE_ENV_CKPT_FULL),
+                            (unsigned long long)*every, CHAIN_MAX);
     }
     return status;
 }
@@ -65,7 +70,9 @@ static int full_of(unsigned option, uint64_t *every)
 int ckpt_init(const char *dir, unsigned full)
 {
     uint64_t every = 0;
-    const char *path = folder_of(dir);
+    const char *path = dir == NULL || !is_default(BASE_ENV_CKPT_DIR)
+                           ? base_env(BASE_ENV_CKPT_DIR)
+                           : dir;
     int status = full_of(full, &every);
     if (status == 0) {
         status = ckpt_io_inject(base_env(BASE_ENV_INJECT));
@@ -156,7 +163,10 @@ static int file_create(struct ckpt_job *job)
 {
     char name[CKPT_FILE_NAME_MAX + 1];
     struct ckpt_epoch *e = &job->epoch;
-    int status = ckpt_layout_create(e, job->run, &job->layout);
+    job->image = calloc(1, sizeof *job->image);
+    int status = job->image != NULL
+                     ? ckpt_layout_create(e, job->run, job->image)
+                     : base_error(RECTO_ENOMEM, "layout");
     if (status != 0) {
         return status;
     }
@@ -273,8 +283,7 @@ static int rows_gather(const struct ckpt_job *job, struct ckpt_piece **sorted)
 
 static int finish(struct ckpt_job *job, const struct ckpt_piece *pieces)
 {
-    int status =
-        ckpt_layout_write(&job->epoch, job->layout, pieces, &job->file);
+    int status = ckpt_layout_write(&job->epoch, job->image, pieces, &job->file);
     return status == 0 ? ckpt_io_sync(&job->file, "meta-sync") : status;
 }
 
@@ -402,8 +411,9 @@ int recto_checkpoint(void)
     if (status != 0) {
         ckpt_collect_undo(&job);
     }
-    if (job.layout >= 0) {
-        (void)close(job.layout);
+    if (job.image != NULL) {
+        ckpt_image_free(job.image);
+        free(job.image);
     }
     ckpt_job_free(&job);
     (void)pthread_mutex_unlock(&ckpt_mutex);

@@ -9,15 +9,19 @@
  *     io.c        every byte on disk; fault injection
  *     format.c    names, types, page sums, extents
  *     manifest.c  the manifest: text <-> struct, strict
+ *     check.c     what a manifest must fulfil
  *     reader.c    one epoch file: verified reading
  *     folder.c    which manifest of a folder counts
  *   rank 0 of a job
  *     lock.c      one job at a time
  *     store.c     cleaning, commit, pruning
  *     layout.c    where HDF5 puts the datasets of an epoch file
+ *     image.c     the file in memory that it does that in
  *   every rank
  *     region.c    recto_protect, hashes of private memory
  *     agree.c     which objects an epoch holds
+ *     collect.c   which pages each rank writes
+ *     sink.c      pages on their way to the file
  *     full.c      writes a full epoch
  *     log.c       writes a differential epoch
  *     checkpoint.c recto_checkpoint

@@ -186,6 +186,12 @@ int ckpt_manifest_parse(const char *text, size_t bytes,
                         struct ckpt_manifest **manifest);
 void ckpt_manifest_free(struct ckpt_manifest *manifest);
 
+/* check.c. RECTO_ECORRUPT with the first contradiction, RECTO_ENOMEM. */
+int ckpt_manifest_check(const struct ckpt_manifest *manifest);
+/* RECTO_ECORRUPT, "manifest: ..." */
+int ckpt_manifest_corrupt(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
+
 /* Deep copy of an epoch; ckpt_epoch_clear frees what it owns. */
 int ckpt_epoch_copy(struct ckpt_epoch *to, const struct ckpt_epoch *from);
 void ckpt_epoch_clear(struct ckpt_epoch *epoch);

@@ -95,6 +95,6 @@ void ckpt_io_guard_leave(const struct ckpt_io_guard *guard);
  *   count=FILE        no fault: appends "rank point label" of each step
  * RECTO_EINVAL for anything else.
  */
-int ckpt_io_inject(const char *rule);
+int ckpt_io_inject(const char *text);
 
 #endif

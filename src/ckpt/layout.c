@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where things are in an epoch file: HDF5 lays the datasets out in memory (a
- * memfd, so that the bulk stays holes), tells their offsets, and is closed.
+ * Where things are in an epoch file: HDF5 lays the datasets out in a sparse
+ * file in memory (image.c), tells their offsets, and is closed.
  * What it wrote, some KiB of metadata, is then copied into the folder's file
  * by our own I/O. The only file that calls HDF5.
  *
@@ -14,17 +14,14 @@
  *    order, gaps included; stretches of zeros are not written (a new file has
  *    them already).
  */
-#include <errno.h>
 #include <hdf5.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include "base/base.h"
+#include "image.h"
 #include "state.h"
 
 enum {
@@ -33,6 +30,7 @@ enum {
 
 /* The open handles of a layout; H5I_INVALID_HID when not. */
 struct layout {
+    hid_t driver;
     hid_t file;
     hid_t create; /* dataset creation properties */
     hid_t link;   /* link creation properties: make groups, UTF-8 */
@@ -190,28 +188,23 @@ static void describe(struct layout *l, const struct ckpt_epoch *e,
     attribute_text(l, "uuid", e->uuid);
 }
 
-/* The stdio driver opens the name as it is; sec2 would look for the file that
- * the link names, and a memfd has none. */
-static hid_t file_create(int fd)
+static hid_t file_create(struct layout *l, struct ckpt_image *image)
 {
-    char path[64];
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     hid_t file = H5I_INVALID_HID;
-    if (access >= 0 && H5Pset_fapl_stdio(access) >= 0 &&
+    if (access >= 0 && ckpt_image_driver(image, access, &l->driver) &&
         H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
         H5Pset_alignment(access, CKPT_PAGE, CKPT_PAGE) >= 0 &&
-        H5Pset_file_locking(access, 0, 1) >= 0 &&
         H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0) {
-        file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+        file = H5Fcreate("epoch", H5F_ACC_TRUNC, H5P_DEFAULT, access);
     }
     (void)H5Pclose(access);
     return file;
 }
 
-static void open_handles(struct layout *l, int fd)
+static void open_handles(struct layout *l, struct ckpt_image *image)
 {
-    l->file = file_create(fd);
+    l->file = file_create(l, image);
     l->create = H5Pcreate(H5P_DATASET_CREATE);
     l->link = H5Pcreate(H5P_LINK_CREATE);
     l->failed = l->file < 0 || H5Pset_layout(l->create, H5D_CONTIGUOUS) < 0 ||
@@ -236,6 +229,9 @@ static void close_handles(struct layout *l)
     if (l->file >= 0) {
         check(l, H5Fclose(l->file));
     }
+    if (l->driver >= 0) {
+        (void)H5FDunregister(l->driver);
+    }
 }
 
 /* The number of rows that the ranks will hand in. */
@@ -244,22 +240,15 @@ static uint64_t rows_of(const struct ckpt_epoch *e)
     return (e->full ? e->nobjects : e->pieces) * e->ranks;
 }
 
-int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run, int *fd)
+int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run,
+                       struct ckpt_image *image)
 {
-    int memory = memfd_create("recto-layout", MFD_CLOEXEC);
-    if (memory < 0) {
-        return base_error(RECTO_ENOMEM, "memory for the layout: %s",
-                          strerrordesc_np(errno));
-    }
-    struct ckpt_io_guard guard;
     H5E_auto2_t print = NULL;
     void *argument = NULL;
-    struct layout l = {.recto = H5I_INVALID_HID};
-    struct stat status;
-    ckpt_io_guard_enter(&guard);
+    struct layout l = {.driver = H5I_INVALID_HID, .recto = H5I_INVALID_HID};
     (void)H5Eget_auto2(H5E_DEFAULT, &print, &argument);
     (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-    open_handles(&l, memory);
+    open_handles(&l, image);
     describe(&l, epoch, run);
     tables(&l, epoch, rows_of(epoch));
     if (epoch->full) {
@@ -267,59 +256,31 @@ int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run, int *fd)
     }
     close_handles(&l);
     (void)H5Eset_auto2(H5E_DEFAULT, print, argument);
-    ckpt_io_guard_leave(&guard);
-    if (l.failed || fstat(memory, &status) != 0) {
-        (void)close(memory);
-        return base_error(RECTO_ENOSPC,
-                          "HDF5 cannot lay out epoch %llu: no memory for its "
-                          "metadata, or it is beyond the limit on file sizes "
-                          "(ulimit -f)",
+    if (l.failed || image->failed) {
+        return base_error(RECTO_ENOMEM,
+                          "HDF5 cannot lay out epoch %llu: out of memory for "
+                          "its metadata?",
                           (unsigned long long)epoch->number);
     }
-    epoch->length = (uint64_t)status.st_size;
-    *fd = memory;
+    epoch->length = image->end;
     return 0;
 }
 
 /* ---- the image into the file ------------------------------------------------------ */
 
 struct copy {
-    int from;
+    const struct ckpt_image *from;
     struct ckpt_io_file *to;
     XXH3_state_t *state;
     char *buffer;
 };
 
-static int image_read(int fd, char *data, size_t bytes, uint64_t offset)
-{
-    while (bytes > 0) {
-        ssize_t n = pread(fd, data, bytes, (off_t)offset);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            return base_error(RECTO_EIO, "read the layout: %s",
-                              n < 0 ? strerrordesc_np(errno) : "too short");
-        }
-        data += n;
-        bytes -= (size_t)n;
-        offset += (uint64_t)n;
-    }
-    return 0;
-}
-
-static bool all_zero(const char *data, size_t bytes)
-{
-    return bytes == 0 ||
-           (data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0);
-}
-
 static int copy_range(struct copy *c, uint64_t from, uint64_t to)
 {
     while (from < to) {
         size_t n = to - from < COPY_BYTES ? (size_t)(to - from) : COPY_BYTES;
-        int status = image_read(c->from, c->buffer, n, from);
-        if (status == 0 && !all_zero(c->buffer, n)) {
+        int status = 0;
+        if (ckpt_image_read(c->from, c->buffer, n, from)) {
             status = ckpt_io_write(c->to, c->buffer, n, from, "meta-write");
         }
         if (status != 0) {
@@ -331,45 +292,20 @@ static int copy_range(struct copy *c, uint64_t from, uint64_t to)
     return 0;
 }
 
-static int pieces_into(int fd, const struct ckpt_epoch *epoch,
-                       const struct ckpt_piece *pieces)
-{
-    const char *data = (const char *)pieces;
-    size_t bytes = (size_t)epoch->pieces * sizeof *pieces;
-    uint64_t at = epoch->pieces_at;
-    struct ckpt_io_guard guard;
-    int status = 0;
-    ckpt_io_guard_enter(&guard);
-    while (bytes > 0 && status == 0) {
-        ssize_t n = pwrite(fd, data, bytes, (off_t)at);
-        if (n < 0 && errno != EINTR) {
-            status = base_error(RECTO_ENOMEM, "table of pieces: %s",
-                                strerrordesc_np(errno));
-        } else if (n > 0) {
-            data += n;
-            bytes -= (size_t)n;
-            at += (uint64_t)n;
-        }
-    }
-    ckpt_io_guard_leave(&guard);
-    return status;
-}
-
-int ckpt_layout_write(struct ckpt_epoch *epoch, int fd,
+int ckpt_layout_write(struct ckpt_epoch *epoch, struct ckpt_image *image,
                       const struct ckpt_piece *pieces,
                       struct ckpt_io_file *file)
 {
     struct ckpt_extent *extents = NULL;
     size_t count = 0;
-    int status = pieces_into(fd, epoch, pieces);
-    if (status == 0) {
-        status = ckpt_epoch_extents(epoch, &extents, &count);
-    }
+    int status = ckpt_epoch_extents(epoch, &extents, &count);
     if (status != 0) {
         return status;
     }
-    struct copy c = {fd, file, XXH3_createState(), malloc(COPY_BYTES)};
-    if (c.state == NULL || c.buffer == NULL) {
+    ckpt_image_write(image, (const char *)pieces,
+                     (size_t)epoch->pieces * sizeof *pieces, epoch->pieces_at);
+    struct copy c = {image, file, XXH3_createState(), malloc(COPY_BYTES)};
+    if (c.state == NULL || c.buffer == NULL || image->failed) {
         status = base_error(RECTO_ENOMEM, "copy of the metadata");
     } else {
         uint64_t at = 0;

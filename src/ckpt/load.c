@@ -192,9 +192,10 @@ static int run_add(const struct load *l, size_t f, const struct ckpt_piece *run,
         if (e->page >= ckpt_pages(o->bytes) ||
             shared != (e->rank == CKPT_NO_RANK) ||
             (!shared && e->rank >= (uint64_t)net_size())) {
-            status = ckpt_file_corrupt(
-                &l->files[f], "entry %llu of its page log is wrong",
-                (unsigned long long)(run->first_sum + i));
+            uint64_t slot = run->first_sum + i;
+            status = ckpt_file_corrupt(&l->files[f],
+                                       "entry %llu of its page log is wrong",
+                                       (unsigned long long)slot);
             break;
         }
         list->items[list->count++] = (struct source){

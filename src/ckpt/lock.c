@@ -51,9 +51,9 @@ static bool holder_read(const struct ckpt_lock *lock, struct holder *holder)
     memset(holder, 0, sizeof *holder);
     /* A malformed number reads as some number, which only informs.
      * NOLINTNEXTLINE(cert-err34-c) */
-    return n > 0 &&
-           sscanf(text, "host=%63s pid=%d job=%63s time=%lld", holder->host,
-                  &holder->pid, holder->job, &holder->time) == 4;
+    int fields = sscanf(text, "host=%63s pid=%d job=%63s time=%lld",
+                        holder->host, &holder->pid, holder->job, &holder->time);
+    return n > 0 && fields == 4;
 }
 
 static int holder_write(struct ckpt_lock *lock, time_t now)

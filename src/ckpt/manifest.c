@@ -12,13 +12,10 @@
  * Invariants
  * 1. The parser accepts exactly what the printer prints: it prints what it
  *    has read and compares. So no field can be written in two ways.
- * 2. Whatever passes is consistent in itself: extents inside the file and
- *    apart, names and uids single, chains complete. Readers rely on that.
+ * 2. Whatever passes is consistent in itself (check.c). Readers rely on that.
  * 3. Nothing is allocated in proportion to a number in the text, only to the
  *    text itself. No recursion.
  */
-#include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -317,151 +314,6 @@ static int take_epoch(struct cursor *c, struct ckpt_epoch *e)
     return 0;
 }
 
-/* ---- what a manifest must fulfil ------------------------------------------------ */
-
-static int corrupt(const char *format, ...)
-    __attribute__((format(printf, 1, 2)));
-
-static int corrupt(const char *format, ...)
-{
-    char text[400];
-    va_list ap;
-    va_start(ap, format);
-    (void)vsnprintf(text, sizeof text, format, ap);
-    va_end(ap);
-    return base_error(RECTO_ECORRUPT, "manifest: %s", text);
-}
-
-static bool object_size_good(const struct ckpt_object *o)
-{
-    uint64_t bytes = ckpt_type_size(o->type);
-    for (int i = 0; i < o->ndims; i++) {
-        if (o->dims[i] != 0 && bytes > (uint64_t)INT64_MAX / o->dims[i]) {
-            return false;
-        }
-        bytes *= o->dims[i];
-    }
-    return bytes == o->bytes && (o->kind == CKPT_SHARED || o->ndims == 1);
-}
-
-static bool object_good(const struct ckpt_object *o, const struct ckpt_epoch *e,
-                        uint64_t next_uid)
-{
-    if (o->uid == 0 || o->uid >= next_uid || !object_size_good(o)) {
-        return false;
-    }
-    uint64_t pages = ckpt_pages(o->bytes);
-    if (!e->full) {
-        return o->data == 0 && o->sums == 0 && o->nsums == 0;
-    }
-    uint64_t most = o->kind == CKPT_SHARED ? pages : pages + e->ranks;
-    return o->nsums >= pages && o->nsums <= most &&
-           (o->bytes > 0 || (o->data == 0 && o->nsums == 0)) &&
-           (o->nsums > 0 || o->sums == 0);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    const struct ckpt_object *const *x = a;
-    const struct ckpt_object *const *y = b;
-    return strcmp((*x)->name, (*y)->name);
-}
-
-static int objects_single(const struct ckpt_epoch *e)
-{
-    if (e->nobjects == 0) {
-        return 0;
-    }
-    const struct ckpt_object **list = calloc(e->nobjects, sizeof(void *));
-    if (list == NULL) {
-        return base_error(RECTO_ENOMEM, "manifest");
-    }
-    for (uint64_t i = 0; i < e->nobjects; i++) {
-        list[i] = &e->objects[i];
-    }
-    bool twice = false;
-    qsort(list, e->nobjects, sizeof(void *), by_name);
-    for (uint64_t i = 1; i < e->nobjects; i++) {
-        twice = twice || strcmp(list[i - 1]->name, list[i]->name) == 0;
-    }
-    for (uint64_t i = 1; i < e->nobjects; i++) {
-        twice = twice || e->objects[i - 1].uid >= e->objects[i].uid;
-    }
-    free(list);
-    return twice ? corrupt("epoch %llu holds a name twice or uids "
-                           "out of order",
-                           (unsigned long long)e->number)
-                 : 0;
-}
-
-static bool table_inside(const struct ckpt_epoch *e, uint64_t at,
-                         uint64_t count, size_t size)
-{
-    return count <= e->length / size && at <= e->length - count * size;
-}
-
-/* The pieces are metadata: inside the file, outside the bulk extents. */
-static int pieces_apart(const struct ckpt_epoch *e)
-{
-    struct ckpt_extent *extents = NULL;
-    size_t count = 0;
-    int status = ckpt_epoch_extents(e, &extents, &count);
-    if (status != 0) {
-        return status;
-    }
-    uint64_t end = e->pieces_at + e->pieces * sizeof(struct ckpt_piece);
-    for (size_t i = 0; i < count && status == 0; i++) {
-        if (e->pieces > 0 && extents[i].offset < end &&
-            e->pieces_at < extents[i].offset + extents[i].bytes) {
-            status = corrupt("epoch %llu: the table of pieces overlaps data",
-                             (unsigned long long)e->number);
-        }
-    }
-    free(extents);
-    return status;
-}
-
-static int file_good(const struct ckpt_epoch *e)
-{
-    if (!e->has_file) {
-        return e->full || e->length + e->meta + e->pieces_at + e->pieces != 0 ||
-                       (e->pages_at | e->index_at | e->entries) != 0
-                   ? corrupt("epoch %llu: values without a file",
-                             (unsigned long long)e->number)
-                   : 0;
-    }
-    if (e->length > INT64_MAX ||
-        !table_inside(e, e->pieces_at, e->pieces, sizeof(struct ckpt_piece)) ||
-        !table_inside(e, e->pages_at, e->entries, CKPT_PAGE) ||
-        !table_inside(e, e->index_at, e->entries, sizeof(struct ckpt_entry)) ||
-        (e->full && (e->pages_at | e->index_at | e->entries) != 0)) {
-        return corrupt("epoch %llu: a table leaves the file",
-                       (unsigned long long)e->number);
-    }
-    return pieces_apart(e);
-}
-
-static int epoch_good(const struct ckpt_manifest *m, uint64_t index)
-{
-    const struct ckpt_epoch *e = &m->epochs[index];
-    const struct ckpt_epoch *before = index > 0 ? e - 1 : NULL;
-    bool chained = e->full ? e->base == e->number
-                           : before != NULL && before->base == e->base;
-    if (e->number > INT64_MAX || e->ranks < 1 || e->ranks > INT_MAX ||
-        !chained || (before != NULL && before->number >= e->number)) {
-        return corrupt("epoch %llu does not follow the one before it",
-                       (unsigned long long)e->number);
-    }
-    for (uint64_t i = 0; i < e->nobjects; i++) {
-        if (!object_good(&e->objects[i], e, m->next_uid)) {
-            return corrupt("epoch %llu: \"%s\" contradicts itself",
-                           (unsigned long long)e->number, e->objects[i].name);
-        }
-    }
-    int status = objects_single(e);
-    return status != 0 ? status : file_good(e);
-}
-
 /* ---- the whole ------------------------------------------------------------------ */
 
 static int sum_check(const char *text, size_t bytes)
@@ -470,7 +322,7 @@ static int sum_check(const char *text, size_t bytes)
     uint64_t sum = take_number(&c, "sum ", 16);
     take(&c, "\n");
     if (c.bad || c.at != c.end || sum != ckpt_hash(text, bytes - SUM_LINE)) {
-        return corrupt("its checksum is wrong");
+        return ckpt_manifest_corrupt("its checksum is wrong");
     }
     return 0;
 }
@@ -481,7 +333,7 @@ static int version_check(const char *text, size_t bytes)
     uint64_t version = take_u64(&c, "recto-manifest ");
     take(&c, "\n");
     if (c.bad) {
-        return corrupt("it does not begin as one");
+        return ckpt_manifest_corrupt("it does not begin as one");
     }
     if (version != CKPT_FORMAT_MAJOR) {
         return base_error(RECTO_EVERSION,
@@ -523,7 +375,8 @@ static int body_parse(const char *text, size_t bytes, struct ckpt_manifest *m)
         }
     }
     if (c.bad || c.at != c.end) {
-        return corrupt("syntax error at byte %zu", (size_t)(c.at - text));
+        return ckpt_manifest_corrupt("syntax error at byte %zu",
+                                     (size_t)(c.at - text));
     }
     return 0;
 }
@@ -538,7 +391,7 @@ static int canonical_check(const char *text, size_t bytes,
         return status;
     }
     if (size != bytes || memcmp(again, text, bytes) != 0) {
-        status = corrupt("it is not in the one permitted form");
+        status = ckpt_manifest_corrupt("it is not in the one permitted form");
     }
     free(again);
     return status;
@@ -548,7 +401,7 @@ int ckpt_manifest_parse(const char *text, size_t bytes,
                         struct ckpt_manifest **manifest)
 {
     if (bytes < SUM_LINE) {
-        return corrupt("it is cut short");
+        return ckpt_manifest_corrupt("it is cut short");
     }
     int status = sum_check(text, bytes);
     if (status == 0) {
@@ -562,8 +415,8 @@ int ckpt_manifest_parse(const char *text, size_t bytes,
         return base_error(RECTO_ENOMEM, "manifest");
     }
     status = body_parse(text, bytes, m);
-    for (uint64_t i = 0; i < m->nepochs && status == 0; i++) {
-        status = epoch_good(m, i);
+    if (status == 0) {
+        status = ckpt_manifest_check(m);
     }
     if (status == 0) {
         status = canonical_check(text, bytes, m);

@@ -108,11 +108,11 @@ static int object_compare(const struct ckpt_object *old,
     char was[CKPT_SHAPE_MAX];
     char is[CKPT_SHAPE_MAX];
     if (old->kind != now->kind) {
+        const char *what[] = {"an array", "protected memory"};
         return base_error(RECTO_ECHANGED,
-                          "\"%s\" is %s in epoch %llu, the program declares %s",
-                          old->name, ckpt_kind_words(old->kind),
-                          (unsigned long long)e->number,
-                          ckpt_kind_words(now->kind));
+                          "\"%s\" is %s in epoch %llu and %s in the program",
+                          old->name, what[old->kind],
+                          (unsigned long long)e->number, what[now->kind]);
     }
     if (old->type != now->type || old->ndims != now->ndims ||
         memcmp(old->dims, now->dims,
@@ -171,7 +171,7 @@ static int epoch_compare(const struct ckpt_epoch *e,
     uint64_t i = 0;
     uint64_t j = 0;
     int status = old != NULL && now != NULL
-                     ? 0
+                     ? ranks_compare(e)
                      : base_error(RECTO_ENOMEM, "comparison of objects");
     while (status == 0 && (i < e->nobjects || j < declared->nobjects)) {
         int order = i == e->nobjects          ? 1
@@ -185,7 +185,7 @@ static int epoch_compare(const struct ckpt_epoch *e,
     }
     free(old);
     free(now);
-    return status == 0 ? ranks_compare(e) : status;
+    return status;
 }
 
 /* ---- candidates ----------------------------------------------------------------------------- */

@@ -80,7 +80,7 @@ struct ckpt_job {
     bool same_objects;       /* as in the epoch before */
     struct ckpt_part *parts; /* epoch.nobjects */
     struct ckpt_io_file file;
-    int layout; /* rank 0: descriptor of the laid-out image, -1: none */
+    struct ckpt_image *image; /* rank 0: the file as laid out; may be NULL */
     char run[CKPT_UUID + 1];
     uint64_t written;        /* bytes of bulk extents by this rank */
     struct ckpt_piece *rows; /* mine, ascending uids */
@@ -90,7 +90,7 @@ struct ckpt_job {
 };
 #define CKPT_JOB_NONE                                                          \
     {                                                                          \
-        .layout = -1, .file = {.fd = -1 }                                      \
+        .file = {.fd = -1 }                                                    \
     }
 
 /* ---- region.c ------------------------------------------------------------------- */
@@ -138,12 +138,15 @@ const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
 
 /* ---- layout.c ------------------------------------------------------------------- */
 
-/* Lays the epoch's file out in memory: fills in offsets and length, and sets
- * *fd to the image. Rank 0. */
-int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run, int *fd);
+struct ckpt_image;
+
+/* Lays the epoch's file out in the image: fills in offsets and length. In a
+ * differential epoch `pieces` comes as the rows per rank and leaves as all. */
+int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run,
+                       struct ckpt_image *image);
 /* Writes the image's metadata with the table of pieces into the file, and
- * sets epoch->meta. Rank 0. */
-int ckpt_layout_write(struct ckpt_epoch *epoch, int fd,
+ * sets epoch->meta. */
+int ckpt_layout_write(struct ckpt_epoch *epoch, struct ckpt_image *image,
                       const struct ckpt_piece *pieces,
                       struct ckpt_io_file *file);
 

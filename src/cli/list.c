@@ -35,8 +35,7 @@ static void ls_json(const struct cli_request *r)
     (void)printf("{\"folder\": ");
     cli_json_string(stdout, r->dir.path);
     (void)printf(", \"run\": \"%s\", \"generation\": %llu, \"epochs\": [",
-                 r->manifest->run,
-                 (unsigned long long)r->manifest->generation);
+                 r->manifest->run, (unsigned long long)r->manifest->generation);
     for (uint64_t i = 0; i < r->manifest->nepochs; i++) {
         const struct ckpt_epoch *e = &r->manifest->epochs[i];
         char name[CKPT_FILE_NAME_MAX + 1];

@@ -29,9 +29,9 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"ls", false, cli_ls},
-    {"info", true, cli_info},
-    {"verify", true, cli_verify},
+    {"ls",     false, cli_ls    },
+    {"info",   true,  cli_info  },
+    {"verify", true,  cli_verify},
 };
 
 static enum cli_exit usage_error(const char *text)

@@ -22,10 +22,9 @@ static size_t sequence(const unsigned char *s)
             return 0;
         }
     }
-    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) ||
-                    (s[0] == 0xf0 && s[1] < 0x90) ||
-                    (s[0] == 0xed && s[1] >= 0xa0) ||
-                    (s[0] == 0xf4 && s[1] >= 0x90);
+    bool overlong =
+        (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90) ||
+        (s[0] == 0xed && s[1] >= 0xa0) || (s[0] == 0xf4 && s[1] >= 0x90);
     return length > 1 && overlong ? 0 : length;
 }
 

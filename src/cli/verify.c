@@ -103,8 +103,8 @@ static int piece_pages(struct report *r, const struct ckpt_file *file,
     bool shared = o->kind == CKPT_SHARED;
     uint64_t first = shared ? piece->first_sum : 0;
     for (uint64_t done = 0; done < piece->sums;) {
-        uint64_t n = piece->sums - done < GROUP_PAGES ? piece->sums - done
-                                                      : GROUP_PAGES;
+        uint64_t n =
+            piece->sums - done < GROUP_PAGES ? piece->sums - done : GROUP_PAGES;
         uint64_t rest = piece->bytes - done * CKPT_PAGE;
         size_t bytes =
             rest < n * CKPT_PAGE ? (size_t)rest : (size_t)n * CKPT_PAGE;
@@ -163,8 +163,7 @@ static int run_pages(struct report *r, const struct ckpt_file *file,
         }
         for (uint64_t i = 0; i < n; i++) {
             const struct ckpt_entry *entry = &entries[done + i];
-            if (ckpt_hash(r->buffer + i * CKPT_PAGE, CKPT_PAGE) !=
-                entry->sum) {
+            if (ckpt_hash(r->buffer + i * CKPT_PAGE, CKPT_PAGE) != entry->sum) {
                 damage_page(r, file->epoch,
                             ckpt_epoch_object(file->epoch, entry->uid),
                             entry->rank, entry->page);
@@ -288,9 +287,8 @@ static void print_text(const struct report *r)
         }
     }
     char size[32];
-    (void)printf("%s: %llu files, %s of data checked, ",
-                 r->request->dir.path, (unsigned long long)r->files,
-                 cli_size(r->bytes, size));
+    (void)printf("%s: %llu files, %s of data checked, ", r->request->dir.path,
+                 (unsigned long long)r->files, cli_size(r->bytes, size));
     if (r->count == 0) {
         (void)printf("all good\n");
     } else {

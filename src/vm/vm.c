@@ -112,9 +112,9 @@ static uint64_t total(enum vm_counter counter)
     return sum;
 }
 
-void recto_vm_stats(struct recto_vm_stats *stats)
+void recto_vm_stats(struct recto_vm_counters *totals)
 {
-    *stats = (struct recto_vm_stats){
+    *totals = (struct recto_vm_counters){
         .faults = total(VM_FAULTS),
         .read_faults = total(VM_READ_FAULTS),
         .write_faults = total(VM_WRITE_FAULTS),

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the crash drivers share: running mpirun, arguments, counting cases."""
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+SKIP = 77
+MPI_SETTINGS = {
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+    # mpirun need not wait before it kills what is left of a job
+    "OMPI_MCA_odls_base_sigkill_timeout": "0",
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+}
+
+
+def skip(reason):
+    print("SKIP:", reason)
+    sys.exit(SKIP)
+
+
+class Driver:
+    """Arguments, a work folder that is removed on success, and a tally."""
+
+    def __init__(self, description, options=None):
+        parser = argparse.ArgumentParser(description=description)
+        parser.add_argument("--bin", default=".",
+                            help="folder of the test programs")
+        parser.add_argument("--recto", help="the recto command "
+                            "(default: recto in --bin)")
+        parser.add_argument("--long", action="store_true",
+                            help="all cases instead of the quick choice")
+        parser.add_argument("--keep", action="store_true",
+                            help="keep the work folder")
+        if options:
+            options(parser)
+        self.args = parser.parse_args()
+        self.recto_path = self.args.recto or os.path.join(self.args.bin,
+                                                          "recto")
+        if not shutil.which("mpirun"):
+            skip("no mpirun")
+        if not shutil.which("ssh") and not shutil.which("rsh"):
+            MPI_SETTINGS["OMPI_MCA_plm_rsh_agent"] = ""  # one machine
+        self.work = os.environ.get("TEST_WORK")
+        if self.work:
+            shutil.rmtree(self.work, ignore_errors=True)
+            os.makedirs(self.work)
+        else:
+            self.work = tempfile.mkdtemp(prefix="recto-crash-")
+        self.cases = 0
+        self.failures = []
+        self.started = time.time()
+
+    def program(self, name):
+        path = os.path.join(self.args.bin, name)
+        if not os.access(path, os.X_OK):
+            skip("%s is not built" % path)
+        return os.path.abspath(path)
+
+    def path(self, *parts):
+        return os.path.join(self.work, *parts)
+
+    def environment(self, folder=None, **more):
+        env = {k: v for k, v in os.environ.items()
+               if not k.startswith("RECTO_")}
+        env.update(MPI_SETTINGS)
+        if folder:
+            env["RECTO_CKPT_DIR"] = folder
+        env.update(more)
+        return env
+
+    def start(self, ranks, command, env, **more):
+        return subprocess.Popen(
+            ["mpirun", "--oversubscribe", "-n", str(ranks)] + command,
+            env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, start_new_session=True, **more)
+
+    def finish(self, process, timeout=120):
+        """(exit status, stdout, stderr); -1 when it hung and was ended."""
+        try:
+            out, err = process.communicate(timeout=timeout)
+            return process.returncode, out, err
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            return -1, out, err + "\nTIMEOUT after %d s" % timeout
+
+    def mpirun(self, ranks, command, env, timeout=120):
+        return self.finish(self.start(ranks, command, env), timeout)
+
+    def recto(self, *words):
+        done = subprocess.run([self.recto_path] + list(words), text=True,
+                              capture_output=True, timeout=120, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    def recto_json(self, *words):
+        code, out, err = self.recto("--json", *words)
+        return code, json.loads(out) if out else None, err
+
+    def fail(self, what, detail=""):
+        self.failures.append(what)
+        print("FAIL: %s\n%s" % (what, detail), flush=True)
+
+    def check(self, good, what, detail=""):
+        self.cases += 1
+        if not good:
+            self.fail(what, detail)
+        return good
+
+    def restart_all(self, ranks, victim, folders, env=None):
+        """Has one job restart from each folder, go on, and restart again.
+        {folder: "EPOCH STEP" or "error CODE"}, and the job's stderr."""
+        listing = self.path("folders.txt")
+        with open(listing, "w", encoding="utf-8") as out:
+            out.writelines(folder + "\n" for folder in folders)
+        code, out, err = self.mpirun(ranks, [victim, "check", listing],
+                                     env or self.environment(), timeout=600)
+        if code != 0:
+            self.fail("restart from the folders", err[-6000:])
+        lines = [line.split(" ", 1) for line in out.splitlines()]
+        return {w[0]: w[1] for w in lines if len(w) == 2}, err
+
+    def strays(self, folder):
+        """Files that no manifest names and that a job should have removed."""
+        _, listing, _ = self.recto_json("ls", folder)
+        known = {e["file"] for e in listing["epochs"]}
+        known |= {"manifest", "manifest.copy", "lock"}
+        return sorted(set(os.listdir(folder)) - known)
+
+    def end(self):
+        print("%d cases, %d failures, %.0f s" % (
+            self.cases, len(self.failures), time.time() - self.started))
+        if self.failures or self.args.keep:
+            print("work folder: %s" % self.work)
+        else:
+            shutil.rmtree(self.work, ignore_errors=True)
+        sys.exit(1 if self.failures or self.cases == 0 else 0)

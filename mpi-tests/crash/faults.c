@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Shows that a step of a checkpoint that fails (EIO, ENOSPC, a short write,
+ * a file size limit) gives every rank the same error, leaves the previous
+ * epoch restorable, and loses nothing for the next checkpoint.
+ *
+ *   faults inject FOLDER [long]   at every labelled step of a first, a
+ *                                 differential and a full checkpoint, on rank 0
+ *                                 and the last rank, before and after the step
+ *   faults limit FOLDER           RLIMIT_FSIZE from 0 up
+ *   faults space FOLDER           the folder's file system has little room: a
+ *                                 ballast file beside it takes the rest
+ *
+ * Each case twice: going on after the failure and restarting from the epoch
+ * that follows, and restarting at once. Prints the number of cases.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ckpt/ckpt.h"
+#include "ckpt/io.h"
+#include "ckpt/reader.h"
+#include "model.h"
+#include "net/net.h"
+
+static int cases;
+static int wrong;
+static int failed_as_asked; /* checkpoints that reported an error */
+static const char *base;
+
+static void bad(const char *what, const char *detail)
+{
+    (void)fprintf(stderr, "FAIL: rank %d: case %d: %s: %s\n", recto_rank(),
+                  cases, what, detail);
+    wrong++;
+}
+
+/* A new run of the program as far as checkpoints see it. */
+static void begin(const char *folder, unsigned full)
+{
+    ckpt_finalize();
+    recto_barrier();
+    if (ckpt_init(folder, full) != 0 || model_protect() != 0) {
+        bad("begin", recto_last_error());
+    }
+}
+
+static void remove_folder(const char *folder)
+{
+    char command[4200];
+    if (recto_rank() == 0) {
+        (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
+        if (system(command) != 0) {
+            bad("rm", folder);
+        }
+    }
+    recto_barrier();
+}
+
+/* Restarts from the folder; the memory must be that of one of two steps. */
+static void restart_check(const char *folder, int64_t low, int64_t high,
+                          const char *what)
+{
+    model_scramble();
+    begin(folder, 0);
+    int64_t epoch = -1;
+    int status = recto_restart(&epoch);
+    if (status < 0) {
+        bad(what, recto_last_error());
+        return;
+    }
+    if (status == 0) {
+        if (low >= 0) {
+            bad(what, "fresh start");
+        }
+        return;
+    }
+    int64_t step = model_clock.step;
+    if (step < low || step > high || model_check(step) != 0) {
+        (void)fprintf(stderr, "step %lld, %lld to %lld wanted\n",
+                      (long long)step, (long long)low, (long long)high);
+        bad(what, "memory differs");
+    }
+    recto_barrier();
+}
+
+/* Whatever the manifest on disk names must be there. */
+static void files_check(const char *folder, const char *what)
+{
+    struct ckpt_dir dir;
+    struct ckpt_folder f;
+    recto_barrier();
+    if (recto_rank() != 0) {
+        return;
+    }
+    if (ckpt_io_dir_open(&dir, folder, false) != 0 ||
+        ckpt_folder_load(&dir, &f) != 0) {
+        bad(what, recto_last_error());
+        return;
+    }
+    for (uint64_t i = 0; f.chosen && i < f.chosen->manifest->nepochs; i++) {
+        const struct ckpt_epoch *e = &f.chosen->manifest->epochs[i];
+        struct ckpt_file file;
+        if (e->has_file && (ckpt_file_open(&file, &dir, e) != 0 ||
+                            ckpt_file_meta_check(&file) != 0)) {
+            bad(what, recto_last_error());
+        } else if (e->has_file) {
+            ckpt_file_close(&file);
+        }
+    }
+    ckpt_folder_clear(&f);
+    ckpt_io_dir_close(&dir);
+}
+
+struct scenario {
+    const char *name;
+    int epochs;    /* written before the fault */
+    unsigned full; /* RECTO_CKPT_FULL */
+};
+
+/* Writes the epochs before the fault; returns the last step. */
+static int64_t prepare(const struct scenario *s, const char *folder)
+{
+    remove_folder(folder);
+    begin(folder, s->full);
+    model_set(-1);
+    for (int i = 0; i < s->epochs; i++) {
+        model_step(i);
+        if (recto_checkpoint() != 0) {
+            bad("prepare", recto_last_error());
+        }
+    }
+    return s->epochs - 1;
+}
+
+/* The checkpoint with the fault in it. `must_fail` 1: an error is wanted. */
+static int faulty(const char *rule, int must_fail)
+{
+    if (ckpt_io_inject(rule) != 0) {
+        bad("rule", recto_last_error());
+    }
+    int status = recto_checkpoint();
+    int64_t both[2] = {status, -status};
+    net_allreduce_min(both, 2);
+    if (both[0] != -both[1]) {
+        bad(rule, "the ranks have different verdicts");
+    }
+    if (status != 0 && strstr(recto_last_error(), base) == NULL) {
+        bad("message without the folder", recto_last_error());
+    }
+    if (must_fail && status == 0) {
+        bad(rule, "the fault was not reported");
+    }
+    failed_as_asked += status != 0;
+    (void)ckpt_io_inject("");
+    return status;
+}
+
+/* One fault, in both ways to go on. */
+static void one_case(const struct scenario *s, const char *rule, int must_fail)
+{
+    char folder[4096];
+    for (int at_once = 0; at_once < 2; at_once++) {
+        (void)snprintf(folder, sizeof folder, "%s/inject", base);
+        int64_t last = prepare(s, folder);
+        model_step(last + 1);
+        int status = faulty(rule, must_fail);
+        files_check(folder, rule);
+        if (at_once) {
+            restart_check(folder, status == 0 ? last + 1 : last, last + 1,
+                          rule);
+        } else {
+            model_step(last + 2);
+            if (recto_checkpoint() != 0) {
+                bad(rule, recto_last_error());
+            }
+            model_step(last + 3);
+            if (recto_checkpoint() != 0) {
+                bad(rule, recto_last_error());
+            }
+            restart_check(folder, last + 3, last + 3, rule);
+        }
+        cases++;
+    }
+}
+
+/* What the failing step may do to the checkpoint: 1 it must fail, 0 it may
+ * succeed: the epoch is committed before these steps. */
+static int must_fail(const char *label, const char *what)
+{
+    return strncmp(label, "copy-", 5) != 0 &&
+           strcmp(label, "lock-write") != 0 &&
+           strcmp(label, "unlink-old") != 0 && strcmp(what, "short") != 0;
+}
+
+static void inject_all(const struct scenario *s, bool everything)
+{
+    static const char *const labels[] = {
+        "epoch-open",    "epoch-allocate",  "data-write",    "sums-write",
+        "index-write",   "data-sync",       "meta-write",    "meta-sync",
+        "epoch-rename",  "epoch-dir",       "manifest-open", "manifest-write",
+        "manifest-sync", "manifest-rename", "manifest-dir",  "copy-open",
+        "copy-write",    "copy-sync",       "copy-rename",   "copy-dir",
+        "unlink-old",    "lock-write"};
+    static const char quick[] = "epoch-allocate data-write manifest-write";
+    static const char *const deeds[] = {"eio", "enospc", "short"};
+    char rule[128];
+    for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++) {
+        bool every_rank = strncmp(labels[i], "data", 4) == 0 ||
+                          strcmp(labels[i], "epoch-open") == 0 ||
+                          strcmp(labels[i], "sums-write") == 0 ||
+                          strcmp(labels[i], "index-write") == 0;
+        bool absent = (s->full > 2 && strcmp(labels[i], "unlink-old") == 0) ||
+                      strcmp(labels[i], s->full > 2 && s->epochs > 1
+                                            ? "sums-write"
+                                            : "index-write") == 0;
+        for (size_t d = 0; d < 3 && !absent; d++) {
+            for (int variant = 0; variant < 4; variant++) {
+                int rank = variant % 2 == 0 ? 0 : recto_size() - 1;
+                bool after = variant >= 2;
+                bool writes = strstr(labels[i], "write") != NULL;
+                if ((rank != 0 && !every_rank) ||
+                    (d == 2 && (!writes || after)) ||
+                    (d == 1 && !everything &&
+                     strstr(quick, labels[i]) == NULL)) {
+                    continue;
+                }
+                (void)snprintf(rule, sizeof rule,
+                               "rank=%d,label=%s,hit=1,when=%s,do=%s", rank,
+                               labels[i], after ? "after" : "before", deeds[d]);
+                one_case(s, rule, must_fail(labels[i], deeds[d]));
+            }
+        }
+    }
+}
+
+static void inject(bool everything)
+{
+    static const struct scenario scenarios[] = {
+        {"first", 0, 16},
+        {"diff",  3, 16},
+        {"full",  5, 2 }
+    };
+    for (size_t i = 0; i < 3; i++) {
+        inject_all(&scenarios[i], everything);
+    }
+}
+
+/* Raises the limit until the checkpoint fits; then what was missed must be in
+ * it. */
+static void limit(void)
+{
+    static const struct scenario scenarios[] = {
+        {"first", 0, 16},
+        {"diff",  3, 16}
+    };
+    char folder[4096];
+    struct rlimit old;
+    (void)getrlimit(RLIMIT_FSIZE, &old);
+    for (size_t i = 0; i < 2; i++) {
+        (void)snprintf(folder, sizeof folder, "%s/limit", base);
+        int64_t step = prepare(&scenarios[i], folder);
+        int failures = 0;
+        for (rlim_t size = 0;; size += 8192) {
+            struct rlimit now = {size, old.rlim_max};
+            model_step(++step);
+            (void)setrlimit(RLIMIT_FSIZE, &now);
+            int status = faulty("", 0);
+            (void)setrlimit(RLIMIT_FSIZE, &old);
+            cases++;
+            if (status == 0) {
+                break;
+            }
+            failures++;
+            if (status != RECTO_ENOSPC) {
+                bad("file size limit", recto_last_error());
+            }
+        }
+        if (failures == 0) {
+            bad("file size limit", "no checkpoint failed");
+        }
+        restart_check(folder, step, step, "file size limit");
+    }
+}
+
+/* Fills the file system but for `room` bytes. */
+static void ballast(uint64_t room)
+{
+    char name[4200];
+    (void)snprintf(name, sizeof name, "%s/ballast", base);
+    if (recto_rank() == 0) {
+        static const char block[4096] = "ballast";
+        int fd = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+        off_t size = 0;
+        while (write(fd, block, sizeof block) == (ssize_t)sizeof block) {
+            size += (off_t)sizeof block;
+        }
+        if (ftruncate(fd, size > (off_t)room ? size - (off_t)room : 0) != 0) {
+            bad("ballast", strerror(errno));
+        }
+        (void)close(fd);
+    }
+    recto_barrier();
+}
+
+static void space(void)
+{
+    static const struct scenario scenario = {"diff", 3, 16};
+    char folder[4096];
+    char name[4200];
+    (void)snprintf(folder, sizeof folder, "%s/space", base);
+    (void)snprintf(name, sizeof name, "%s/ballast", base);
+    int64_t step = prepare(&scenario, folder);
+    int failures = 0;
+    for (uint64_t room = 0;; room += 8192) {
+        model_step(++step);
+        ballast(room);
+        int status = faulty("", 0);
+        cases++;
+        if (status == 0) {
+            break;
+        }
+        failures++;
+        if (status != RECTO_ENOSPC) {
+            bad("full disk", recto_last_error());
+        }
+    }
+    if (failures == 0) {
+        bad("full disk", "no checkpoint failed");
+    }
+    restart_check(folder, step, step, "full disk");
+    recto_barrier();
+    if (recto_rank() == 0) {
+        (void)unlink(name);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 3) {
+        (void)fprintf(stderr, "usage: faults inject|limit|space FOLDER\n");
+        return 2;
+    }
+    if (recto_init(&argc, &argv) != 0 || model_declare() != 0) {
+        (void)fprintf(stderr, "FAIL: %s\n", recto_last_error());
+        return 1;
+    }
+    base = argv[2];
+    if (strcmp(argv[1], "inject") == 0) {
+        inject(argc > 3);
+    } else if (strcmp(argv[1], "limit") == 0) {
+        limit();
+    } else {
+        space();
+    }
+    if (recto_rank() == 0) {
+        (void)printf("%d cases, %d checkpoints failed as they should\n", cases,
+                     failed_as_asked);
+    }
+    int64_t total = wrong;
+    net_allreduce_sum(&total, 1);
+    int status = recto_finalize();
+    return status != 0 || total != 0;
+}
