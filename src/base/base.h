@@ -95,7 +95,7 @@ _Noreturn void base_fatal(const char *format, ...)
     X(CKPT_DIR, "RECTO_CKPT_DIR", "recto.ckpt", "FOLDER",                      \
       "where checkpoints are written and looked for")                          \
     X(CKPT_FULL, "RECTO_CKPT_FULL", "16", "COUNT",                             \
-      "a full epoch at least every COUNT epochs")                              \
+      "a full epoch at least every COUNT epochs, 1 to 500")                    \
     X(INJECT, "RECTO_INJECT", "", "RULE",                                      \
       "fault injection in checkpoint input/output, for tests")                 \
     X(QUIET, "RECTO_QUIET", "0", "0|1", "no warnings on stderr")

@@ -40,23 +40,11 @@ struct ckpt_state ckpt_state = {
 
 /* ---- life cycle --------------------------------------------------------------------- */
 
-/* Does the environment leave a setting to the program? (Set to its default it
- * counts as left.) */
-static bool is_default(enum base_env id)
-{
-    static const char *const defaults[] = {
-#define DEFAULT_ROW(name, variable, fallback, argument, text) fallback,
-        BASE_ENV_LIST(DEFAULT_ROW)
-#undef DEFAULT_ROW
-    };
-    return strcmp(base_env(id), defaults[id]) == 0;
-}
-
 static int full_of(unsigned option, uint64_t *every)
 {
     *every = option;
     int status = 0;
-    if (option == 0 || !is_default(BASE_ENV_CKPT_FULL)) {
+    if (option == 0 || base_env_given(BASE_ENV_CKPT_FULL)) {
         status = base_env_u64(BASE_ENV_CKPT_FULL, every);
     }
     if (status == 0 && (*every == 0 || *every > CHAIN_MAX)) {
@@ -70,7 +58,7 @@ static int full_of(unsigned option, uint64_t *every)
 int ckpt_init(const char *dir, unsigned full)
 {
     uint64_t every = 0;
-    const char *path = dir == NULL || !is_default(BASE_ENV_CKPT_DIR)
+    const char *path = dir == NULL || base_env_given(BASE_ENV_CKPT_DIR)
                            ? base_env(BASE_ENV_CKPT_DIR)
                            : dir;
     int status = full_of(full, &every);

@@ -84,6 +84,9 @@ static int comms_create(MPI_Comm comm)
         MPI_Comm_set_errhandler(net.carrier, MPI_ERRORS_RETURN);
         MPI_Comm_rank(net.comm, &net.rank);
         MPI_Comm_size(net.comm, &net.size);
+        int world = 0;
+        MPI_Comm_size(MPI_COMM_WORLD, &world);
+        net.is_world = world == net.size;
         char host[64] = "?";
         gethostname(host, sizeof host - 1);
         base_identity(net.rank, host);

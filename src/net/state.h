@@ -34,6 +34,8 @@ struct net_state {
     bool started;
     bool finalize_mpi; /* recto_init initialised MPI */
     bool uses_mpi;     /* some rank is reached by MPI only */
+    bool is_world;     /* as many ranks as MPI_COMM_WORLD */
+                       /* some rank is reached by MPI only */
     int rank;
     int size;
     int domain;
@@ -56,6 +58,16 @@ int net_mpi_error(int code, const char *what);
 
 int net_topology_find(void); /* fills peers, domains; opens controls */
 void net_topology_forget(void);
+
+/*
+ * Open MPI before 5.0 names the files that its windows share in a machine by a
+ * number that disjoint communicators have in common (open-mpi/ompi issue 9492):
+ * windows made at the same time by two parts of a job may read each other's
+ * memory. So on less than MPI_COMM_WORLD windows are made one at a time on each
+ * machine. Collective; nothing to do on the whole world.
+ */
+int net_turn_take(void);
+void net_turn_give(void);
 
 /* The service thread's MPI side. Only the service thread calls these. */
 int net_carrier_start(void);

@@ -33,9 +33,15 @@ int net_window_create(void *base, uint64_t bytes, net_window **window)
         free(w);
         return r;
     }
+    r = net_turn_take();
+    if (r != 0) {
+        free(w);
+        return r;
+    }
     r = net_mpi_error(MPI_Win_create(base, (MPI_Aint)bytes, 1, MPI_INFO_NULL,
                                      net.comm, &w->win),
                       "MPI_Win_create (one-sided operations)");
+    net_turn_give();
     if (r == 0) {
         MPI_Win_set_errhandler(w->win, MPI_ERRORS_RETURN);
         r = net_mpi_error(MPI_Win_lock_all(MPI_MODE_NOCHECK, w->win),
