@@ -43,7 +43,6 @@ static int floors_end(void)
     sync_finalize();
     coherence_finalize();
     recto_vm_finalize();
-    recto_vm_finalize();
     return r != 0 ? r : s;
 }
 
@@ -51,6 +50,9 @@ static int floors_start(const recto_options *options)
 {
     const struct space_protocol *protocol = NULL;
     int r = recto_vm_init(); /* again: see who took the signals since */
+    if (r == 0) {
+        recto_vm_finalize(); /* of this look; the first init holds */
+    }
     r = r == 0 ? coherence_init(&protocol) : r;
     r = r == 0 ? space_init(protocol) : r;
     r = net_verdict(r);

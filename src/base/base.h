@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <recto/error.h>
+#include <recto.h>
 
 /* ---- errors -------------------------------------------------------------- */
 
@@ -116,6 +116,13 @@ bool base_env_given(enum base_env id);
 int base_env_u64(enum base_env id, uint64_t *value);
 /* Warns on stderr about RECTO_ variables that no table names. */
 void base_env_check(void);
+
+/* ---- types and names of objects ------------------------------------------- */
+
+/* RECTO_EINVAL with a message for a name that recto.h does not allow. */
+int base_name_check(const char *name);
+/* "RECTO_DOUBLE"; "RECTO_?" for no type. */
+const char *base_type_name(recto_type type);
 
 /* ---- time and output ----------------------------------------------------- */
 

@@ -139,7 +139,7 @@ static int rows_merge(struct list *list, const struct row *rows, uint64_t n)
                 lead->name, ckpt_type_name((recto_type)lead->type), lead->rank,
                 ckpt_type_name((recto_type)rows[i].type), rows[i].rank);
         }
-        uint64_t size = ckpt_type_size((recto_type)lead->type);
+        uint64_t size = recto_type_size((recto_type)lead->type);
         if (rows[i].count > (uint64_t)INT64_MAX / size - count) {
             return base_error(RECTO_EINVAL,
                               "protected memory \"%s\" is too large",
@@ -156,7 +156,7 @@ static int rows_merge(struct list *list, const struct row *rows, uint64_t n)
     o->type = (recto_type)lead->type;
     o->ndims = 1;
     o->dims[0] = count;
-    o->bytes = count * ckpt_type_size(o->type);
+    o->bytes = count * recto_type_size(o->type);
     o->uid = changed ? list->next_uid++ : private_uid(list, o);
     return 0;
 }
@@ -468,7 +468,6 @@ void ckpt_job_free(struct ckpt_job *job)
     for (uint64_t i = 0; job->parts != NULL && i < job->epoch.nobjects; i++) {
         struct ckpt_part *part = &job->parts[i];
         free(part->dirty);
-        free(part->taken);
         free(part->sums);
         free(part->piece_sums);
         free(part->hashes);

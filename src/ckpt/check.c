@@ -31,7 +31,7 @@ int ckpt_manifest_corrupt(const char *format, ...)
 
 static bool object_size_good(const struct ckpt_object *o)
 {
-    uint64_t bytes = ckpt_type_size(o->type);
+    uint64_t bytes = recto_type_size(o->type);
     for (int i = 0; i < o->ndims; i++) {
         if (o->dims[i] != 0 && bytes > (uint64_t)INT64_MAX / o->dims[i]) {
             return false;

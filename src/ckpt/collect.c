@@ -73,9 +73,9 @@ const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
 static int collect_shared(struct ckpt_job *job, struct ckpt_part *part)
 {
     struct space_segment *s = part->segment;
-    part->taken = calloc(words_of(part->pages) + 1, sizeof(uint64_t));
+    part->dirty = calloc(words_of(part->pages) + 1, sizeof(uint64_t));
     int status = net_verdict(
-        part->taken != NULL ? 0 : base_error(RECTO_ENOMEM, "dirty pages"));
+        part->dirty != NULL ? 0 : base_error(RECTO_ENOMEM, "dirty pages"));
     if (status == 0) {
         status = net_verdict(coherence_recall(s, false));
     }
@@ -86,16 +86,7 @@ static int collect_shared(struct ckpt_job *job, struct ckpt_part *part)
     part->all =
         job->epoch.full || !tracked || part->object->uid >= job->first_new;
     status =
-        tracked ? space_dirty_collect(s, part->taken) : space_dirty_start(s);
-    if (!part->all) {
-        part->dirty = calloc(words_of(part->pages) + 1, sizeof(uint64_t));
-        if (part->dirty != NULL) {
-            memcpy(part->dirty, part->taken,
-                   words_of(part->pages) * sizeof(uint64_t));
-        } else if (status == 0) {
-            status = base_error(RECTO_ENOMEM, "dirty pages");
-        }
-    }
+        tracked ? space_dirty_collect(s, part->dirty) : space_dirty_start(s);
     return net_verdict(status);
 }
 
@@ -163,8 +154,8 @@ void ckpt_collect_undo(struct ckpt_job *job)
 {
     for (uint64_t i = 0; job->parts != NULL && i < job->epoch.nobjects; i++) {
         struct ckpt_part *part = &job->parts[i];
-        if (part->taken != NULL) {
-            space_dirty_restore(part->segment, part->taken);
+        if (part->segment != NULL && part->dirty != NULL) {
+            space_dirty_restore(part->segment, part->dirty);
         }
     }
 }

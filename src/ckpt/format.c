@@ -27,17 +27,13 @@ static const char *const type_names[] = {
     "byte",   "int8",  "uint8",  "int16",   "uint16",  "int32",
     "uint32", "int64", "uint64", "float32", "float64",
 };
-static const size_t type_sizes[] = {
-#define TYPE_SIZE(name, value, bytes) [value] = (bytes),
-    RECTO_TYPE_LIST(TYPE_SIZE)
-#undef TYPE_SIZE
-};
-_Static_assert(sizeof type_sizes / sizeof type_sizes[0] ==
-                   sizeof type_names / sizeof type_names[0],
-               "every type has a name on disk");
 enum {
     TYPES = sizeof type_names / sizeof type_names[0]
 };
+#define TYPE_VALUE(name, value, bytes) (value),
+_Static_assert(sizeof((const char[]){RECTO_TYPE_LIST(TYPE_VALUE)}) == TYPES,
+               "every type has a name on disk");
+#undef TYPE_VALUE
 
 const char *ckpt_type_name(recto_type type)
 {
@@ -52,44 +48,6 @@ int ckpt_type_of(const char *name)
         }
     }
     return -1;
-}
-
-size_t ckpt_type_size(recto_type type)
-{
-    return (unsigned)type < TYPES ? type_sizes[type] : 0;
-}
-
-static bool part_valid(const char *part, size_t length)
-{
-    return length > 0 && !(length == 1 && part[0] == '.') &&
-           !(length == 2 && part[0] == '.' && part[1] == '.');
-}
-
-bool ckpt_name_valid(const char *name)
-{
-    size_t length = strnlen(name, RECTO_NAME_MAX + 1);
-    if (length == 0 || length > RECTO_NAME_MAX) {
-        return false;
-    }
-    for (size_t i = 0; i < length; i++) {
-        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f) {
-            return false;
-        }
-    }
-    size_t first = strcspn(name, "/");
-    if (first == 5 && memcmp(name, "recto", 5) == 0) {
-        return false;
-    }
-    for (const char *part = name;; part++) {
-        size_t n = strcspn(part, "/");
-        if (!part_valid(part, n)) {
-            return false;
-        }
-        part += n;
-        if (*part == '\0') {
-            return true;
-        }
-    }
 }
 
 uint64_t ckpt_hash(const void *data, size_t bytes)

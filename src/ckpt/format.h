@@ -116,10 +116,6 @@ struct ckpt_extent {
 const char *ckpt_type_name(recto_type type);
 /* The type of that name; -1 for none. */
 int ckpt_type_of(const char *name);
-/* Bytes of one element; 0 for no type. */
-size_t ckpt_type_size(recto_type type);
-/* Names of objects, as recto.h states them. */
-bool ckpt_name_valid(const char *name);
 
 static inline uint64_t ckpt_pages(uint64_t bytes)
 {

@@ -127,7 +127,7 @@ static int sizes_check(const struct load *l)
         for (size_t f = l->nfiles; f-- > 0 && piece == NULL;) {
             piece = ckpt_file_piece(&l->files[f], o->uid, (uint64_t)net_rank());
         }
-        uint64_t size = ckpt_type_size(o->type);
+        uint64_t size = recto_type_size(o->type);
         if (piece == NULL) {
             return ckpt_file_corrupt(&l->files[0],
                                      "no size of \"%s\" in the chain", o->name);

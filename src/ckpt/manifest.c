@@ -223,7 +223,7 @@ static void take_name(struct cursor *c, char *name)
     }
     name[n] = '\0';
     take(c, "\"\n");
-    if (!c->bad && !ckpt_name_valid(name)) {
+    if (!c->bad && base_name_check(name) != 0) {
         c->bad = true;
     }
 }

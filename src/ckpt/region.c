@@ -23,7 +23,7 @@ pthread_mutex_t ckpt_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 uint64_t ckpt_region_bytes(const struct ckpt_region *region)
 {
-    return region->present ? region->count * ckpt_type_size(region->type) : 0;
+    return region->present ? region->count * recto_type_size(region->type) : 0;
 }
 
 XXH128_hash_t ckpt_region_hash(const void *page, size_t bytes)
@@ -92,11 +92,11 @@ static int arguments_check(const char *name, const void *p, recto_type type,
     if (name == NULL) {
         return base_error(RECTO_EINVAL, "recto_protect: name is NULL");
     }
-    int status = space_name_check(name);
+    int status = base_name_check(name);
     if (status != 0) {
         return status;
     }
-    size_t size = ckpt_type_size(type);
+    size_t size = recto_type_size(type);
     if (size == 0) {
         return base_error(RECTO_EINVAL,
                           "recto_protect(\"%s\"): unknown type %d", name,

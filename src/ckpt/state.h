@@ -65,8 +65,8 @@ struct ckpt_part {
     uint64_t bytes_before; /* private: of lower ranks */
     uint64_t pages_before;
     bool all;        /* every page of mine is written */
-    uint64_t *dirty; /* bitmap of pages to write, unless all */
-    uint64_t *taken; /* shared: marks collected, to be restored on failure */
+    uint64_t *dirty; /* bitmap of pages to write, unless all; shared: the marks
+                        collected, to be restored on failure */
     uint64_t mine;   /* pages I write */
     uint64_t *sums;  /* full: of the pages I write, ascending */
     uint64_t *piece_sums;  /* full, shared: of my piece's pages */

@@ -66,18 +66,14 @@ static void tables_free(struct msi_segment *m)
     free(m);
 }
 
-/* The pages that start with rights: those homed in my domain. */
+/* The pages that start with rights are those that space granted: if the segment
+ * is eager, the ones homed in my domain. */
 static void states_start(struct msi_segment *m)
 {
-    for (int rank = 0; m->s->eager && rank < net_size(); rank++) {
-        uint64_t first = 0;
-        uint64_t count = 0;
-        while (net_domain_of(rank) == net_domain() &&
-               space_home_run(m->s, rank, first + count, &first, &count)) {
-            for (uint64_t p = first; p < first + count; p++) {
-                atomic_store_explicit(&m->pages[p], MSI_MODIFIED,
-                                      memory_order_relaxed);
-            }
+    for (uint64_t p = 0; m->s->eager && p < m->s->pages; p++) {
+        if (recto_vm_right_of(m->s->range, p) == RECTO_VM_WRITE) {
+            atomic_store_explicit(&m->pages[p], MSI_MODIFIED,
+                                  memory_order_relaxed);
         }
     }
 }

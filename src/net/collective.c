@@ -168,11 +168,6 @@ int net_alltoallv(const void *send, const uint64_t *send_bytes, void *receive,
     return net_mpi_error(r, "MPI_Sendrecv");
 }
 
-int net_domain_barrier(void)
-{
-    return net_mpi_error(MPI_Barrier(net.in_domain), "MPI_Barrier");
-}
-
 /* FNV-1a: only to compare texts that are exchanged in full when it differs. */
 static int64_t hash_text(const char *text)
 {

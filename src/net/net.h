@@ -31,7 +31,6 @@ int net_domain_of(int rank);       /* domain of a rank */
 int net_domain_leader(int domain); /* its lowest rank */
 bool net_same_machine(int rank);
 bool net_shares(int rank); /* reached by loads and stores */
-bool net_uses_mpi(void);   /* some rank is reached by MPI only */
 int net_local_ranks(void); /* ranks on my machine */
 int net_local_cores(void); /* cores of my machine (hwloc) */
 
@@ -55,8 +54,6 @@ int net_gatherv(const void *mine, size_t bytes, void *all,
 /* send_bytes[r] for rank r, end to end in rank order; likewise received. */
 int net_alltoallv(const void *send, const uint64_t *send_bytes, void *receive,
                   const uint64_t *receive_bytes);
-/* Among the ranks of my domain only. */
-int net_domain_barrier(void);
 
 /* The public collective calls, for net_agree. */
 enum net_call {

@@ -53,11 +53,6 @@ uint64_t net_messages(void)
     return atomic_load_explicit(&posted, memory_order_relaxed);
 }
 
-bool net_on_service_thread(void)
-{
-    return on_service_thread;
-}
-
 void net_service_receiver(enum net_service which, net_receiver receiver)
 {
     service.receivers[which] = receiver;

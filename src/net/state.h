@@ -45,10 +45,9 @@ struct net_state {
     int *leaders; /* lowest rank of each domain */
     struct net_peer *peers;
     int control_fd;
-    uint64_t timeout;   /* RECTO_TIMEOUT in ns */
-    MPI_Comm comm;      /* application threads' collectives, windows */
-    MPI_Comm carrier;   /* service threads' messages */
-    MPI_Comm in_domain; /* ranks of my domain */
+    uint64_t timeout; /* RECTO_TIMEOUT in ns */
+    MPI_Comm comm;    /* application threads' collectives, windows */
+    MPI_Comm carrier; /* service threads' messages */
 };
 
 extern struct net_state net;
@@ -77,6 +76,5 @@ void net_carrier_send(const struct net_msg *msg);
 bool net_carrier_poll(net_receiver deliver);
 
 void net_service_stop(void);
-bool net_on_service_thread(void);
 
 #endif

@@ -298,9 +298,6 @@ int net_topology_find(void)
     if (r == 0) {
         shares_find(apart);
         cores_count();
-        r = net_mpi_error(
-            MPI_Comm_split(net.comm, net.domain, net.rank, &net.in_domain),
-            "MPI_Comm_split");
     }
     free(cards);
     return r;
@@ -359,11 +356,6 @@ bool net_same_machine(int rank)
 bool net_shares(int rank)
 {
     return net.peers[rank].shares;
-}
-
-bool net_uses_mpi(void)
-{
-    return net.uses_mpi;
 }
 
 int net_local_ranks(void)

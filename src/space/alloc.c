@@ -21,58 +21,6 @@
 
 static const struct space_protocol *protocol;
 
-int space_name_check(const char *name)
-{
-    size_t length = name != NULL ? strlen(name) : 0;
-    if (length == 0 || length > RECTO_NAME_MAX) {
-        return base_error(RECTO_EINVAL, "a name has 1 to %d bytes, not %zu",
-                          RECTO_NAME_MAX, length);
-    }
-    for (const char *c = name; *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-            return base_error(RECTO_EINVAL,
-                              "a name must not contain control characters");
-        }
-    }
-    const char *part = name;
-    for (;;) {
-        size_t n = strcspn(part, "/");
-        if (n == 0 || (n == 1 && part[0] == '.') ||
-            (n == 2 && part[0] == '.' && part[1] == '.') ||
-            (part == name && n == 5 && memcmp(part, "recto", 5) == 0)) {
-            return base_error(RECTO_EINVAL,
-                              "name \"%s\": its parts must not be empty, \".\" "
-                              "or \"..\", and the first not \"recto\"",
-                              name);
-        }
-        if (part[n] == '\0') {
-            return 0;
-        }
-        part += n + 1;
-    }
-}
-
-const char *space_type_name(recto_type type)
-{
-    switch (type) {
-#define TYPE_CASE(name, value, bytes)                                          \
-    case value: return #name;
-        RECTO_TYPE_LIST(TYPE_CASE)
-#undef TYPE_CASE
-    default: return "RECTO_?";
-    }
-}
-
-size_t recto_type_size(recto_type type)
-{
-    static const unsigned char sizes[] = {
-#define TYPE_SIZE(name, value, bytes) [value] = (bytes),
-        RECTO_TYPE_LIST(TYPE_SIZE)
-#undef TYPE_SIZE
-    };
-    return (unsigned)type < sizeof sizes ? sizes[type] : 0;
-}
-
 /* ---- arguments --------------------------------------------------------------- */
 
 static int attr_check(const recto_attr *attr)
@@ -130,7 +78,7 @@ static int dims_check(struct space_segment *s, const uint64_t *dims)
 static void call_text(char *text, size_t size, const struct space_segment *s)
 {
     int n = snprintf(text, size, "recto_array(\"%s\", %s", s->name,
-                     space_type_name(s->type));
+                     base_type_name(s->type));
     for (int i = 0; i < s->ndims && i < RECTO_DIMS_MAX; i++) {
         n += snprintf(text + n, size - (size_t)n, "%s%" PRIu64,
                       i == 0 ? ", " : " x ", s->dims[i]);
@@ -145,7 +93,7 @@ static int call_agree(struct space_segment *s, const char *name,
                       const uint64_t *dims)
 {
     char text[640];
-    int r = space_name_check(name);
+    int r = base_name_check(name);
     if (r == 0) {
         snprintf(s->name, sizeof s->name, "%s", name);
         r = dims_check(s, dims);

@@ -79,10 +79,6 @@ static inline char *space_verso(const struct space_segment *s, uint64_t page)
     return s->versos[net_domain()] + page * SPACE_PAGE;
 }
 
-/* RECTO_EINVAL with a message for a name that recto.h does not allow. */
-int space_name_check(const char *name);
-const char *space_type_name(recto_type type);
-
 /* ---- for checkpoints (src/space/dirty.c) -----------------------------------
  * Pages written since the last collection, over pages that this rank homes,
  * whoever wrote: ranks of my domain through their rectos, other domains

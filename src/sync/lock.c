@@ -101,6 +101,12 @@ static uint32_t slot_of(recto_lock_t l)
     return (uint32_t)l.id / (uint32_t)net_size();
 }
 
+static int absent(recto_lock_t l)
+{
+    return base_error(RECTO_ENOENT, "lock %lx does not exist",
+                      (unsigned long)l.id);
+}
+
 /* ---- the ticket lock, by ranks that share with its home -------------------------- */
 
 static uint32_t serving(uint64_t tickets)
@@ -295,8 +301,7 @@ static struct lock *lock_find(recto_lock_t l, bool *remote)
 {
     *remote = false;
     if (!locks.started || l.id >> 32 == 0 || slot_of(l) >= SLOTS) {
-        base_error(RECTO_ENOENT, "lock %lx does not exist",
-                   (unsigned long)l.id);
+        absent(l);
         return NULL;
     }
     struct lock *table = locks.tables[home_of(l)];
@@ -305,8 +310,7 @@ static struct lock *lock_find(recto_lock_t l, bool *remote)
         return NULL;
     }
     if (atomic_load(&table[slot_of(l)].generation) != l.id >> 32) {
-        base_error(RECTO_ENOENT, "lock %lx does not exist",
-                   (unsigned long)l.id);
+        absent(l);
         return NULL;
     }
     return &table[slot_of(l)];
@@ -315,8 +319,7 @@ static struct lock *lock_find(recto_lock_t l, bool *remote)
 static int remote_result(recto_lock_t l, int code)
 {
     switch (code) {
-    case RECTO_ENOENT:
-        return base_error(code, "lock %lx does not exist", (unsigned long)l.id);
+    case RECTO_ENOENT: return absent(l);
     case RECTO_ESTATE:
         return base_error(code, "lock %lx is not held", (unsigned long)l.id);
     default: return code; /* RECTO_EBUSY is an answer, not an error */
@@ -423,16 +426,11 @@ int recto_lock_free(recto_lock_t *lock)
     }
     recto_lock_t l = lock != NULL ? *lock : (recto_lock_t){0};
     struct lock *mine = l.id >> 32 != 0 ? my_slot(l) : NULL;
-    int r = l.id >> 32 == 0 || slot_of(l) >= SLOTS
-                ? base_error(RECTO_ENOENT, "lock %lx does not exist",
-                             (unsigned long)l.id)
-                : 0;
+    int r = l.id >> 32 == 0 || slot_of(l) >= SLOTS ? absent(l) : 0;
     snprintf(text, sizeof text, "recto_lock_free(%lx)", (unsigned long)l.id);
     if (r == 0 && mine != NULL) {
         uint64_t t = atomic_load(&mine->tickets);
-        r = atomic_load(&mine->generation) != l.id >> 32
-                ? base_error(RECTO_ENOENT, "lock %lx does not exist",
-                             (unsigned long)l.id)
+        r = atomic_load(&mine->generation) != l.id >> 32 ? absent(l)
             : next_ticket(t) != serving(t)
                 ? base_error(RECTO_EBUSY, "lock %lx is held",
                              (unsigned long)l.id)
