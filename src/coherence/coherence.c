@@ -185,6 +185,14 @@ int coherence_recall(struct space_segment *s, bool drop)
     return net_verdict(0);
 }
 
+void coherence_release(void)
+{
+}
+
+void coherence_acquire(void)
+{
+}
+
 void coherence_stats(recto_counters *c)
 {
 #define GET(field) atomic_load_explicit(&msi_counts.field, memory_order_relaxed)

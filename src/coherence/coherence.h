@@ -26,6 +26,21 @@ void coherence_finalize(void); /* after the service thread ended */
  */
 int coherence_recall(struct space_segment *s, bool drop);
 
+/*
+ * Release consistency: what the floors above call at their synchronisation
+ * points, from any thread, also when there is nothing to do.
+ *
+ * coherence_release: all writes of this rank's threads that happened before
+ * the call reach their homes, and every other holder of the pages is told,
+ * before it returns. Call it before a lock is given, a flag set, a barrier
+ * entered.
+ * coherence_acquire: every page of which a release told before the call is
+ * fetched anew when next used. Call it after a lock was got, a flag seen, a
+ * barrier left.
+ */
+void coherence_release(void);
+void coherence_acquire(void);
+
 void coherence_stats(recto_counters *counters);
 
 #endif
