@@ -268,6 +268,8 @@ typedef struct recto_counters {
     uint64_t downgrades;    /* write rights lost to another rank's read */
     uint64_t bytes_fetched; /* page data copied from homes */
     uint64_t bytes_written; /* page data written back to homes */
+    uint64_t notices;       /* write notices sent to holders of copies */
+    uint64_t diffs;         /* pages compared with their twins */
     uint64_t messages;      /* control messages sent */
     uint64_t checkpoints;   /* epochs written */
     uint64_t ckpt_bytes;    /* bytes this rank wrote for them */

@@ -39,6 +39,7 @@ static int floors_end(void)
 {
     ckpt_finalize();
     int r = space_finalize();
+    coherence_stop();
     int s = net_finalize();
     sync_finalize();
     coherence_finalize();
@@ -56,6 +57,7 @@ static int floors_start(const recto_options *options)
     r = r == 0 ? coherence_init(&protocol) : r;
     r = r == 0 ? space_init(protocol) : r;
     r = net_verdict(r);
+    r = r == 0 ? coherence_start() : r;
     r = r == 0 ? sync_init() : r;
     r = r == 0 ? ckpt_init(options != NULL ? options->ckpt_dir : NULL,
                            options != NULL ? options->ckpt_full : 0)

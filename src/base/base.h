@@ -88,6 +88,8 @@ _Noreturn void base_fatal(const char *format, ...)
       "how data crosses domains of one machine")                               \
     X(HOLD, "RECTO_HOLD", "100", "MICROSECONDS",                               \
       "minimum time that a page just obtained is kept")                        \
+    X(INBOX, "RECTO_INBOX", "65536", "COUNT",                                  \
+      "write notices that a rank's inbox holds before all copies are dropped") \
     X(MAX_MAPPINGS, "RECTO_MAX_MAPPINGS", "0", "COUNT",                        \
       "kernel mappings that protection may use; 0: from vm.max_map_count")     \
     X(TIMEOUT, "RECTO_TIMEOUT", "600", "SECONDS",                              \

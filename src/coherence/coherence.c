@@ -15,6 +15,7 @@
 
 #include "base/base.h"
 #include "coherence/msi.h"
+#include "coherence/release.h"
 
 enum {
     RECALLS = 256
@@ -78,12 +79,8 @@ static void states_start(struct msi_segment *m)
     }
 }
 
-static int coherence_attach(struct space_segment *s)
+static int msi_attach(struct space_segment *s)
 {
-    s->coherence = NULL;
-    if (net_domains() == 1) {
-        return 0;
-    }
     struct msi_segment *m = calloc(1, sizeof *m);
     int r = 0;
     if (m == NULL) {
@@ -120,12 +117,9 @@ static void quiesce(struct msi_segment *m)
     }
 }
 
-static void coherence_detach(struct space_segment *s)
+static void msi_detach(struct space_segment *s)
 {
     struct msi_segment *m = s->coherence;
-    if (m == NULL) {
-        return;
-    }
     quiesce(m);
     /* all homes are quiet before anybody's tables go */
     (void)net_verdict(0);
@@ -161,12 +155,9 @@ static void recall_wait(struct msi_segment *m, uint32_t until)
     }
 }
 
-int coherence_recall(struct space_segment *s, bool drop)
+static int msi_recall(struct space_segment *s, bool drop)
 {
     struct msi_segment *m = s->coherence;
-    if (m == NULL) {
-        return net_verdict(0);
-    }
     quiesce(m);
     uint32_t asked = atomic_load_explicit(&m->recalled, memory_order_relaxed);
     uint64_t first = 0;
@@ -185,39 +176,106 @@ int coherence_recall(struct space_segment *s, bool drop)
     return net_verdict(0);
 }
 
+/* ---- both protocols --------------------------------------------------------------- */
+
+static bool releases(const struct space_segment *s)
+{
+    return s->attr.consistency == RECTO_RELEASE;
+}
+
+static uint64_t coherence_memory(const struct space_segment *s)
+{
+    return net_domains() > 1 && releases(s) ? rel_memory(s) : 0;
+}
+
+static int coherence_attach(struct space_segment *s)
+{
+    s->coherence = NULL;
+    return net_domains() == 1 ? 0 : releases(s) ? rel_attach(s) : msi_attach(s);
+}
+
+static void coherence_detach(struct space_segment *s)
+{
+    if (s->coherence != NULL) {
+        if (releases(s)) {
+            rel_detach(s);
+        } else {
+            msi_detach(s);
+        }
+    }
+}
+
+int coherence_recall(struct space_segment *s, bool drop)
+{
+    return s->coherence == NULL ? net_verdict(0)
+           : releases(s)        ? rel_recall(s, drop)
+                                : msi_recall(s, drop);
+}
+
 void coherence_release(void)
 {
+    rel_release();
 }
 
 void coherence_acquire(void)
 {
+    rel_acquire();
+}
+
+bool coherence_atomic(enum coherence_operation op, void *p, uint64_t operand,
+                      uint64_t desired, uint64_t *old)
+{
+    struct space_segment *s = net_domains() > 1 ? space_segment_at(p) : NULL;
+    if (s == NULL || !releases(s)) {
+        return false;
+    }
+    *old = rel_atomic(s->coherence, op, (uint64_t)((char *)p - s->recto),
+                      operand, desired);
+    return true;
 }
 
 void coherence_stats(recto_counters *c)
 {
-#define GET(field) atomic_load_explicit(&msi_counts.field, memory_order_relaxed)
+#define GET(field)                                                             \
+    (atomic_load_explicit(&msi_counts.field, memory_order_relaxed) +           \
+     atomic_load_explicit(&rel_counts.field, memory_order_relaxed))
     c->read_misses = GET(read_misses);
     c->write_misses = GET(write_misses);
     c->upgrades = GET(upgrades);
     c->invalidations = GET(invalidations);
-    c->downgrades = GET(downgrades);
     c->bytes_fetched = GET(bytes_fetched);
     c->bytes_written = GET(bytes_written);
 #undef GET
+    c->downgrades =
+        atomic_load_explicit(&msi_counts.downgrades, memory_order_relaxed);
+    c->notices =
+        atomic_load_explicit(&rel_counts.notices, memory_order_relaxed);
+    c->diffs = atomic_load_explicit(&rel_counts.diffs, memory_order_relaxed);
 }
 
 int coherence_init(const struct space_protocol **protocol)
 {
-    static const struct space_protocol msi = {coherence_attach,
-                                              coherence_detach};
+    static const struct space_protocol both = {
+        coherence_memory, coherence_attach, coherence_detach};
     net_service_receiver(NET_SERVICE_COHERENCE, receive);
-    *protocol = &msi;
+    *protocol = &both;
     return msi_page_init();
+}
+
+int coherence_start(void)
+{
+    return rel_start();
+}
+
+void coherence_stop(void)
+{
+    rel_end();
 }
 
 void coherence_finalize(void)
 {
     msi_home_finalize();
+    rel_forget();
 }
 
 /* ---- recto_check_all ----------------------------------------------------------- */
@@ -227,11 +285,12 @@ int recto_check_all(void)
     int r = net_agree(NET_CALL_CHECK_ALL, 0, "recto_check_all()");
     for (struct space_segment *s = space_segment_first(); s != NULL && r == 0;
          s = s->next) {
-        struct msi_segment *m = s->coherence;
-        if (m != NULL) {
-            quiesce(m);
+        if (s->coherence != NULL && releases(s)) {
+            r = rel_check(s);
+        } else if (s->coherence != NULL) {
+            quiesce(s->coherence);
             r = net_verdict(0);
-            r = r == 0 ? net_verdict(msi_check(m)) : r;
+            r = r == 0 ? net_verdict(msi_check(s->coherence)) : r;
         }
     }
     return r == 0 ? net_verdict(recto_vm_check()) : r;

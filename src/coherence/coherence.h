@@ -7,6 +7,7 @@
 
 #include <recto.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct space_segment;
 
@@ -15,6 +16,8 @@ struct space_protocol;
 /* Registers with net, before the service thread starts, and gives the protocol
  * that space_init needs. */
 int coherence_init(const struct space_protocol **protocol);
+int coherence_start(void); /* collective, between init and the service thread */
+void coherence_stop(void); /* collective, before net ends */
 void coherence_finalize(void); /* after the service thread ended */
 
 /*
@@ -40,6 +43,24 @@ int coherence_recall(struct space_segment *s, bool drop);
  */
 void coherence_release(void);
 void coherence_acquire(void);
+
+/* Atomic operations on words of release consistent memory, which are made at
+ * the page's home. */
+enum coherence_operation {
+    COHERENCE_ADD_32,
+    COHERENCE_ADD_64,
+    COHERENCE_ADD_F64,
+    COHERENCE_EXCHANGE_32,
+    COHERENCE_EXCHANGE_64,
+    COHERENCE_CAS_32,
+    COHERENCE_CAS_64
+};
+
+/* Does what the operation says to the word at p, where p needs it, and sets
+ * *old; false where the processor's own operation on p is right. CAS: operand
+ * is the expected value. */
+bool coherence_atomic(enum coherence_operation op, void *p, uint64_t operand,
+                      uint64_t desired, uint64_t *old);
 
 void coherence_stats(recto_counters *counters);
 

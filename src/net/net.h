@@ -111,6 +111,7 @@ int net_fd_open(int rank, int fd, int *mine);
 
 enum net_service {
     NET_SERVICE_COHERENCE,
+    NET_SERVICE_RELEASE,
     NET_SERVICE_SYNC,
     NET_SERVICE_COUNT
 };
@@ -125,6 +126,7 @@ struct net_msg {
     uint64_t a;
     uint64_t b;
     uint64_t c;
+    uint64_t d;
 };
 
 /* Runs in the service thread. Must not wait for another rank. */

@@ -8,7 +8,8 @@
  * Invariants
  * 1. Every step that can fail on one rank ends with a verdict of all, so all
  *    ranks go on or all undo what they did, in reverse order.
- * 2. Behind the pages a domain's memory holds its dirty bitmap (dirty.c).
+ * 2. Behind the pages a domain's memory holds its dirty bitmap (dirty.c), then
+ *    what the protocol keeps there.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -109,11 +110,24 @@ static int call_agree(struct space_segment *s, const char *name,
 
 /* ---- memory -------------------------------------------------------------------- */
 
-static size_t verso_bytes(const struct space_segment *s)
+/* pages | dirty bitmap | the protocol's part */
+static size_t extra_offset(const struct space_segment *s)
 {
     uint64_t bitmap = (s->pages + 63) / 64 * 8;
     uint64_t pages = s->pages + (bitmap + SPACE_PAGE - 1) / SPACE_PAGE;
     return pages * SPACE_PAGE;
+}
+
+static size_t verso_bytes(const struct space_segment *s)
+{
+    uint64_t extra = (s->extra_bytes + SPACE_PAGE - 1) / SPACE_PAGE;
+    return extra_offset(s) + extra * SPACE_PAGE;
+}
+
+char *space_extra(const struct space_segment *s, int domain)
+{
+    return s->versos[domain] == NULL ? NULL
+                                     : s->versos[domain] + extra_offset(s);
 }
 
 static bool leads(void)
@@ -255,11 +269,15 @@ void *recto_array(const char *name, recto_type type, int ndims,
     s->type = type;
     s->ndims = ndims;
     s->attr = attr != NULL ? *attr : (recto_attr){0};
+    if (s->attr.consistency == RECTO_CONSISTENCY_DEFAULT) {
+        s->attr.consistency = RECTO_SEQUENTIAL;
+    }
     s->granule_pages =
         s->attr.granule >= SPACE_PAGE ? s->attr.granule / SPACE_PAGE : 1;
     s->eager = net_domains() == 1 || s->attr.placement != RECTO_CYCLIC ||
                s->granule_pages >= EAGER_RUN;
     int r = call_agree(s, name, dims);
+    s->extra_bytes = r == 0 ? protocol->memory(s) : 0;
     r = r == 0 ? segment_build(s) : r;
     if (r != 0) {
         segment_free(s);

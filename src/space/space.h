@@ -42,6 +42,7 @@ struct space_segment {
     char *recto;            /* the agreed address */
     char **versos;          /* by domain; NULL where not shared */
     int fd;                 /* my domain's memory */
+    uint64_t extra_bytes;   /* the protocol's part of that memory */
     bool eager;             /* home pages start writable in their domain */
     bool tracking;          /* writes since the last checkpoint are noted */
     recto_vm_range *range;
@@ -79,6 +80,10 @@ static inline char *space_verso(const struct space_segment *s, uint64_t page)
     return s->versos[net_domain()] + page * SPACE_PAGE;
 }
 
+/* The protocol's own part of a domain's memory (space_protocol.memory bytes,
+ * page aligned, zero at first); NULL where not shared. */
+char *space_extra(const struct space_segment *s, int domain);
+
 /* ---- for checkpoints (src/space/dirty.c) -----------------------------------
  * Pages written since the last collection, over pages that this rank homes,
  * whoever wrote: ranks of my domain through their rectos, other domains
@@ -97,14 +102,16 @@ int space_dirty_collect(struct space_segment *s, uint64_t *bitmap);
 /* Takes a failed collection back. Local. */
 void space_dirty_restore(struct space_segment *s, const uint64_t *bitmap);
 
-/* Marks my home pages as written by another domain or by the runtime.
- * Lock-free; service thread or application. */
+/* Marks a page, whose home shares memory with me, as written by another domain
+ * or by the runtime. Lock-free, async-signal-safe. */
 void space_dirty_mark(struct space_segment *s, uint64_t page);
 
 /* ---- life cycle -------------------------------------------------------------
  * The protocol, one floor up, is given at start: attach after a segment's
  * memory is mapped, detach before it goes. Both are collective. */
 struct space_protocol {
+    /* bytes that the protocol wants in each domain's memory of a segment */
+    uint64_t (*memory)(const struct space_segment *s);
     int (*attach)(struct space_segment *s);
     void (*detach)(struct space_segment *s);
 };

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Differences of a page and its twin, byte by byte. A page is 64 lines of 64
+ * bytes; a line's difference is a mask with one bit per byte.
+ *
+ * Invariants
+ * 1. Exactly the bytes that differ are stored anywhere: a neighbouring byte
+ *    may be written by somebody else at the same moment.
+ * 2. A line of memory that others may be writing is read once; what was read is
+ *    compared, stored and kept as twin.
+ *
+ * All functions are async-signal-safe. Pages are page aligned.
+ */
+#ifndef RECTO_SRC_DIFF_H
+#define RECTO_SRC_DIFF_H
+
+#include <stddef.h>
+
+enum {
+    DIFF_LINES = 64,
+    DIFF_LINE = 64,
+    /* a packed difference: which lines; then per line which bytes, and them */
+    DIFF_MOST = 8 + DIFF_LINES * (8 + DIFF_LINE)
+};
+
+/* Stores the bytes of `page` that differ from `twin` into `home`, and into
+ * `twin` if `keep`. Returns how many. */
+size_t diff_store(char *home, const char *page, char *twin, int keep);
+
+/* The same packed into `out` (DIFF_MOST bytes); returns its length, 0 when
+ * nothing differs. *changed grows by the number of bytes that differ. */
+size_t diff_pack(char *out, const char *page, char *twin, int keep,
+                 size_t *changed);
+
+/* Stores a packed difference into `home`. Returns its length; 0 when more than
+ * `most` bytes would be read. */
+size_t diff_apply(char *home, const char *packed, size_t most);
+
+/* News from the home under local writers: stores the bytes of `incoming` that
+ * differ from `twin` into `page` and `twin`. */
+void diff_patch(char *page, char *twin, const char *incoming);
+
+#endif

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Who is told of a write, and what goes by message, because a home or a holder
+ * is reached by MPI. See release.h.
+ *
+ *   reader                       home's service thread
+ *     | fetch(pages) ------------> | registers, logs
+ *     |      own service thread <- | page
+ *     |      gets the bytes        |
+ *
+ *   writer                       home's service thread        holder's
+ *     | diff(part of staging) ---> | gets the part, applies
+ *     |                            | notice ------------------> | into its inbox
+ *     | <--------- diffed (n) ---- |                            |
+ *     | <----------------------------------------- noticed -----|
+ *
+ * Invariants
+ * 1. A struct rel_wait is done when `left` reaches 0. Each thing awaited counts
+ *    WHOLE until it is known how many notices it caused, and then these; the
+ *    waiter itself counts WHOLE until it has sent everything. So the sum is
+ *    never 0 before the end, in whatever order answers arrive.
+ * 2. The service thread waits for nobody: it gets bytes by one-sided operations
+ *    and posts messages.
+ */
+#include <string.h>
+
+#include "base/base.h"
+#include "coherence/diff.h"
+#include "coherence/release.h"
+
+enum rel_message {
+    FETCH,   /* a = first page, b = wait, c = number, d = where to */
+    PAGE,    /* the same, back */
+    DIFF,    /* a = offset in the sender's staging, b = wait, c = bytes */
+    DIFFED,  /* b = wait, c = notices sent by message */
+    NOTICE,  /* a = page, b = wait, c = rank to answer */
+    NOTICED, /* b = wait */
+    ATOMIC,  /* flags = operation, a = offset, b = wait, c, d = operands */
+    ANSWER   /* b = wait, c = old value */
+};
+
+#define WHOLE (INT64_C(1) << 32)
+
+/* A page's difference in the staging area; the packed bytes follow. */
+struct record {
+    uint64_t page;
+    uint32_t bytes; /* packed, a multiple of 8 */
+    uint32_t all;   /* as in rel_tell */
+};
+
+size_t rel_stage_bytes(void)
+{
+    return REL_BATCH * (sizeof(struct record) + DIFF_MOST + 8);
+}
+
+/* ---- waiting --------------------------------------------------------------------------- */
+
+static void wait_start(struct rel_wait *w)
+{
+    atomic_store_explicit(&w->left, WHOLE, memory_order_relaxed);
+    atomic_store_explicit(&w->done, 0, memory_order_relaxed);
+}
+
+static void wait_settle(uint64_t token, int64_t by)
+{
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): it went round as one */
+    struct rel_wait *w = (struct rel_wait *)(uintptr_t)token;
+    if (atomic_fetch_sub_explicit(&w->left, by, memory_order_acq_rel) == by) {
+        /* *w may be gone after the store, so the wake is on an address only;
+         * pairs with the acquire in wait_end */
+        atomic_store_explicit(&w->done, 1, memory_order_release);
+        net_futex_wake((const uint32_t *)&w->done, 1, false);
+    }
+}
+
+static void wait_end(struct rel_wait *w, int64_t sent, struct rel_segment *m)
+{
+    if (atomic_fetch_sub_explicit(&w->left, WHOLE - sent,
+                                  memory_order_acq_rel) == WHOLE - sent) {
+        return;
+    }
+    while (atomic_load_explicit(&w->done, memory_order_acquire) == 0) {
+        if (net_futex_wait((const uint32_t *)&w->done, 0, net_timeout(),
+                           false) != 0) {
+            base_fatal("\"%s\": another rank's service thread did not answer "
+                       "within %s",
+                       m->s->name, base_env_name(BASE_ENV_TIMEOUT));
+        }
+    }
+}
+
+static void post(int target, enum rel_message type, struct net_msg msg)
+{
+    msg.service = NET_SERVICE_RELEASE;
+    msg.type = (uint8_t)type;
+    net_post(target, &msg);
+}
+
+/* ---- directory --------------------------------------------------------------------------- */
+
+static uint64_t group_of(int rank)
+{
+    int size = net_size();
+    int per = (size + REL_GROUPS - 1) / REL_GROUPS;
+    return UINT64_C(1) << rank / per;
+}
+
+void rel_register(struct rel_segment *m, uint64_t page, int rank)
+{
+    int domain = net_domain_of(space_home(m->s, page));
+    uint64_t old = atomic_fetch_or_explicit(&m->shares[domain][page],
+                                            group_of(rank) | REL_LOGGED,
+                                            memory_order_seq_cst);
+    if ((old & REL_LOGGED) == 0) {
+        board_post(rel.logs[domain],
+                   (struct board_page){m->s->id, (uint32_t)page});
+    }
+    atomic_thread_fence(memory_order_seq_cst); /* then the bytes are read */
+}
+
+static void notice(struct rel_segment *m, int rank, uint64_t page,
+                   struct rel_teller *teller)
+{
+    rel_count(&rel_counts.notices, 1);
+    if (net_shares(rank)) {
+        board_post(rel.inboxes[rank],
+                   (struct board_page){m->s->id, (uint32_t)page});
+        return;
+    }
+    teller->sent++;
+    post(rank, NOTICE,
+         (struct net_msg){.object = m->s->id,
+                          .a = page,
+                          .b = teller->token,
+                          .c = (uint64_t)teller->writer});
+}
+
+uint64_t rel_tell(struct rel_segment *m, uint64_t page, bool all,
+                  struct rel_teller *teller)
+{
+    int home = net_domain_of(space_home(m->s, page));
+    int domain = net_domain_of(teller->writer);
+    uint64_t keep = (all ? 0 : rel.domain_groups[domain]) | REL_LOGGED;
+    atomic_thread_fence(memory_order_seq_cst); /* the bytes are home */
+    uint64_t old = atomic_fetch_and_explicit(&m->shares[home][page], keep,
+                                             memory_order_seq_cst);
+    int size = net_size();
+    int per = (size + REL_GROUPS - 1) / REL_GROUPS;
+    for (uint64_t left = old & ~REL_LOGGED; left != 0; left &= left - 1) {
+        int first = __builtin_ctzll(left) * per;
+        for (int r = first; r < first + per && r < size; r++) {
+            int d = net_domain_of(r);
+            if (d != home && (all || d != domain)) {
+                notice(m, r, page, teller);
+            }
+        }
+    }
+    return old;
+}
+
+/* ---- the faulting or releasing thread ------------------------------------------------------ */
+
+void rel_far_fetch(struct rel_segment *m, uint64_t first, uint64_t count,
+                   char *to)
+{
+    struct rel_wait wait;
+    wait_start(&wait);
+    atomic_fetch_add_explicit(&wait.left, WHOLE, memory_order_relaxed);
+    post(space_home(m->s, first), FETCH,
+         (struct net_msg){.object = m->s->id,
+                          .a = first,
+                          .b = (uintptr_t)&wait,
+                          .c = count,
+                          .d = (uintptr_t)to});
+    wait_end(&wait, 0, m);
+}
+
+uint64_t rel_far_atomic(struct rel_segment *m, enum coherence_operation op,
+                        uint64_t offset, uint64_t operand, uint64_t desired)
+{
+    struct rel_wait wait;
+    wait_start(&wait);
+    atomic_fetch_add_explicit(&wait.left, WHOLE, memory_order_relaxed);
+    post(space_home(m->s, offset / SPACE_PAGE), ATOMIC,
+         (struct net_msg){.object = m->s->id,
+                          .flags = (uint16_t)op,
+                          .a = offset,
+                          .b = (uintptr_t)&wait,
+                          .c = operand,
+                          .d = desired});
+    wait_end(&wait, 0, m);
+    return wait.value;
+}
+
+void rel_stage_start(struct rel_stage *stage, struct rel_segment *m)
+{
+    wait_start(&stage->wait);
+    stage->m = m;
+    stage->home = -1;
+    stage->start = 0;
+    stage->used = 0;
+    stage->teller = (struct rel_teller){.writer = net_rank(),
+                                        .token = (uintptr_t)&stage->wait};
+}
+
+static void stage_send(struct rel_stage *stage)
+{
+    if (stage->used > stage->start) {
+        atomic_fetch_add_explicit(&stage->wait.left, WHOLE,
+                                  memory_order_relaxed);
+        post(stage->home, DIFF,
+             (struct net_msg){.object = stage->m->s->id,
+                              .a = stage->start,
+                              .b = (uintptr_t)&stage->wait,
+                              .c = stage->used - stage->start});
+    }
+    stage->start = stage->used;
+}
+
+void rel_stage_add(struct rel_stage *stage, uint64_t page, bool dirty, bool all)
+{
+    struct rel_segment *m = stage->m;
+    int home = space_home(m->s, page);
+    size_t changed = 0;
+    struct record record = {.page = page, .all = all};
+    char *at = rel.staging + stage->used;
+    RECTO_ASSERT(stage->used + sizeof record + DIFF_MOST + 8 <=
+                 rel_stage_bytes());
+    size_t bytes = 0;
+    if (dirty) {
+        bytes = diff_pack(at + sizeof record, space_verso(m->s, page),
+                          m->twins + page * SPACE_PAGE,
+                          rel_writers(m, page) > 1, &changed);
+    }
+    if (bytes == 0 && !all) {
+        return; /* written, but nothing changed */
+    }
+    if (home != stage->home) {
+        /* the message that was filled ends before this record */
+        stage_send(stage);
+        stage->home = home;
+    }
+    rel_count(&rel_counts.bytes_written, changed);
+    record.bytes = (uint32_t)((bytes + 7) / 8 * 8);
+    memcpy(at, &record, sizeof record);
+    stage->used += sizeof record + record.bytes;
+}
+
+void rel_stage_finish(struct rel_stage *stage)
+{
+    stage_send(stage);
+    wait_end(&stage->wait, stage->teller.sent, stage->m);
+}
+
+/* ---- the service thread ------------------------------------------------------------------------ */
+
+static void transfer_check(int r, struct rel_segment *m)
+{
+    if (r != 0) {
+        base_fatal("\"%s\": %s", m->s->name, recto_last_error());
+    }
+}
+
+static void fetch_serve(struct rel_segment *m, const struct net_msg *msg)
+{
+    for (uint64_t p = msg->a; p < msg->a + msg->c; p++) {
+        rel_register(m, p, msg->source);
+    }
+    post(msg->source, PAGE, *msg);
+}
+
+static void page_arrive(struct rel_segment *m, const struct net_msg *msg)
+{
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): it went round as one */
+    char *to = (char *)(uintptr_t)msg->d;
+    transfer_check(net_window_get(m->s->window, msg->source,
+                                  msg->a * SPACE_PAGE, to, msg->c * SPACE_PAGE),
+                   m);
+    wait_settle(msg->b, WHOLE);
+}
+
+static void diff_serve(struct rel_segment *m, const struct net_msg *msg)
+{
+    struct rel_teller teller = {.writer = msg->source, .token = msg->b};
+    RECTO_ASSERT(msg->c <= rel_stage_bytes());
+    transfer_check(
+        net_window_get(rel.window, msg->source, msg->a, rel.arriving, msg->c),
+        m);
+    for (size_t at = 0; at < msg->c;) {
+        struct record record;
+        memcpy(&record, rel.arriving + at, sizeof record);
+        at += sizeof record;
+        RECTO_ASSERT(record.page < m->s->pages && at + record.bytes <= msg->c);
+        if (record.bytes > 0) {
+            diff_apply(space_verso(m->s, record.page), rel.arriving + at,
+                       record.bytes);
+            space_dirty_mark(m->s, record.page);
+        }
+        at += record.bytes;
+        (void)rel_tell(m, record.page, record.all != 0, &teller);
+    }
+    post(msg->source, DIFFED,
+         (struct net_msg){.b = msg->b, .c = (uint64_t)teller.sent});
+}
+
+static void atomic_serve(struct rel_segment *m, const struct net_msg *msg)
+{
+    uint64_t now = 0;
+    uint64_t page = msg->a / SPACE_PAGE;
+    uint64_t old =
+        rel_operate((enum coherence_operation)msg->flags,
+                    space_verso(m->s, 0) + msg->a, msg->c, msg->d, &now);
+    space_dirty_mark(m->s, page);
+    post(msg->source, ANSWER, (struct net_msg){.b = msg->b, .c = old});
+}
+
+static void segment_receive(const struct net_msg *msg)
+{
+    struct space_segment *s = space_segment_by_id(msg->object);
+    if (s == NULL) {
+        base_fatal("release protocol: message %d for a segment that does not "
+                   "exist",
+                   msg->type);
+    }
+    struct rel_segment *m = s->coherence;
+    switch ((enum rel_message)msg->type) {
+    case FETCH: fetch_serve(m, msg); break;
+    case PAGE: page_arrive(m, msg); break;
+    case DIFF: diff_serve(m, msg); break;
+    default: atomic_serve(m, msg); break;
+    }
+}
+
+static void receive(const struct net_msg *msg)
+{
+    switch ((enum rel_message)msg->type) {
+    case DIFFED: wait_settle(msg->b, WHOLE - (int64_t)msg->c); break;
+    case NOTICED: wait_settle(msg->b, 1); break;
+    case NOTICE:
+        board_post(rel.inboxes[net_rank()],
+                   (struct board_page){msg->object, (uint32_t)msg->a});
+        post((int)msg->c, NOTICED, (struct net_msg){.b = msg->b});
+        break;
+    case ANSWER: {
+        /* NOLINTNEXTLINE(performance-no-int-to-ptr): it went round as one */
+        struct rel_wait *w = (struct rel_wait *)(uintptr_t)msg->b;
+        w->value = msg->c;
+        wait_settle(msg->b, WHOLE);
+        break;
+    }
+    default: segment_receive(msg); break;
+    }
+}
+
+void rel_far_init(void)
+{
+    net_service_receiver(NET_SERVICE_RELEASE, receive);
+}

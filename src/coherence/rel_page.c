@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A rank's pages under release consistency: page locks, and faults. See
+ * release.h for the protocol.
+ *
+ * Invariants
+ * 1. A fault handler locks its page, and then only pages that follow it and are
+ *    free (rel_trylock), so it never waits for a lock while it holds one.
+ * 2. It calls neither MPI nor malloc: what lies across machines is asked of the
+ *    service thread.
+ */
+#include <sched.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "coherence/diff.h"
+#include "coherence/release.h"
+
+enum {
+    SPINS = 100
+};
+
+/* ---- page locks ------------------------------------------------------------------- */
+
+bool rel_trylock(struct rel_segment *m, uint64_t page)
+{
+    uint32_t word = atomic_load_explicit(&m->words[page], memory_order_relaxed);
+    return (word & REL_LOCK) == 0 &&
+           atomic_compare_exchange_strong_explicit(
+               &m->words[page], &word, word | REL_LOCK, memory_order_acquire,
+               memory_order_relaxed);
+}
+
+static void lock_wait(struct rel_segment *m, uint64_t page)
+{
+    _Atomic uint32_t *at = &m->words[page];
+    uint32_t word = atomic_load_explicit(at, memory_order_relaxed);
+    if ((word & REL_LOCK) == 0 ||
+        ((word & REL_WAITERS) == 0 &&
+         !atomic_compare_exchange_strong_explicit(at, &word, word | REL_WAITERS,
+                                                  memory_order_relaxed,
+                                                  memory_order_relaxed))) {
+        return;
+    }
+    if (net_futex_wait((const uint32_t *)at, word | REL_WAITERS, net_timeout(),
+                       true) != 0) {
+        base_fatal("page %lu of \"%s\" is in use by another thread of this "
+                   "domain for longer than %s",
+                   (unsigned long)page, m->s->name,
+                   base_env_name(BASE_ENV_TIMEOUT));
+    }
+}
+
+void rel_lock(struct rel_segment *m, uint64_t page)
+{
+    for (unsigned tries = 0; !rel_trylock(m, page); tries++) {
+        if (tries > SPINS) {
+            lock_wait(m, page);
+        }
+    }
+}
+
+void rel_unlock(struct rel_segment *m, uint64_t page)
+{
+    uint32_t word = atomic_fetch_and_explicit(
+        &m->words[page], ~(uint32_t)(REL_LOCK | REL_WAITERS),
+        memory_order_release);
+    RECTO_ASSERT(word & REL_LOCK);
+    if (word & REL_WAITERS) {
+        net_futex_wake((const uint32_t *)&m->words[page], INT32_MAX, true);
+    }
+}
+
+uint32_t rel_writers(const struct rel_segment *m, uint64_t page)
+{
+    return atomic_load_explicit(&m->words[page], memory_order_relaxed) /
+           REL_WRITER;
+}
+
+void rel_writer_add(struct rel_segment *m, uint64_t page, int by)
+{
+    atomic_fetch_add_explicit(&m->words[page], (uint32_t)by * REL_WRITER,
+                              memory_order_relaxed);
+}
+
+/* ---- flags and lists ---------------------------------------------------------------- */
+
+bool rel_is_home(const struct rel_segment *m, uint64_t page)
+{
+    return net_domain_of(space_home(m->s, page)) == net_domain();
+}
+
+void rel_check_code(struct rel_segment *m, uint64_t page, int code)
+{
+    if (code != 0) {
+        base_fatal("page %lu of \"%s\": %s", (unsigned long)page, m->s->name,
+                   recto_last_error());
+    }
+}
+
+void rel_list(struct rel_segment *m, uint64_t page, unsigned flag)
+{
+    uint8_t flags = atomic_fetch_or_explicit(
+        &m->flags[page], (uint8_t)(flag | REL_LISTED), memory_order_relaxed);
+    if (flags & REL_LISTED) {
+        return;
+    }
+    atomic_fetch_add_explicit(&rel.pending, 1, memory_order_relaxed);
+    uint64_t at =
+        atomic_fetch_add_explicit(&m->list_tail, 1, memory_order_relaxed);
+    /* pairs with the acquire in list_take */
+    atomic_store_explicit(&m->list[at % m->s->pages], page + 1,
+                          memory_order_release);
+}
+
+/* ---- fault streams -------------------------------------------------------------------- */
+
+/* How many pages a fault at `page` should move: twice as many as the last one
+ * of a stream that it continues, else one. */
+static uint64_t stream_length(struct rel_segment *m, uint64_t page, bool write)
+{
+    for (int i = 0; i < REL_STREAMS; i++) {
+        uint64_t stream =
+            atomic_load_explicit(&m->streams[i], memory_order_relaxed);
+        uint64_t length = stream & 0x7fff;
+        if (length > 0 && stream >> 16 == page &&
+            (stream >> 15 & 1) == (uint64_t)write) {
+            atomic_store_explicit(&m->streams[i], 0, memory_order_relaxed);
+            return length < REL_TRANSFER ? length * 2 : REL_TRANSFER;
+        }
+    }
+    return 1;
+}
+
+static void stream_note(struct rel_segment *m, uint64_t next, uint64_t length,
+                        bool write)
+{
+    uint32_t i =
+        atomic_fetch_add_explicit(&m->stream_next, 1, memory_order_relaxed);
+    atomic_store_explicit(&m->streams[i % REL_STREAMS],
+                          next << 16 | (uint64_t)write << 15 | length,
+                          memory_order_relaxed);
+}
+
+/* ---- fetching ---------------------------------------------------------------------------- */
+
+static char *bounce_take(void)
+{
+    for (;;) {
+        uint64_t used =
+            atomic_load_explicit(&rel.bounce_used, memory_order_relaxed);
+        if (used != UINT64_MAX) {
+            int i = __builtin_ctzll(~used);
+            if (atomic_compare_exchange_strong_explicit(
+                    &rel.bounce_used, &used, used | (uint64_t)1 << i,
+                    memory_order_acquire, memory_order_relaxed)) {
+                return rel.bounce + (size_t)i * SPACE_PAGE;
+            }
+        }
+        sched_yield();
+    }
+}
+
+static void bounce_give(const char *page)
+{
+    uint64_t i = (uint64_t)(page - rel.bounce) / SPACE_PAGE;
+    atomic_fetch_and_explicit(&rel.bounce_used, ~((uint64_t)1 << i),
+                              memory_order_release);
+}
+
+static void fetch_near(struct rel_segment *m, uint64_t first, uint64_t count)
+{
+    int domain = net_domain_of(space_home(m->s, first));
+    for (uint64_t p = first; p < first + count; p++) {
+        rel_register(m, p, net_rank());
+    }
+    for (uint64_t p = first; p < first + count; p++) {
+        const char *home = m->s->versos[domain] + p * SPACE_PAGE;
+        if (rel_writers(m, p) > 0) {
+            diff_patch(space_verso(m->s, p), m->twins + p * SPACE_PAGE, home);
+        } else {
+            memcpy(space_verso(m->s, p), home, SPACE_PAGE);
+        }
+    }
+}
+
+static void fetch_far(struct rel_segment *m, uint64_t first, uint64_t count)
+{
+    for (uint64_t p = first; p < first + count;) {
+        uint64_t n = 0;
+        while (p + n < first + count && rel_writers(m, p + n) == 0) {
+            n++;
+        }
+        if (n > 0) {
+            rel_far_fetch(m, p, n, space_verso(m->s, p));
+            p += n;
+            continue;
+        }
+        char *bounce = bounce_take();
+        rel_far_fetch(m, p, 1, bounce);
+        diff_patch(space_verso(m->s, p), m->twins + p * SPACE_PAGE, bounce);
+        bounce_give(bounce);
+        p++;
+    }
+}
+
+/* Pages of one home, locked, to which I have no right. */
+static void fetch(struct rel_segment *m, uint64_t first, uint64_t count)
+{
+    rel_count(&rel_counts.bytes_fetched, count * SPACE_PAGE);
+    if (net_shares(space_home(m->s, first))) {
+        fetch_near(m, first, count);
+    } else {
+        fetch_far(m, first, count);
+    }
+}
+
+/* ---- faults ---------------------------------------------------------------------------------- */
+
+/* I am about to write a page that I may read. */
+static void twin_make(struct rel_segment *m, uint64_t page)
+{
+    if (rel_writers(m, page) == 0) {
+        memcpy(m->twins + page * SPACE_PAGE, space_verso(m->s, page),
+               SPACE_PAGE);
+    }
+    rel_writer_add(m, page, 1);
+    rel_list(m, page, REL_DIRTY);
+}
+
+/* Locks pages after `first`, which is locked, as long as they are free, of the
+ * same home and I have the same right to them. Returns how many are locked. */
+static uint64_t run_lock(struct rel_segment *m, uint64_t first, uint64_t most,
+                         enum recto_vm_right right)
+{
+    uint64_t from = 0;
+    uint64_t count = 0;
+    if (most <= 1 ||
+        !space_home_run(m->s, space_home(m->s, first), first, &from, &count)) {
+        return 1;
+    }
+    most = count < most ? count : most;
+    uint64_t n = 1;
+    while (n < most && recto_vm_right_of(m->s->range, first + n) == right &&
+           rel_trylock(m, first + n)) {
+        if (recto_vm_right_of(m->s->range, first + n) != right) {
+            rel_unlock(m, first + n);
+            break;
+        }
+        n++;
+    }
+    return n;
+}
+
+static void run_unlock(struct rel_segment *m, uint64_t first, uint64_t count)
+{
+    for (uint64_t p = first; p < first + count; p++) {
+        rel_unlock(m, p);
+    }
+}
+
+/* Gives me the right to pages of another domain, locked. */
+static void run_grant(struct rel_segment *m, uint64_t first, uint64_t count,
+                      enum recto_vm_right had, bool write)
+{
+    if (had == RECTO_VM_NONE) {
+        fetch(m, first, count);
+    }
+    for (uint64_t p = first; write && p < first + count; p++) {
+        twin_make(m, p);
+    }
+    if (write) {
+        /* the writes that follow need no second fault to be noted */
+        recto_vm_dirty_mark(m->s->range, first, count);
+    }
+    rel_check_code(m, first,
+                   recto_vm_unprot(m->s->range, first, count,
+                                   write ? RECTO_VM_WRITE : RECTO_VM_READ));
+}
+
+static void copy_fault(struct rel_segment *m, uint64_t page,
+                       enum recto_vm_right right, bool write)
+{
+    uint64_t n = stream_length(m, page, write);
+    n = run_lock(m, page, n, right);
+    rel_count(right == RECTO_VM_READ ? &rel_counts.upgrades
+              : write                ? &rel_counts.write_misses
+                                     : &rel_counts.read_misses,
+              1);
+    run_grant(m, page, n, right, write);
+    stream_note(m, page + n, n, write);
+    run_unlock(m, page, n);
+}
+
+/* A page of my domain: nobody else reads it (HomeFree), or I am to note that I
+ * write it (HomeDirty), or may only read it (HomeWatched). */
+static void home_fault(struct rel_segment *m, uint64_t page, bool write)
+{
+    _Atomic uint64_t *word = &m->shares[net_domain()][page];
+    bool watched = atomic_load_explicit(word, memory_order_seq_cst) != 0;
+    if (watched && write) {
+        rel_count(&rel_counts.upgrades, 1);
+        rel_list(m, page, REL_DIRTY);
+        recto_vm_dirty_mark(m->s->range, page, 1);
+    }
+    rel_check_code(
+        m, page,
+        recto_vm_unprot(m->s->range, page, 1,
+                        watched && !write ? RECTO_VM_READ : RECTO_VM_WRITE));
+    rel_unlock(m, page);
+}
+
+enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
+                                void *segment)
+{
+    struct rel_segment *m = segment;
+    uint64_t page =
+        (uint64_t)((char *)fault->address - m->s->recto) / SPACE_PAGE;
+    rel_lock(m, page);
+    enum recto_vm_right right = recto_vm_right_of(m->s->range, page);
+    bool write =
+        fault->access == RECTO_VM_ACCESS_WRITE ||
+        (fault->access == RECTO_VM_ACCESS_UNKNOWN && right == RECTO_VM_READ);
+    if (right == RECTO_VM_WRITE || (right == RECTO_VM_READ && !write)) {
+        rel_unlock(m, page); /* another thread was quicker */
+    } else if (rel_is_home(m, page)) {
+        home_fault(m, page, write);
+    } else {
+        copy_fault(m, page, right, write);
+    }
+    return RECTO_VM_CONTINUE;
+}
+
+void rel_prefetch(struct rel_segment *m, uint64_t first, uint64_t count)
+{
+    for (uint64_t p = first; p < first + count;) {
+        uint64_t n = 1;
+        rel_lock(m, p);
+        if (!rel_is_home(m, p) &&
+            recto_vm_right_of(m->s->range, p) == RECTO_VM_NONE) {
+            uint64_t most = first + count - p;
+            n = run_lock(m, p, most < REL_TRANSFER ? most : REL_TRANSFER,
+                         RECTO_VM_NONE);
+            run_grant(m, p, n, RECTO_VM_NONE, false);
+        }
+        run_unlock(m, p, n);
+        p += n;
+    }
+}

@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Release consistency: life cycle, release and acquire. See release.h.
+ *
+ * Invariants
+ * 1. A release or acquire that finds nothing to do takes no lock.
+ * 2. `pending` counts what is listed or on its way; a release that finds it 0
+ *    after its fence has nothing of its own thread's in it.
+ * 3. A segment is linked and unlinked under `releasing`, so who holds it may
+ *    use what it finds in the list.
+ */
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "coherence/release.h"
+
+struct rel_state rel;
+struct rel_counts rel_counts;
+
+enum {
+    BOARD_LEAST = 4,
+    BOARD_MOST = 1 << 22,
+    BOUNCE_PAGES = 64
+};
+
+/* ---- locks of a rank --------------------------------------------------------------- */
+
+/* With asynchronous signals blocked: a handler of the program that faults must
+ * not wait for a page that this thread has locked. */
+static void enter(pthread_mutex_t *mutex, sigset_t *before)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, before);
+    pthread_mutex_lock(mutex);
+}
+
+static void leave(pthread_mutex_t *mutex, const sigset_t *before)
+{
+    pthread_mutex_unlock(mutex);
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+struct rel_segment *rel_find(uint32_t id)
+{
+    struct rel_segment *m = rel.first;
+    while (m != NULL && m->s->id != id) {
+        m = m->next;
+    }
+    return m;
+}
+
+/* ---- release ------------------------------------------------------------------------ */
+
+static struct rel_batch *batch_start(struct rel_segment *m)
+{
+    rel.batch.m = m;
+    rel.batch.count = 0;
+    return &rel.batch;
+}
+
+static void batch_add(uint64_t page, enum rel_flush how)
+{
+    struct rel_batch *b = &rel.batch;
+    b->pages[b->count++] = page;
+    if (b->count == REL_BATCH) {
+        rel_flush(b, how, false);
+    }
+}
+
+/* The log has lost entries to me: every home page with readers counts as
+ * written. */
+static void watch_all(void)
+{
+    for (struct rel_segment *m = rel.first; m != NULL; m = m->next) {
+        struct rel_batch *b = batch_start(m);
+        for (uint64_t p = 0; p < m->s->pages; p++) {
+            if (rel_is_home(m, p) &&
+                atomic_load_explicit(&m->shares[net_domain()][p],
+                                     memory_order_seq_cst) != 0) {
+                batch_add(p, REL_WATCH);
+            }
+        }
+        rel_flush(b, REL_WATCH, false);
+    }
+}
+
+/* Pages of a board's entries [from, to), batch by batch. False when entries were
+ * lost. */
+static bool board_flush(const struct board *board, uint64_t from, uint64_t to,
+                        enum rel_flush how)
+{
+    struct rel_batch *b = batch_start(NULL);
+    for (uint64_t at = from; at < to; at++) {
+        struct board_page entry;
+        if (to - at > board->capacity || !board_read(board, at, &entry)) {
+            rel_flush(b, how, false);
+            return false;
+        }
+        if (b->m == NULL || b->m->s->id != entry.segment) {
+            rel_flush(b, how, false);
+            b = batch_start(rel_find(entry.segment));
+        }
+        if (b->m != NULL &&
+            rel_is_home(b->m, entry.page) == (how == REL_WATCH)) {
+            batch_add(entry.page, how);
+        }
+    }
+    rel_flush(b, how, false);
+    return true;
+}
+
+static void log_drain(void)
+{
+    const struct board *log = rel.logs[net_domain()];
+    uint64_t tail = board_tail(log);
+    uint64_t cursor =
+        atomic_load_explicit(&rel.log_cursor, memory_order_relaxed);
+    if (!board_flush(log, cursor, tail, REL_WATCH)) {
+        watch_all();
+    }
+    atomic_store_explicit(&rel.log_cursor, tail, memory_order_release);
+}
+
+/* The next entry of a list; its writer is at most a few instructions away. */
+static uint64_t list_take(struct rel_segment *m)
+{
+    _Atomic uint64_t *slot = &m->list[m->list_head++ % m->s->pages];
+    uint64_t page = 0;
+    /* pairs with the release in rel_list */
+    while ((page = atomic_exchange_explicit(slot, 0, memory_order_acquire)) ==
+           0) {
+        sched_yield();
+    }
+    return page - 1;
+}
+
+static void list_flush(struct rel_segment *m)
+{
+    uint64_t tail = atomic_load_explicit(&m->list_tail, memory_order_acquire);
+    while (m->list_head < tail) {
+        struct rel_batch *b = batch_start(m);
+        while (m->list_head < tail && b->count < REL_BATCH) {
+            b->pages[b->count++] = list_take(m);
+        }
+        rel_flush(b, REL_WRITTEN, true);
+    }
+}
+
+static bool nothing_written(void)
+{
+    /* what was stored before is ordered before the look at the log: a reader
+     * that logs later reads it */
+    atomic_thread_fence(memory_order_seq_cst);
+    return atomic_load_explicit(&rel.pending, memory_order_acquire) == 0 &&
+           board_tail(rel.logs[net_domain()]) ==
+               atomic_load_explicit(&rel.log_cursor, memory_order_acquire);
+}
+
+/* Under `releasing`. */
+static void release_all(void)
+{
+    log_drain();
+    for (struct rel_segment *m = rel.first; m != NULL; m = m->next) {
+        list_flush(m);
+    }
+}
+
+void rel_release(void)
+{
+    if (rel.logs == NULL || nothing_written()) {
+        return;
+    }
+    sigset_t before;
+    enter(&rel.releasing, &before);
+    release_all();
+    leave(&rel.releasing, &before);
+}
+
+/* ---- acquire ------------------------------------------------------------------------- */
+
+/* The inbox has lost entries: no copy can be trusted. */
+static void drop_all(void)
+{
+    for (struct rel_segment *m = rel.first; m != NULL; m = m->next) {
+        struct rel_batch *b = batch_start(m);
+        for (uint64_t p = 0; p < m->s->pages; p++) {
+            if (recto_vm_right_of(m->s->range, p) != RECTO_VM_NONE &&
+                !rel_is_home(m, p)) {
+                batch_add(p, REL_DROP);
+            }
+        }
+        rel_flush(b, REL_DROP, false);
+    }
+}
+
+static void inbox_drain(void)
+{
+    const struct board *inbox = rel.inboxes[net_rank()];
+    uint64_t tail = board_tail(inbox);
+    uint64_t head =
+        atomic_load_explicit(&rel.inbox_applied, memory_order_relaxed);
+    rel_count(&rel_counts.invalidations, tail - head);
+    if (!board_flush(inbox, head, tail, REL_DROP)) {
+        drop_all();
+    }
+    /* pairs with the acquire in rel_acquire: all below it is applied */
+    atomic_store_explicit(&rel.inbox_applied, tail, memory_order_release);
+}
+
+void rel_acquire(void)
+{
+    if (rel.logs == NULL) {
+        return;
+    }
+    uint64_t tail = board_tail(rel.inboxes[net_rank()]);
+    if (atomic_load_explicit(&rel.inbox_applied, memory_order_acquire) >=
+        tail) {
+        return;
+    }
+    sigset_t before;
+    enter(&rel.releasing, &before);
+    inbox_drain();
+    leave(&rel.releasing, &before);
+}
+
+/* ---- segments -------------------------------------------------------------------------- */
+
+static uint64_t pages_up(uint64_t bytes)
+{
+    return (bytes + SPACE_PAGE - 1) / SPACE_PAGE * SPACE_PAGE;
+}
+
+/* words | directory | twins */
+uint64_t rel_memory(const struct space_segment *s)
+{
+    return pages_up(s->pages * sizeof(uint32_t)) +
+           pages_up(s->pages * sizeof(uint64_t)) + s->pages * SPACE_PAGE;
+}
+
+static void parts_find(struct rel_segment *m)
+{
+    const struct space_segment *s = m->s;
+    uint64_t words = pages_up(s->pages * sizeof(uint32_t));
+    uint64_t directory = pages_up(s->pages * sizeof(uint64_t));
+    for (int d = 0; d < net_domains(); d++) {
+        char *extra = space_extra(s, d);
+        m->shares[d] =
+            extra != NULL ? (_Atomic uint64_t *)(void *)(extra + words) : NULL;
+    }
+    char *mine = space_extra(s, net_domain());
+    m->words = (_Atomic uint32_t *)(void *)mine;
+    m->twins = mine + words + directory;
+}
+
+static int tables_create(struct rel_segment *m)
+{
+    void *flags = NULL;
+    void *list = NULL;
+    m->shares = calloc((size_t)net_domains(), sizeof *m->shares);
+    int r = m->shares != NULL
+                ? recto_vm_table_create(m->s->pages, &flags)
+                : base_error(RECTO_ENOMEM, "page states of \"%s\"", m->s->name);
+    r = r == 0 ? recto_vm_table_create(m->s->pages * sizeof(uint64_t), &list)
+               : r;
+    m->flags = flags;
+    m->list = list;
+    if (r == 0) {
+        parts_find(m);
+    }
+    return r;
+}
+
+static void tables_free(struct rel_segment *m)
+{
+    if (m->trap != NULL) {
+        recto_vm_trap_remove(m->trap);
+    }
+    if (m->list != NULL) {
+        recto_vm_unmap((void *)m->list, m->s->pages * sizeof(uint64_t));
+    }
+    if (m->flags != NULL) {
+        recto_vm_unmap((void *)m->flags, m->s->pages);
+    }
+    free((void *)m->shares);
+    m->s->coherence = NULL;
+    free(m);
+}
+
+static int limits_check(const struct space_segment *s)
+{
+    if (s->id >> BOARD_SEGMENT_BITS != 0 || s->pages >> BOARD_PAGE_BITS != 0) {
+        return base_error(RECTO_ENOMEM,
+                          "\"%s\": release consistency serves %u segments in "
+                          "all, of at most %llu bytes; RECTO_SEQUENTIAL has no "
+                          "such limit",
+                          s->name, 1U << BOARD_SEGMENT_BITS,
+                          (unsigned long long)SPACE_PAGE << BOARD_PAGE_BITS);
+    }
+    return 0;
+}
+
+int rel_attach(struct space_segment *s)
+{
+    struct rel_segment *m = calloc(1, sizeof *m);
+    int r = m != NULL
+                ? limits_check(s)
+                : base_error(RECTO_ENOMEM, "page states of \"%s\"", s->name);
+    if (r == 0) {
+        m->s = s;
+        s->coherence = m;
+        r = tables_create(m);
+        r = r == 0 ? recto_vm_trap_add(s->recto, s->pages * SPACE_PAGE,
+                                       rel_fault, NULL, m, &m->trap)
+                   : r;
+    }
+    r = net_verdict(r);
+    if (r != 0 && m != NULL) {
+        m->s = s;
+        tables_free(m);
+        return r;
+    }
+    sigset_t before;
+    enter(&rel.releasing, &before);
+    m->next = rel.first;
+    rel.first = m;
+    leave(&rel.releasing, &before);
+    return r;
+}
+
+void rel_detach(struct space_segment *s)
+{
+    struct rel_segment *m = s->coherence;
+    struct rel_segment **at = &rel.first;
+    /* what was written goes home first, so that the books close */
+    rel_release();
+    (void)net_verdict(0);
+    sigset_t before;
+    enter(&rel.releasing, &before);
+    while (*at != m) {
+        at = &(*at)->next;
+    }
+    *at = m->next;
+    leave(&rel.releasing, &before);
+    tables_free(m);
+}
+
+/* ---- recall ------------------------------------------------------------------------------ */
+
+static void copies_drop(struct rel_segment *m)
+{
+    struct rel_batch *b = batch_start(m);
+    for (uint64_t p = 0; p < m->s->pages; p++) {
+        if (recto_vm_right_of(m->s->range, p) != RECTO_VM_NONE &&
+            !rel_is_home(m, p)) {
+            batch_add(p, REL_DROP);
+        }
+    }
+    rel_flush(b, REL_DROP, false);
+}
+
+int rel_recall(struct space_segment *s, bool drop)
+{
+    struct rel_segment *m = s->coherence;
+    sigset_t before;
+    enter(&rel.releasing, &before);
+    release_all();
+    if (drop) {
+        copies_drop(m);
+    }
+    leave(&rel.releasing, &before);
+    return net_verdict(0);
+}
+
+/* ---- checks ------------------------------------------------------------------------------ */
+
+static int contradiction(const struct rel_segment *m, uint64_t page,
+                         const char *what)
+{
+    return base_error(RECTO_ESTATE, "page %lu of \"%s\", domain %d: %s",
+                      (unsigned long)page, m->s->name, net_domain(), what);
+}
+
+static int home_check(const struct rel_segment *m, uint64_t page)
+{
+    uint64_t word = atomic_load_explicit(&m->shares[net_domain()][page],
+                                         memory_order_seq_cst);
+    bool writes = recto_vm_right_of(m->s->range, page) == RECTO_VM_WRITE;
+    if ((word & ~REL_LOGGED) != 0 && (word & REL_LOGGED) == 0) {
+        return contradiction(m, page, "has readers but is not logged");
+    }
+    return writes && word != 0
+               ? contradiction(m, page, "a home rank may write it unnoticed")
+               : 0;
+}
+
+static int copy_check(const struct rel_segment *m, uint64_t page)
+{
+    enum recto_vm_right right = recto_vm_right_of(m->s->range, page);
+    int domain = net_domain_of(space_home(m->s, page));
+    const char *home = m->s->versos[domain];
+    if (right == RECTO_VM_NONE) {
+        return 0;
+    }
+    if (right == RECTO_VM_WRITE || rel_writers(m, page) > 0) {
+        return contradiction(m, page, "written, but not in the list");
+    }
+    if (home == NULL) {
+        return 0; /* on another machine */
+    }
+    uint64_t word =
+        atomic_load_explicit(&m->shares[domain][page], memory_order_seq_cst);
+    if ((word & rel.domain_groups[net_domain()]) == 0) {
+        return contradiction(m, page, "a copy that its home does not know");
+    }
+    return memcmp(home + page * SPACE_PAGE, space_verso(m->s, page),
+                  SPACE_PAGE) != 0
+               ? contradiction(m, page, "a copy differs from the home's")
+               : 0;
+}
+
+static int page_check(const struct rel_segment *m, uint64_t page)
+{
+    uint32_t word = atomic_load_explicit(&m->words[page], memory_order_acquire);
+    if (word & REL_LOCK) {
+        return contradiction(m, page, "locked at rest");
+    }
+    if (atomic_load_explicit(&m->flags[page], memory_order_acquire) != 0) {
+        return contradiction(m, page, "listed after a release");
+    }
+    return rel_is_home(m, page) ? home_check(m, page) : copy_check(m, page);
+}
+
+int rel_check(struct space_segment *s)
+{
+    struct rel_segment *m = s->coherence;
+    rel_release();
+    int r = net_verdict(0);
+    rel_acquire();
+    r = r == 0 ? net_verdict(0) : r;
+    int found = 0;
+    for (uint64_t p = 0; p < s->pages && r == 0 && found == 0; p++) {
+        found = page_check(m, p);
+    }
+    return r == 0 ? net_verdict(found) : r;
+}
+
+/* ---- life cycle ----------------------------------------------------------------------------- */
+
+static size_t control_bytes(void)
+{
+    return pages_up(board_bytes(rel.capacity)) * 2;
+}
+
+static struct board *log_of(char *control)
+{
+    return (struct board *)(void *)(control +
+                                    pages_up(board_bytes(rel.capacity)));
+}
+
+static int control_map(int rank, const int *fds)
+{
+    int fd = rel.control_fd;
+    void *view = NULL;
+    int r = rank != net_rank() ? net_fd_open(rank, fds[rank], &fd) : 0;
+    if (r == 0) {
+        r = recto_vm_map(fd, 0, control_bytes(), NULL, RECTO_VM_WRITE, &view);
+        if (rank != net_rank()) {
+            close(fd);
+        }
+    }
+    rel.inboxes[rank] = view;
+    if (r == 0 && net_domain_leader(net_domain_of(rank)) == rank) {
+        rel.logs[net_domain_of(rank)] = log_of(view);
+    }
+    return r;
+}
+
+static int capacity_read(void)
+{
+    uint64_t entries = 0;
+    int r = base_env_u64(BASE_ENV_INBOX, &entries);
+    if (r == 0 && (entries < BOARD_LEAST || entries > BOARD_MOST ||
+                   (entries & (entries - 1)) != 0)) {
+        r = base_error(RECTO_EINVAL, "%s: a power of two from %d to %d",
+                       base_env_name(BASE_ENV_INBOX), BOARD_LEAST, BOARD_MOST);
+    }
+    rel.capacity = entries;
+    return r;
+}
+
+static int control_create(void)
+{
+    int n = net_size();
+    rel.inboxes = calloc((size_t)n, sizeof(struct board *));
+    rel.logs = calloc((size_t)net_domains(), sizeof(struct board *));
+    rel.domain_groups =
+        calloc((size_t)net_domains(), sizeof *rel.domain_groups);
+    int r = rel.inboxes != NULL && rel.logs != NULL && rel.domain_groups != NULL
+                ? capacity_read()
+                : base_error(RECTO_ENOMEM, "inboxes");
+    r = r == 0 ? recto_vm_memory_create("recto-inbox", control_bytes(),
+                                        &rel.control_fd)
+               : r;
+    return net_verdict(r);
+}
+
+static int control_share(void)
+{
+    int n = net_size();
+    int *fds = calloc((size_t)n, sizeof *fds);
+    int r = net_verdict(fds != NULL ? 0 : base_error(RECTO_ENOMEM, "inboxes"));
+    r = r == 0 ? net_allgather(&rel.control_fd, sizeof rel.control_fd, fds) : r;
+    for (int i = 0; r == 0 && i < n; i++) {
+        if (i == net_rank() || net_shares(i)) {
+            r = control_map(i, fds);
+        }
+    }
+    free(fds);
+    if (r == 0) {
+        board_init(rel.inboxes[net_rank()], rel.capacity);
+        board_init(log_of((char *)rel.inboxes[net_rank()]), rel.capacity);
+    }
+    return net_verdict(r);
+}
+
+static int far_create(void)
+{
+    void *staging = NULL;
+    void *arriving = NULL;
+    void *bounce = NULL;
+    int r = recto_vm_table_create(pages_up(rel_stage_bytes()), &staging);
+    r = r == 0 ? recto_vm_table_create(pages_up(rel_stage_bytes()), &arriving)
+               : r;
+    r = r == 0
+            ? recto_vm_table_create((size_t)BOUNCE_PAGES * SPACE_PAGE, &bounce)
+            : r;
+    rel.staging = staging;
+    rel.arriving = arriving;
+    rel.bounce = bounce;
+    r = net_verdict(r);
+    return r == 0 ? net_window_create(staging, pages_up(rel_stage_bytes()),
+                                      &rel.window)
+                  : r;
+}
+
+int rel_start(void)
+{
+    memset(&rel, 0, sizeof rel);
+    memset(&rel_counts, 0, sizeof rel_counts);
+    rel.control_fd = -1;
+    if (net_domains() == 1) {
+        return 0;
+    }
+    pthread_mutex_init(&rel.releasing, NULL);
+    rel_far_init();
+    int r = control_create();
+    r = r == 0 ? control_share() : r;
+    int per = (net_size() + REL_GROUPS - 1) / REL_GROUPS;
+    for (int i = 0; r == 0 && i < net_size(); i++) {
+        rel.domain_groups[net_domain_of(i)] |= UINT64_C(1) << i / per;
+    }
+    return r == 0 ? far_create() : r;
+}
+
+void rel_end(void)
+{
+    (void)net_window_free(rel.window);
+    rel.window = NULL;
+}
+
+static void table_free(void *table, size_t bytes)
+{
+    if (table != NULL) {
+        recto_vm_unmap(table, bytes);
+    }
+}
+
+void rel_forget(void)
+{
+    for (int i = 0; rel.inboxes != NULL && i < net_size(); i++) {
+        table_free(rel.inboxes[i], control_bytes());
+    }
+    if (rel.control_fd >= 0 && rel.inboxes != NULL) {
+        close(rel.control_fd);
+    }
+    table_free(rel.staging, pages_up(rel_stage_bytes()));
+    table_free(rel.arriving, pages_up(rel_stage_bytes()));
+    table_free(rel.bounce, (size_t)BOUNCE_PAGES * SPACE_PAGE);
+    free((void *)rel.inboxes);
+    free((void *)rel.logs);
+    free(rel.domain_groups);
+    memset(&rel, 0, sizeof rel);
+    rel.control_fd = -1;
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Release consistency: several writers per page, home-based. After P. Keleher
+ * et al. (lazy release consistency, twins and diffs: ISCA'92), L. Iftode et al.
+ * (home-based protocols: HPCA'96) and R. Stets et al., Cashmere-2L (SOSP'97),
+ * from which come the copy shared by the ranks of a domain and two-way diffing.
+ *
+ * The master copy of a page lies in the memory of its home's domain. Ranks of
+ * that domain use it directly (*home ranks*). The ranks of another domain use
+ * the one *copy* of their domain, and a *twin* of it while one of them may
+ * write.
+ *
+ *   a rank's right   page of another domain     page of its own domain
+ *     NONE           must fetch                 never touched (not eager)
+ *     READ           copy valid                 HomeWatched: has remote readers
+ *     WRITE          dirty, has a twin          HomeFree, or HomeDirty (flag)
+ *
+ *   directory word   in the home's domain: SHARERS, a bit per rank (a group of
+ *                    ranks past 63), and LOGGED
+ *   inbox            of a rank: write notices, pages its copy of which is old
+ *   log              of a domain: pages of its homes that got a reader while
+ *                    LOGGED was clear
+ *
+ *   fetch    SHARERS |= me, LOGGED; if LOGGED was clear: log. Then read the
+ *            home's bytes: into the copy; if the page has a twin only those that
+ *            differ from it, into copy and twin.
+ *   write    first of an interval: twin = copy (if there is none), remember it
+ *   release  1. home ranks: each page logged since my last release: take WRITE,
+ *               then count it as written
+ *            2. each page written: take WRITE; send home the bytes that differ
+ *               from the twin; SHARERS &= my domain; tell all that were cleared.
+ *               A home page without remote readers loses LOGGED and gets WRITE
+ *               back: it is written without faults.
+ *   acquire  each notice in my inbox: if I have written the page, do 2. for it;
+ *            take all rights.
+ *
+ * Across machines the home's service thread registers the reader and answers,
+ * then the reader gets the data by a one-sided operation; a writer packs its
+ * differences in a window of its own, and the home's service thread gets them
+ * in one piece, applies them and sends the notices.
+ *
+ * Invariants
+ * 1. Page lock, one per domain and page: whoever changes the rights, copy, twin
+ *    or flags of a page holds it. Several are taken in ascending order within
+ *    one segment, and all are dropped before those of another. Asynchronous
+ *    signals are blocked meanwhile. The service thread takes none, so that a
+ *    holder may wait for it.
+ * 2. A reader is registered, and the page logged, before it reads the home's
+ *    bytes; differences are in the home's bytes before SHARERS is cleared; a
+ *    notice is in the inbox before the release returns.
+ * 3. So: a copy is as new as every release that happened before the holder's
+ *    last acquire, or a notice for it lies in the holder's inbox.
+ * 4. WRITE is taken before a page is compared or counted as written, hence
+ *    every later write faults and is sent by a later release.
+ * 5. A home rank has WRITE without the flag DIRTY only while SHARERS is empty
+ *    or the log has an entry for the page past the rank's cursor.
+ * 6. `writers` of a page word is the number of ranks of the domain with DIRTY;
+ *    the twin is meaningful while it is not 0.
+ * 7. Lock order: a rank's `releasing`, then page locks.
+ */
+#ifndef RECTO_SRC_RELEASE_H
+#define RECTO_SRC_RELEASE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "coherence/board.h"
+#include "coherence/coherence.h"
+#include "net/net.h"
+#include "space/space.h"
+
+/* ---- words ------------------------------------------------------------------ */
+
+/* A page word, in the domain's memory. */
+enum {
+    REL_LOCK = 1,
+    REL_WAITERS = 2,
+    REL_WRITER = 4 /* one writer; the number is the rest of the word */
+};
+
+/* A directory word, in the memory of the home's domain. */
+#define REL_LOGGED (UINT64_C(1) << 63)
+enum {
+    REL_GROUPS = 63
+};
+
+/* Flags of a page, this rank's own. */
+enum {
+    REL_DIRTY = 1,  /* written since the last release */
+    REL_LISTED = 2, /* has an entry in the list of pages written */
+    REL_ATOMIC = 4  /* written at the home by recto_fetch_add and its kin */
+};
+
+enum {
+    REL_BATCH = 512,    /* pages locked at once */
+    REL_TRANSFER = 256, /* pages fetched at once */
+    REL_STREAMS = 8
+};
+
+struct rel_segment {
+    struct space_segment *s;
+    _Atomic uint32_t *words;   /* page words of my domain */
+    char *twins;               /* of my domain, by page */
+    _Atomic uint64_t **shares; /* directory words by domain; NULL: not shared */
+    _Atomic uint8_t *flags;
+    /* Pages written: a ring of page + 1, at most one entry per page. */
+    _Atomic uint64_t *list;
+    _Atomic uint64_t list_tail;
+    uint64_t list_head; /* under `releasing` */
+    /* Fault streams: the page that would go on with it << 16 | its length. A
+     * lost update costs speed only. */
+    _Atomic uint64_t streams[REL_STREAMS];
+    _Atomic uint32_t stream_next;
+    recto_vm_trap *trap;
+    struct rel_segment *next;
+};
+
+/* Pages of one segment, ascending, that a thread has locked. */
+struct rel_batch {
+    struct rel_segment *m;
+    uint32_t count;
+    uint64_t pages[REL_BATCH];
+};
+
+/* ---- this rank ---------------------------------------------------------------- */
+
+struct rel_state {
+    int control_fd;
+    uint64_t capacity;       /* of boards */
+    struct board **inboxes;  /* by rank; NULL where not shared */
+    struct board **logs;     /* by domain */
+    uint64_t *domain_groups; /* bits of SHARERS that a domain's ranks have */
+    struct rel_segment *first;
+    /* One release or acquire at a time in a rank: guards batch, staging, the
+     * heads of lists and the cursors; segments are linked under it. */
+    pthread_mutex_t releasing;
+    struct rel_batch batch;
+    _Atomic uint64_t inbox_applied; /* my cursor in my inbox */
+    _Atomic uint64_t log_cursor;
+    _Atomic uint64_t pending; /* pages in lists or on their way home */
+    char *staging;      /* differences for homes that are reached by MPI */
+    net_window *window; /* over it */
+    char *arriving;     /* the service thread's: differences of others */
+    char *bounce;       /* pages from far homes that have a twin here */
+    _Atomic uint64_t bounce_used;
+};
+extern struct rel_state rel;
+
+struct rel_counts {
+    _Atomic uint64_t read_misses;
+    _Atomic uint64_t write_misses;
+    _Atomic uint64_t upgrades;
+    _Atomic uint64_t invalidations;
+    _Atomic uint64_t bytes_fetched;
+    _Atomic uint64_t bytes_written;
+    _Atomic uint64_t notices;
+    _Atomic uint64_t diffs;
+};
+extern struct rel_counts rel_counts;
+
+static inline void rel_count(_Atomic uint64_t *counter, uint64_t by)
+{
+    atomic_fetch_add_explicit(counter, by, memory_order_relaxed);
+}
+
+/* ---- release.c: life cycle, release, acquire ------------------------------------ */
+
+int rel_start(void);   /* collective, before the service thread starts */
+void rel_end(void);    /* collective, before net ends */
+void rel_forget(void); /* after it */
+uint64_t rel_memory(const struct space_segment *s);
+int rel_attach(struct space_segment *s); /* collective, as all below */
+void rel_detach(struct space_segment *s);
+int rel_recall(struct space_segment *s, bool drop);
+int rel_check(struct space_segment *s); /* at rest */
+void rel_release(void);
+void rel_acquire(void);
+
+/* The segment with an identifier, or NULL. Under `releasing`. */
+struct rel_segment *rel_find(uint32_t id);
+
+/* ---- rel_page.c: page locks, flags, faults ---------------------------------------- */
+
+void rel_lock(struct rel_segment *m, uint64_t page);
+bool rel_trylock(struct rel_segment *m, uint64_t page);
+void rel_unlock(struct rel_segment *m, uint64_t page);
+
+/* Does my domain keep the page's master copy? */
+bool rel_is_home(const struct rel_segment *m, uint64_t page);
+/* Number of ranks of my domain that have written the page; under its lock. */
+uint32_t rel_writers(const struct rel_segment *m, uint64_t page);
+void rel_writer_add(struct rel_segment *m, uint64_t page, int by);
+/* Enters the page, under its lock, in the list of pages written. */
+void rel_list(struct rel_segment *m, uint64_t page, unsigned flag);
+void rel_check_code(struct rel_segment *m, uint64_t page, int code);
+
+enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
+                                void *segment);
+/* Fetches what I lack of pages [first, first + count). */
+void rel_prefetch(struct rel_segment *m, uint64_t first, uint64_t count);
+
+/* ---- rel_flush.c --------------------------------------------------------------------- */
+
+enum rel_flush {
+    REL_WRITTEN, /* send what I have written, keep the copies */
+    REL_WATCH,   /* home pages that got a reader: they count as written */
+    REL_DROP     /* send what I have written, take all rights to copies */
+};
+
+/* Sorts the batch, drops doubles, takes the locks; sends home what I have
+ * written and tells the holders; drops the locks. When it returns differences
+ * are applied and notices in their inboxes. Under `releasing`. `listed`: the
+ * pages come from the list and leave it. Empties the batch. */
+void rel_flush(struct rel_batch *b, enum rel_flush how, bool listed);
+
+/* ---- rel_far.c: who is told, and what goes by message --------------------------------- */
+
+/* What a thread waits for; its address goes round in the messages. */
+struct rel_wait {
+    _Atomic int64_t left;
+    _Atomic uint32_t done; /* futex word */
+    uint64_t value;
+};
+
+/* Who releases, and how many notices went by message on its behalf. */
+struct rel_teller {
+    int writer;
+    uint64_t token; /* its struct rel_wait */
+    int64_t sent;
+};
+
+void rel_far_init(void); /* registers with net */
+
+/* Registers `rank` as a reader, in directory and log of a home that shares. */
+void rel_register(struct rel_segment *m, uint64_t page, int rank);
+
+/* Clears SHARERS but for the domain of the writer (that too if `all`), and
+ * gives notice to those that were cleared. Returns what was in the word. */
+uint64_t rel_tell(struct rel_segment *m, uint64_t page, bool all,
+                  struct rel_teller *teller);
+
+/* Registers me at a far home of pages [first, first + count) and gets their
+ * bytes into `to`. */
+void rel_far_fetch(struct rel_segment *m, uint64_t first, uint64_t count,
+                   char *to);
+
+/* Differences on their way to far homes: a part of the staging area for each
+ * message. */
+struct rel_stage {
+    struct rel_segment *m;
+    struct rel_wait wait;
+    struct rel_teller teller; /* for the notices that I send myself */
+    int home;                 /* of the message that is filled, or -1 */
+    size_t start;
+    size_t used;
+};
+void rel_stage_start(struct rel_stage *stage, struct rel_segment *m);
+/* Adds a page, with its difference if I have written it; `all` as in
+ * rel_tell. */
+void rel_stage_add(struct rel_stage *stage, uint64_t page, bool dirty,
+                   bool all);
+/* Sends what is left and waits until all is applied and all have been told. */
+void rel_stage_finish(struct rel_stage *stage);
+size_t rel_stage_bytes(void);
+
+/* Performs an atomic operation at a far home; returns the old value. */
+uint64_t rel_far_atomic(struct rel_segment *m, enum coherence_operation op,
+                        uint64_t offset, uint64_t operand, uint64_t desired);
+
+/* ---- rel_atomic.c ------------------------------------------------------------------------ */
+
+/* On a word anywhere; returns the old value and sets *now to the new one. */
+uint64_t rel_operate(enum coherence_operation op, void *word, uint64_t operand,
+                     uint64_t desired, uint64_t *now);
+uint64_t rel_atomic(struct rel_segment *m, enum coherence_operation op,
+                    uint64_t offset, uint64_t operand, uint64_t desired);
+
+#endif
