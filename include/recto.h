@@ -173,6 +173,21 @@ int recto_is_shared(const void *p);
 /* Waits until every rank has called it. Collective. */
 int recto_barrier(void);
 
+/*
+ * For synchronisation of the program's own making (flags by atomics, MPI
+ * messages): recto_release before it tells others, recto_acquire after it was
+ * told. recto_barrier, recto_lock and recto_unlock contain them. On return of
+ * recto_release all that this rank's threads wrote before is at its homes and
+ * every rank that holds an older copy has been told; recto_acquire drops the
+ * copies of which this rank was told. Local; nothing to do costs nothing.
+ */
+int recto_release(void);
+int recto_acquire(void);
+
+/* Fetches what this rank lacks of [p, p + bytes), in large pieces. A hint:
+ * memory that is not shared is ignored. Local. */
+int recto_prefetch(const void *p, size_t bytes);
+
 /* A queue lock: ranks and threads get it in the order of their asking. */
 typedef struct {
     uint64_t id;

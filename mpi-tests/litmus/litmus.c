@@ -225,10 +225,12 @@ int main(int argc, char **argv)
     test_begin(&argc, &argv);
     int rounds = argc > 1 ? atoi(argv[1]) : 8;
     seed = test_seed("seed");
-    recto_attr there = {.placement = RECTO_AT(recto_size() - 1)};
-    x = recto_alloc("x", WORDS * sizeof *x, NULL);
+    recto_attr here = {.consistency = RECTO_SEQUENTIAL};
+    recto_attr there = {.consistency = RECTO_SEQUENTIAL,
+                        .placement = RECTO_AT(recto_size() - 1)};
+    x = recto_alloc("x", WORDS * sizeof *x, &here);
     y = recto_alloc("y", WORDS * sizeof *y, &there);
-    seen = recto_alloc("seen", INSTANCES * sizeof *seen, NULL);
+    seen = recto_alloc("seen", INSTANCES * sizeof *seen, &here);
     CHECK(x != NULL && y != NULL && seen != NULL);
     for (size_t k = 0; k < sizeof tests / sizeof tests[0]; k++) {
         test_run(&tests[k], rounds);

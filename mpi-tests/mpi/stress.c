@@ -201,7 +201,8 @@ static void *swarm_enters(void *argument)
 
 static void swarm(void)
 {
-    recto_attr away = {.placement = RECTO_CYCLIC};
+    recto_attr away = {.consistency = RECTO_SEQUENTIAL,
+                       .placement = RECTO_CYCLIC};
     for (uint64_t k = 0; k < 2 * scale; k++) {
         uint64_t *kept = data;
         data = recto_alloc("swarm", PAGES * PER_PAGE * sizeof *data, &away);
@@ -222,8 +223,10 @@ int main(int argc, char **argv)
     test_begin(&argc, &argv);
     scale = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
     seed = test_seed("seed");
-    recto_attr cyclic = {.placement = RECTO_CYCLIC};
-    data = recto_alloc("data", PAGES * PER_PAGE * sizeof *data, NULL);
+    recto_attr block = {.consistency = RECTO_SEQUENTIAL};
+    recto_attr cyclic = {.consistency = RECTO_SEQUENTIAL,
+                         .placement = RECTO_CYCLIC};
+    data = recto_alloc("data", PAGES * PER_PAGE * sizeof *data, &block);
     line = recto_alloc("line", 3 * PER_PAGE * sizeof *line, &cyclic);
     CHECK(data != NULL && line != NULL);
     owners();

@@ -88,6 +88,9 @@ _Noreturn void base_fatal(const char *format, ...)
       "how data crosses domains of one machine")                               \
     X(HOLD, "RECTO_HOLD", "100", "MICROSECONDS",                               \
       "minimum time that a page just obtained is kept")                        \
+    X(CACHE, "RECTO_CACHE", "0", "BYTES",                                      \
+      "bound of a rank's copies of other domains' pages; 0: a quarter of "     \
+      "memory, shared by the machine's ranks")                                 \
     X(INBOX, "RECTO_INBOX", "65536", "COUNT",                                  \
       "write notices that a rank's inbox holds before all copies are dropped") \
     X(MAX_MAPPINGS, "RECTO_MAX_MAPPINGS", "0", "COUNT",                        \
@@ -116,6 +119,8 @@ const char *base_env_name(enum base_env id);
 bool base_env_given(enum base_env id);
 /* The value as a number >= 0; RECTO_EINVAL with a message otherwise. */
 int base_env_u64(enum base_env id, uint64_t *value);
+/* The same for bytes, with K, M, G or T behind it. */
+int base_env_bytes(enum base_env id, uint64_t *value);
 /* Warns on stderr about RECTO_ variables that no table names. */
 void base_env_check(void);
 

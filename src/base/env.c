@@ -59,6 +59,26 @@ int base_env_u64(enum base_env id, uint64_t *value)
     return 0;
 }
 
+int base_env_bytes(enum base_env id, uint64_t *value)
+{
+    static const char units[] = "KMGT";
+    const char *text = base_env(id);
+    char *end = NULL;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    const char *unit = *end != '\0' ? strchr(units, *end) : NULL;
+    unsigned shift = unit != NULL ? 10U * (unsigned)(unit - units + 1) : 0;
+    if (!isdigit((unsigned char)text[0]) || errno != 0 ||
+        end[unit != NULL] != '\0' || number > UINT64_MAX >> shift) {
+        return base_error(RECTO_EINVAL,
+                          "%s=%s: a number of bytes is needed, with K, M, G or "
+                          "T for KiB to TiB",
+                          variables[id].name, text);
+    }
+    *value = (uint64_t)number << shift;
+    return 0;
+}
+
 static bool known(const char *entry, size_t length)
 {
     for (size_t i = 0; i < BASE_ENV_COUNT; i++) {

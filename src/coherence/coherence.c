@@ -222,6 +222,20 @@ void coherence_acquire(void)
     rel_acquire();
 }
 
+void coherence_prefetch(const void *p, uint64_t bytes)
+{
+    struct space_segment *s = net_domains() > 1 ? space_segment_at(p) : NULL;
+    if (s == NULL || !releases(s) || bytes == 0) {
+        return;
+    }
+    uint64_t offset = (uint64_t)((const char *)p - s->recto);
+    uint64_t most = s->pages * SPACE_PAGE - offset;
+    uint64_t end = offset + (bytes < most ? bytes : most);
+    uint64_t first = offset / SPACE_PAGE;
+    rel_prefetch(s->coherence, first,
+                 (end + SPACE_PAGE - 1) / SPACE_PAGE - first);
+}
+
 bool coherence_atomic(enum coherence_operation op, void *p, uint64_t operand,
                       uint64_t desired, uint64_t *old)
 {

@@ -44,6 +44,9 @@ int coherence_recall(struct space_segment *s, bool drop);
 void coherence_release(void);
 void coherence_acquire(void);
 
+/* Fetches what I lack of a part of release consistent memory. */
+void coherence_prefetch(const void *p, uint64_t bytes);
+
 /* Atomic operations on words of release consistent memory, which are made at
  * the page's home. */
 enum coherence_operation {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Sending home what was written: the second step of a release, and what an
- * acquire does before it drops a page that was written. See release.h.
+ * acquire or the cache does before it takes a page that was written. See
+ * release.h.
  *
  *   lock all -> take WRITE in runs -> per page: differences home, then clear
  *   SHARERS and tell -> wait for far homes -> give back or take rights in runs
@@ -129,6 +130,11 @@ static void home_flush(struct flush *f, uint32_t i)
     uint64_t page = f->b->pages[i];
     uint64_t old = rel_tell(m, page, false, &f->stage.teller);
     uint64_t word = REL_LOGGED;
+    if (f->how == REL_WATCH) {
+        /* It has been read lately. If another rank of my domain has told the
+         * readers just before, they come back. */
+        return;
+    }
     if ((old & ~REL_LOGGED) == 0 &&
         (old == 0 || atomic_compare_exchange_strong_explicit(
                          &m->shares[net_domain()][page], &word, 0,
@@ -209,6 +215,21 @@ static void far_pages(struct flush *f)
     }
 }
 
+/* Copies that are dropped are not valid any more, those that age are. */
+static void copies_mark(const struct flush *f)
+{
+    struct rel_segment *m = f->b->m;
+    for (uint32_t i = 0; i < f->b->count; i++) {
+        uint64_t page = f->b->pages[i];
+        if (f->how == REL_DROP) {
+            flags_clear(m, page, REL_AGED);
+        } else if (recto_vm_right_of(m->s->range, page) != RECTO_VM_NONE) {
+            atomic_fetch_or_explicit(&m->flags[page], REL_AGED,
+                                     memory_order_relaxed);
+        }
+    }
+}
+
 void rel_flush(struct rel_batch *b, enum rel_flush how, bool listed)
 {
     struct rel_segment *m = b->m;
@@ -230,7 +251,8 @@ void rel_flush(struct rel_batch *b, enum rel_flush how, bool listed)
     far_pages(&f);
     rel_stage_finish(&f.stage);
     sweep(&f, GIVE_BACK);
-    if (how == REL_DROP) {
+    if (how == REL_DROP || how == REL_AGE) {
+        copies_mark(&f);
         sweep(&f, TAKE_ALL);
     }
     for (uint32_t i = 0; i < b->count; i++) {

@@ -5,7 +5,8 @@
  *
  * Invariants
  * 1. A fault handler locks its page, and then only pages that follow it and are
- *    free (rel_trylock), so it never waits for a lock while it holds one.
+ *    free (rel_trylock), so it never waits for a lock while it holds one. It
+ *    makes room in the cache after it has dropped them.
  * 2. It calls neither MPI nor malloc: what lies across machines is asked of the
  *    service thread.
  */
@@ -73,8 +74,8 @@ void rel_unlock(struct rel_segment *m, uint64_t page)
 
 uint32_t rel_writers(const struct rel_segment *m, uint64_t page)
 {
-    return atomic_load_explicit(&m->words[page], memory_order_relaxed) /
-           REL_WRITER;
+    uint32_t word = atomic_load_explicit(&m->words[page], memory_order_relaxed);
+    return (word & REL_WRITERS) / REL_WRITER;
 }
 
 void rel_writer_add(struct rel_segment *m, uint64_t page, int by)
@@ -126,7 +127,8 @@ static uint64_t stream_length(struct rel_segment *m, uint64_t page, bool write)
         if (length > 0 && stream >> 16 == page &&
             (stream >> 15 & 1) == (uint64_t)write) {
             atomic_store_explicit(&m->streams[i], 0, memory_order_relaxed);
-            return length < REL_TRANSFER ? length * 2 : REL_TRANSFER;
+            uint64_t most = rel_cache_transfer();
+            return length * 2 < most ? length * 2 : most;
         }
     }
     return 1;
@@ -223,15 +225,36 @@ static void twin_make(struct rel_segment *m, uint64_t page)
     if (rel_writers(m, page) == 0) {
         memcpy(m->twins + page * SPACE_PAGE, space_verso(m->s, page),
                SPACE_PAGE);
+        atomic_fetch_or_explicit(&m->words[page], REL_TWINNED,
+                                 memory_order_relaxed);
     }
     rel_writer_add(m, page, 1);
     rel_list(m, page, REL_DIRTY);
 }
 
+/* What a fault finds: my right, and whether the copy is valid without one. */
+struct found {
+    enum recto_vm_right right;
+    bool aged;
+};
+
+static struct found find(const struct rel_segment *m, uint64_t page)
+{
+    uint8_t flags = atomic_load_explicit(&m->flags[page], memory_order_relaxed);
+    return (struct found){recto_vm_right_of(m->s->range, page),
+                          (flags & REL_AGED) != 0};
+}
+
+static bool same(const struct rel_segment *m, uint64_t page, struct found as)
+{
+    struct found now = find(m, page);
+    return now.right == as.right && now.aged == as.aged;
+}
+
 /* Locks pages after `first`, which is locked, as long as they are free, of the
- * same home and I have the same right to them. Returns how many are locked. */
+ * same home and in the same state. Returns how many are locked. */
 static uint64_t run_lock(struct rel_segment *m, uint64_t first, uint64_t most,
-                         enum recto_vm_right right)
+                         struct found as)
 {
     uint64_t from = 0;
     uint64_t count = 0;
@@ -241,9 +264,8 @@ static uint64_t run_lock(struct rel_segment *m, uint64_t first, uint64_t most,
     }
     most = count < most ? count : most;
     uint64_t n = 1;
-    while (n < most && recto_vm_right_of(m->s->range, first + n) == right &&
-           rel_trylock(m, first + n)) {
-        if (recto_vm_right_of(m->s->range, first + n) != right) {
+    while (n < most && same(m, first + n, as) && rel_trylock(m, first + n)) {
+        if (!same(m, first + n, as)) {
             rel_unlock(m, first + n);
             break;
         }
@@ -259,12 +281,24 @@ static void run_unlock(struct rel_segment *m, uint64_t first, uint64_t count)
     }
 }
 
+static void copies_add(struct rel_segment *m, uint64_t first, uint64_t count)
+{
+    for (uint64_t p = first; p < first + count; p++) {
+        atomic_fetch_and_explicit(&m->flags[p], (uint8_t)~REL_AGED,
+                                  memory_order_relaxed);
+        rel_cache_add(m, p);
+    }
+}
+
 /* Gives me the right to pages of another domain, locked. */
 static void run_grant(struct rel_segment *m, uint64_t first, uint64_t count,
-                      enum recto_vm_right had, bool write)
+                      struct found had, bool write)
 {
-    if (had == RECTO_VM_NONE) {
-        fetch(m, first, count);
+    if (had.right == RECTO_VM_NONE) {
+        if (!had.aged) {
+            fetch(m, first, count);
+        }
+        copies_add(m, first, count);
     }
     for (uint64_t p = first; write && p < first + count; p++) {
         twin_make(m, p);
@@ -278,18 +312,21 @@ static void run_grant(struct rel_segment *m, uint64_t first, uint64_t count,
                                    write ? RECTO_VM_WRITE : RECTO_VM_READ));
 }
 
-static void copy_fault(struct rel_segment *m, uint64_t page,
-                       enum recto_vm_right right, bool write)
+static void copy_fault(struct rel_segment *m, uint64_t page, struct found found,
+                       bool write)
 {
     uint64_t n = stream_length(m, page, write);
-    n = run_lock(m, page, n, right);
-    rel_count(right == RECTO_VM_READ ? &rel_counts.upgrades
-              : write                ? &rel_counts.write_misses
-                                     : &rel_counts.read_misses,
-              1);
-    run_grant(m, page, n, right, write);
+    n = run_lock(m, page, n, found);
+    if (!found.aged) {
+        rel_count(found.right == RECTO_VM_READ ? &rel_counts.upgrades
+                  : write                      ? &rel_counts.write_misses
+                                               : &rel_counts.read_misses,
+                  1);
+    }
+    run_grant(m, page, n, found, write);
     stream_note(m, page + n, n, write);
     run_unlock(m, page, n);
+    rel_cache_shrink();
 }
 
 /* A page of my domain: nobody else reads it (HomeFree), or I am to note that I
@@ -317,16 +354,17 @@ enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
     uint64_t page =
         (uint64_t)((char *)fault->address - m->s->recto) / SPACE_PAGE;
     rel_lock(m, page);
-    enum recto_vm_right right = recto_vm_right_of(m->s->range, page);
-    bool write =
-        fault->access == RECTO_VM_ACCESS_WRITE ||
-        (fault->access == RECTO_VM_ACCESS_UNKNOWN && right == RECTO_VM_READ);
-    if (right == RECTO_VM_WRITE || (right == RECTO_VM_READ && !write)) {
+    struct found found = find(m, page);
+    bool write = fault->access == RECTO_VM_ACCESS_WRITE ||
+                 (fault->access == RECTO_VM_ACCESS_UNKNOWN &&
+                  found.right == RECTO_VM_READ);
+    if (found.right == RECTO_VM_WRITE ||
+        (found.right == RECTO_VM_READ && !write)) {
         rel_unlock(m, page); /* another thread was quicker */
     } else if (rel_is_home(m, page)) {
         home_fault(m, page, write);
     } else {
-        copy_fault(m, page, right, write);
+        copy_fault(m, page, found, write);
     }
     return RECTO_VM_CONTINUE;
 }
@@ -336,14 +374,15 @@ void rel_prefetch(struct rel_segment *m, uint64_t first, uint64_t count)
     for (uint64_t p = first; p < first + count;) {
         uint64_t n = 1;
         rel_lock(m, p);
-        if (!rel_is_home(m, p) &&
-            recto_vm_right_of(m->s->range, p) == RECTO_VM_NONE) {
+        struct found found = find(m, p);
+        if (!rel_is_home(m, p) && found.right == RECTO_VM_NONE) {
             uint64_t most = first + count - p;
-            n = run_lock(m, p, most < REL_TRANSFER ? most : REL_TRANSFER,
-                         RECTO_VM_NONE);
-            run_grant(m, p, n, RECTO_VM_NONE, false);
+            uint64_t transfer = rel_cache_transfer();
+            n = run_lock(m, p, most < transfer ? most : transfer, found);
+            run_grant(m, p, n, found, false);
         }
         run_unlock(m, p, n);
+        rel_cache_shrink();
         p += n;
     }
 }

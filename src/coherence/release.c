@@ -29,19 +29,17 @@ enum {
 
 /* ---- locks of a rank --------------------------------------------------------------- */
 
-/* With asynchronous signals blocked: a handler of the program that faults must
- * not wait for a page that this thread has locked. */
-static void enter(pthread_mutex_t *mutex, sigset_t *before)
+void rel_enter(sigset_t *before)
 {
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, before);
-    pthread_mutex_lock(mutex);
+    pthread_mutex_lock(&rel.releasing);
 }
 
-static void leave(pthread_mutex_t *mutex, const sigset_t *before)
+void rel_leave(const sigset_t *before)
 {
-    pthread_mutex_unlock(mutex);
+    pthread_mutex_unlock(&rel.releasing);
     pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
@@ -176,12 +174,21 @@ void rel_release(void)
         return;
     }
     sigset_t before;
-    enter(&rel.releasing, &before);
+    rel_enter(&before);
     release_all();
-    leave(&rel.releasing, &before);
+    rel_leave(&before);
 }
 
 /* ---- acquire ------------------------------------------------------------------------- */
+
+/* Have I a valid copy of another domain's page? */
+static bool holds(const struct rel_segment *m, uint64_t page)
+{
+    return (recto_vm_right_of(m->s->range, page) != RECTO_VM_NONE ||
+            (atomic_load_explicit(&m->flags[page], memory_order_relaxed) &
+             REL_AGED) != 0) &&
+           !rel_is_home(m, page);
+}
 
 /* The inbox has lost entries: no copy can be trusted. */
 static void drop_all(void)
@@ -189,8 +196,7 @@ static void drop_all(void)
     for (struct rel_segment *m = rel.first; m != NULL; m = m->next) {
         struct rel_batch *b = batch_start(m);
         for (uint64_t p = 0; p < m->s->pages; p++) {
-            if (recto_vm_right_of(m->s->range, p) != RECTO_VM_NONE &&
-                !rel_is_home(m, p)) {
+            if (holds(m, p)) {
                 batch_add(p, REL_DROP);
             }
         }
@@ -223,9 +229,9 @@ void rel_acquire(void)
         return;
     }
     sigset_t before;
-    enter(&rel.releasing, &before);
+    rel_enter(&before);
     inbox_drain();
-    leave(&rel.releasing, &before);
+    rel_leave(&before);
 }
 
 /* ---- segments -------------------------------------------------------------------------- */
@@ -261,14 +267,18 @@ static int tables_create(struct rel_segment *m)
 {
     void *flags = NULL;
     void *list = NULL;
+    void *ring = NULL;
     m->shares = calloc((size_t)net_domains(), sizeof *m->shares);
     int r = m->shares != NULL
                 ? recto_vm_table_create(m->s->pages, &flags)
                 : base_error(RECTO_ENOMEM, "page states of \"%s\"", m->s->name);
     r = r == 0 ? recto_vm_table_create(m->s->pages * sizeof(uint64_t), &list)
                : r;
+    r = r == 0 ? recto_vm_table_create(m->s->pages * sizeof(uint64_t), &ring)
+               : r;
     m->flags = flags;
     m->list = list;
+    m->ring = ring;
     if (r == 0) {
         parts_find(m);
     }
@@ -282,6 +292,9 @@ static void tables_free(struct rel_segment *m)
     }
     if (m->list != NULL) {
         recto_vm_unmap((void *)m->list, m->s->pages * sizeof(uint64_t));
+    }
+    if (m->ring != NULL) {
+        recto_vm_unmap((void *)m->ring, m->s->pages * sizeof(uint64_t));
     }
     if (m->flags != NULL) {
         recto_vm_unmap((void *)m->flags, m->s->pages);
@@ -319,16 +332,18 @@ int rel_attach(struct space_segment *s)
                    : r;
     }
     r = net_verdict(r);
-    if (r != 0 && m != NULL) {
-        m->s = s;
-        tables_free(m);
+    if (r != 0) {
+        if (m != NULL) {
+            m->s = s;
+            tables_free(m);
+        }
         return r;
     }
     sigset_t before;
-    enter(&rel.releasing, &before);
+    rel_enter(&before);
     m->next = rel.first;
     rel.first = m;
-    leave(&rel.releasing, &before);
+    rel_leave(&before);
     return r;
 }
 
@@ -340,12 +355,14 @@ void rel_detach(struct space_segment *s)
     rel_release();
     (void)net_verdict(0);
     sigset_t before;
-    enter(&rel.releasing, &before);
+    rel_enter(&before);
     while (*at != m) {
         at = &(*at)->next;
     }
     *at = m->next;
-    leave(&rel.releasing, &before);
+    atomic_fetch_sub_explicit(&rel.held, m->ring_tail - m->ring_back,
+                              memory_order_relaxed);
+    rel_leave(&before);
     tables_free(m);
 }
 
@@ -355,8 +372,7 @@ static void copies_drop(struct rel_segment *m)
 {
     struct rel_batch *b = batch_start(m);
     for (uint64_t p = 0; p < m->s->pages; p++) {
-        if (recto_vm_right_of(m->s->range, p) != RECTO_VM_NONE &&
-            !rel_is_home(m, p)) {
+        if (holds(m, p)) {
             batch_add(p, REL_DROP);
         }
     }
@@ -367,12 +383,12 @@ int rel_recall(struct space_segment *s, bool drop)
 {
     struct rel_segment *m = s->coherence;
     sigset_t before;
-    enter(&rel.releasing, &before);
+    rel_enter(&before);
     release_all();
     if (drop) {
         copies_drop(m);
     }
-    leave(&rel.releasing, &before);
+    rel_leave(&before);
     return net_verdict(0);
 }
 
@@ -403,7 +419,7 @@ static int copy_check(const struct rel_segment *m, uint64_t page)
     enum recto_vm_right right = recto_vm_right_of(m->s->range, page);
     int domain = net_domain_of(space_home(m->s, page));
     const char *home = m->s->versos[domain];
-    if (right == RECTO_VM_NONE) {
+    if (!holds(m, page)) {
         return 0;
     }
     if (right == RECTO_VM_WRITE || rel_writers(m, page) > 0) {
@@ -429,7 +445,8 @@ static int page_check(const struct rel_segment *m, uint64_t page)
     if (word & REL_LOCK) {
         return contradiction(m, page, "locked at rest");
     }
-    if (atomic_load_explicit(&m->flags[page], memory_order_acquire) != 0) {
+    if ((atomic_load_explicit(&m->flags[page], memory_order_acquire) &
+         ~(unsigned)(REL_HELD | REL_AGED)) != 0) {
         return contradiction(m, page, "listed after a release");
     }
     return rel_is_home(m, page) ? home_check(m, page) : copy_check(m, page);
@@ -560,6 +577,7 @@ int rel_start(void)
     rel_far_init();
     int r = control_create();
     r = r == 0 ? control_share() : r;
+    r = r == 0 ? net_verdict(rel_cache_init()) : r;
     int per = (net_size() + REL_GROUPS - 1) / REL_GROUPS;
     for (int i = 0; r == 0 && i < net_size(); i++) {
         rel.domain_groups[net_domain_of(i)] |= UINT64_C(1) << i / per;

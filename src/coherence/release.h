@@ -29,8 +29,8 @@
  *               then count it as written
  *            2. each page written: take WRITE; send home the bytes that differ
  *               from the twin; SHARERS &= my domain; tell all that were cleared.
- *               A home page without remote readers loses LOGGED and gets WRITE
- *               back: it is written without faults.
+ *               A home page that was found dirty and without remote readers
+ *               loses LOGGED and gets WRITE back: it is written without faults.
  *   acquire  each notice in my inbox: if I have written the page, do 2. for it;
  *            take all rights.
  *
@@ -54,14 +54,16 @@
  *    every later write faults and is sent by a later release.
  * 5. A home rank has WRITE without the flag DIRTY only while SHARERS is empty
  *    or the log has an entry for the page past the rank's cursor.
- * 6. `writers` of a page word is the number of ranks of the domain with DIRTY;
- *    the twin is meaningful while it is not 0.
+ * 6. The writers of a page word are the ranks of the domain with DIRTY; the
+ *    twin is meaningful while there are some. The holders are those with HELD;
+ *    when the last one gives the page up its memory goes.
  * 7. Lock order: a rank's `releasing`, then page locks.
  */
 #ifndef RECTO_SRC_RELEASE_H
 #define RECTO_SRC_RELEASE_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -77,7 +79,10 @@
 enum {
     REL_LOCK = 1,
     REL_WAITERS = 2,
-    REL_WRITER = 4 /* one writer; the number is the rest of the word */
+    REL_TWINNED = 4, /* there is memory behind the twin */
+    REL_WRITER = 1 << 3,
+    REL_WRITERS = ((1 << 14) - 1) * REL_WRITER, /* a counter */
+    REL_HOLDER = 1 << 17 /* another: the rest of the word */
 };
 
 /* A directory word, in the memory of the home's domain. */
@@ -90,7 +95,9 @@ enum {
 enum {
     REL_DIRTY = 1,  /* written since the last release */
     REL_LISTED = 2, /* has an entry in the list of pages written */
-    REL_ATOMIC = 4  /* written at the home by recto_fetch_add and its kin */
+    REL_ATOMIC = 4, /* written at the home by recto_fetch_add and its kin */
+    REL_HELD = 8,   /* a copy that counts in the cache: is in the ring */
+    REL_AGED = 16   /* valid copy whose rights were taken to see its use */
 };
 
 enum {
@@ -109,6 +116,12 @@ struct rel_segment {
     _Atomic uint64_t *list;
     _Atomic uint64_t list_tail;
     uint64_t list_head; /* under `releasing` */
+    /* The cache: a ring of page + 1 with one entry per page held, and two hands
+     * (see rel_cache.c). */
+    _Atomic uint64_t *ring;
+    _Atomic uint64_t ring_tail;
+    uint64_t ring_front; /* under `releasing` */
+    uint64_t ring_back;
     /* Fault streams: the page that would go on with it << 16 | its length. A
      * lost update costs speed only. */
     _Atomic uint64_t streams[REL_STREAMS];
@@ -133,6 +146,8 @@ struct rel_state {
     struct board **logs;     /* by domain */
     uint64_t *domain_groups; /* bits of SHARERS that a domain's ranks have */
     struct rel_segment *first;
+    uint64_t cache_pages;  /* RECTO_CACHE */
+    _Atomic uint64_t held; /* pages held */
     /* One release or acquire at a time in a rank: guards batch, staging, the
      * heads of lists and the cursors; segments are linked under it. */
     pthread_mutex_t releasing;
@@ -157,6 +172,7 @@ struct rel_counts {
     _Atomic uint64_t bytes_written;
     _Atomic uint64_t notices;
     _Atomic uint64_t diffs;
+    _Atomic uint64_t evictions;
 };
 extern struct rel_counts rel_counts;
 
@@ -203,10 +219,16 @@ void rel_prefetch(struct rel_segment *m, uint64_t first, uint64_t count);
 
 /* ---- rel_flush.c --------------------------------------------------------------------- */
 
+/* Asynchronous signals are blocked meanwhile: a handler of the program that
+ * faults must not wait for a page that this thread has locked. */
+void rel_enter(sigset_t *before); /* takes `releasing` */
+void rel_leave(const sigset_t *before);
+
 enum rel_flush {
     REL_WRITTEN, /* send what I have written, keep the copies */
     REL_WATCH,   /* home pages that got a reader: they count as written */
-    REL_DROP     /* send what I have written, take all rights to copies */
+    REL_DROP,    /* send what I have written, take all rights to copies */
+    REL_AGE      /* the same, but the copies stay valid */
 };
 
 /* Sorts the batch, drops doubles, takes the locks; sends home what I have
@@ -214,6 +236,18 @@ enum rel_flush {
  * are applied and notices in their inboxes. Under `releasing`. `listed`: the
  * pages come from the list and leave it. Empties the batch. */
 void rel_flush(struct rel_batch *b, enum rel_flush how, bool listed);
+
+/* ---- rel_cache.c ----------------------------------------------------------------------- */
+
+/* RECTO_CACHE; RECTO_EINVAL. */
+int rel_cache_init(void);
+/* Under the page's lock: counts it. */
+void rel_cache_add(struct rel_segment *m, uint64_t page);
+/* Gives pages up until there is room. Holds no page lock when called, and no
+ * other; also in a fault handler. */
+void rel_cache_shrink(void);
+/* Pages that one fault may move. */
+uint64_t rel_cache_transfer(void);
 
 /* ---- rel_far.c: who is told, and what goes by message --------------------------------- */
 

@@ -121,7 +121,7 @@ static uint64_t meminfo(const char *name)
     return (uint64_t)kib * 1024;
 }
 
-static uint64_t machine_bytes(void)
+uint64_t space_machine_bytes(void)
 {
     uint64_t total = meminfo("MemTotal") + meminfo("SwapTotal");
     unsigned long limit = 0;
@@ -152,7 +152,7 @@ int space_memory_check(const struct space_segment *s)
         held += homed_here(t);
     }
     uint64_t wanted = homed_here(s);
-    uint64_t limit = machine_bytes();
+    uint64_t limit = space_machine_bytes();
     if (wanted <= limit && held <= limit - wanted) {
         return 0;
     }

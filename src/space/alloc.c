@@ -270,7 +270,7 @@ void *recto_array(const char *name, recto_type type, int ndims,
     s->ndims = ndims;
     s->attr = attr != NULL ? *attr : (recto_attr){0};
     if (s->attr.consistency == RECTO_CONSISTENCY_DEFAULT) {
-        s->attr.consistency = RECTO_SEQUENTIAL;
+        s->attr.consistency = RECTO_RELEASE;
     }
     s->granule_pages =
         s->attr.granule >= SPACE_PAGE ? s->attr.granule / SPACE_PAGE : 1;

@@ -80,6 +80,10 @@ static inline char *space_verso(const struct space_segment *s, uint64_t page)
     return s->versos[net_domain()] + page * SPACE_PAGE;
 }
 
+/* Memory of this machine that a job may use: main memory and swap, or the
+ * cgroup's limit. Local. */
+uint64_t space_machine_bytes(void);
+
 /* The protocol's own part of a domain's memory (space_protocol.memory bytes,
  * page aligned, zero at first); NULL where not shared. */
 char *space_extra(const struct space_segment *s, int domain);

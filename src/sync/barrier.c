@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Barrier: a release, an agreement, an acquire. The agreement lets ranks which
+ * Barrier, release, acquire. A barrier is a release, an agreement, an acquire. The agreement lets ranks which
  * meet in different calls learn of it.
  */
 #include <recto.h>
@@ -18,4 +18,29 @@ int recto_barrier(void)
     int r = net_agree(NET_CALL_BARRIER, 0, "recto_barrier()");
     coherence_acquire();
     return r;
+}
+
+static int started(const char *call)
+{
+    return net_rank() < 0
+               ? base_error(RECTO_ESTATE, "%s before recto_init", call)
+               : 0;
+}
+
+int recto_release(void)
+{
+    coherence_release();
+    return started("recto_release");
+}
+
+int recto_acquire(void)
+{
+    coherence_acquire();
+    return started("recto_acquire");
+}
+
+int recto_prefetch(const void *p, size_t bytes)
+{
+    coherence_prefetch(p, bytes);
+    return started("recto_prefetch");
 }

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "coherence/coherence.h"
 #include "net/net.h"
 #include "sync/sync.h"
 
@@ -326,7 +327,7 @@ static int remote_result(recto_lock_t l, int code)
     }
 }
 
-int recto_lock(recto_lock_t lock)
+static int lock_take(recto_lock_t lock)
 {
     bool remote = false;
     struct lock *l = lock_find(lock, &remote);
@@ -340,7 +341,16 @@ int recto_lock(recto_lock_t lock)
     return 0;
 }
 
-int recto_trylock(recto_lock_t lock)
+int recto_lock(recto_lock_t lock)
+{
+    int r = lock_take(lock);
+    if (r == 0) {
+        coherence_acquire();
+    }
+    return r;
+}
+
+static int lock_try(recto_lock_t lock)
 {
     bool remote = false;
     uint32_t ticket = 0;
@@ -354,9 +364,19 @@ int recto_trylock(recto_lock_t lock)
     return ticket_try(l, &ticket) ? 0 : RECTO_EBUSY;
 }
 
+int recto_trylock(recto_lock_t lock)
+{
+    int r = lock_try(lock);
+    if (r == 0) {
+        coherence_acquire();
+    }
+    return r;
+}
+
 int recto_unlock(recto_lock_t lock)
 {
     bool remote = false;
+    coherence_release();
     struct lock *l = lock_find(lock, &remote);
     if (remote) {
         return remote_result(lock, remote_call(lock, LOCK_GIVE));
