@@ -208,8 +208,18 @@ static void locked_write(uint64_t lock, uint32_t n)
 static void locked_check(uint64_t lock, uint32_t n)
 {
     for (uint64_t k = 4; k < LOCKED; k++) {
-        CHECK(*locked_byte(lock, k) ==
-              (unsigned char)test_hash(k, n / (k % 3 + 1), lock));
+        unsigned char want = (unsigned char)test_hash(k, n / (k % 3 + 1), lock);
+        if (*locked_byte(lock, k) != want) {
+            const unsigned char *p = locked_byte(lock, k);
+            fprintf(stderr,
+                    "rank %d, TEST_SEED=%llu: lock %llu, taken %u times: byte "
+                    "%llu (array %llu, byte %td, home %d) is %u, not %u\n",
+                    recto_rank(), (unsigned long long)seed,
+                    (unsigned long long)lock, n, (unsigned long long)k,
+                    (unsigned long long)k % ARRAYS, p - arrays[k % ARRAYS],
+                    recto_home(p), *p, want);
+            CHECK(*p == want);
+        }
     }
 }
 

@@ -12,7 +12,8 @@
  *     | diff(part of staging) ---> | gets the part, applies
  *     |                            | notice ------------------> | into its inbox
  *     | <--------- diffed (n) ---- |                            |
- *     | <----------------------------------------- noticed -----|
+ *     |                            | <-------------- noticed ---|
+ *     | <--------------- told ---- |                            |
  *
  * Invariants
  * 1. A struct rel_wait is done when `left` reaches 0. Each thing awaited counts
@@ -22,6 +23,7 @@
  * 2. The service thread waits for nobody: it gets bytes by one-sided operations
  *    and posts messages.
  */
+#include <sched.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -33,8 +35,9 @@ enum rel_message {
     PAGE,    /* the same, back */
     DIFF,    /* a = offset in the sender's staging, b = wait, c = bytes */
     DIFFED,  /* b = wait, c = notices sent by message */
-    NOTICE,  /* a = page, b = wait, c = rank to answer */
-    NOTICED, /* b = wait */
+    NOTICE,  /* a = page, b = wait, c = rank that tells, d = writer */
+    NOTICED, /* the same, back to the rank that tells */
+    TOLD,    /* b = wait; from the home to the writer */
     ATOMIC,  /* flags = operation, a = offset, b = wait, c, d = operands */
     ANSWER   /* b = wait, c = old value */
 };
@@ -98,17 +101,25 @@ static void post(int target, enum rel_message type, struct net_msg msg)
 
 /* ---- directory --------------------------------------------------------------------------- */
 
+static int per_group(void)
+{
+    return (net_size() + REL_GROUPS - 1) / REL_GROUPS;
+}
+
 static uint64_t group_of(int rank)
 {
-    int size = net_size();
-    int per = (size + REL_GROUPS - 1) / REL_GROUPS;
-    return UINT64_C(1) << rank / per;
+    return UINT64_C(1) << rank / per_group();
+}
+
+struct rel_entry *rel_entry(const struct rel_segment *m, uint64_t page)
+{
+    return &m->directories[net_domain_of(space_home(m->s, page))][page];
 }
 
 void rel_register(struct rel_segment *m, uint64_t page, int rank)
 {
     int domain = net_domain_of(space_home(m->s, page));
-    uint64_t old = atomic_fetch_or_explicit(&m->shares[domain][page],
+    uint64_t old = atomic_fetch_or_explicit(&rel_entry(m, page)->sharers,
                                             group_of(rank) | REL_LOGGED,
                                             memory_order_seq_cst);
     if ((old & REL_LOGGED) == 0) {
@@ -118,6 +129,24 @@ void rel_register(struct rel_segment *m, uint64_t page, int rank)
     atomic_thread_fence(memory_order_seq_cst); /* then the bytes are read */
 }
 
+static void entry_lock(struct rel_entry *e)
+{
+    unsigned tries = 0;
+    while (
+        atomic_fetch_or_explicit(&e->sharers, REL_BUSY, memory_order_seq_cst) &
+        REL_BUSY) {
+        if (++tries % 64 == 0) {
+            sched_yield();
+        }
+    }
+}
+
+static void entry_unlock(struct rel_entry *e)
+{
+    atomic_fetch_and_explicit(&e->sharers, ~REL_BUSY, memory_order_release);
+}
+
+/* Under the entry's lock. */
 static void notice(struct rel_segment *m, int rank, uint64_t page,
                    struct rel_teller *teller)
 {
@@ -127,35 +156,64 @@ static void notice(struct rel_segment *m, int rank, uint64_t page,
                    (struct board_page){m->s->id, (uint32_t)page});
         return;
     }
+    struct rel_entry *e = rel_entry(m, page);
+    e->telling |= group_of(rank);
+    e->notices++;
     teller->sent++;
     post(rank, NOTICE,
          (struct net_msg){.object = m->s->id,
                           .a = page,
                           .b = teller->token,
-                          .c = (uint64_t)teller->writer});
+                          .c = (uint64_t)net_rank(),
+                          .d = (uint64_t)teller->writer});
 }
 
-uint64_t rel_tell(struct rel_segment *m, uint64_t page, bool all,
-                  struct rel_teller *teller)
+bool rel_tell(struct rel_segment *m, uint64_t page, bool all, bool last,
+              struct rel_teller *teller)
 {
+    struct rel_entry *e = rel_entry(m, page);
     int home = net_domain_of(space_home(m->s, page));
     int domain = net_domain_of(teller->writer);
-    uint64_t keep = (all ? 0 : rel.domain_groups[domain]) | REL_LOGGED;
-    atomic_thread_fence(memory_order_seq_cst); /* the bytes are home */
-    uint64_t old = atomic_fetch_and_explicit(&m->shares[home][page], keep,
-                                             memory_order_seq_cst);
-    int size = net_size();
-    int per = (size + REL_GROUPS - 1) / REL_GROUPS;
-    for (uint64_t left = old & ~REL_LOGGED; left != 0; left &= left - 1) {
-        int first = __builtin_ctzll(left) * per;
-        for (int r = first; r < first + per && r < size; r++) {
+    uint64_t flags = REL_LOGGED | REL_BUSY;
+    uint64_t keep = (all ? 0 : rel.domain_groups[domain]) | flags;
+    /* also: the bytes are home */
+    entry_lock(e);
+    uint64_t old =
+        atomic_fetch_and_explicit(&e->sharers, keep, memory_order_seq_cst);
+    uint64_t told = (old & ~flags) | e->telling;
+    for (uint64_t left = told; left != 0; left &= left - 1) {
+        int first = __builtin_ctzll(left) * per_group();
+        for (int r = first; r < first + per_group() && r < net_size(); r++) {
             int d = net_domain_of(r);
             if (d != home && (all || d != domain)) {
                 notice(m, r, page, teller);
             }
         }
     }
-    return old;
+    uint64_t word = flags;
+    bool freed = last && told == 0 &&
+                 ((old & REL_LOGGED) == 0 ||
+                  atomic_compare_exchange_strong_explicit(
+                      &e->sharers, &word, REL_BUSY, memory_order_seq_cst,
+                      memory_order_seq_cst));
+    entry_unlock(e);
+    return freed;
+}
+
+/* A notice that this rank sent has arrived. */
+static void noticed(struct rel_segment *m, const struct net_msg *msg)
+{
+    struct rel_entry *e = rel_entry(m, msg->a);
+    entry_lock(e);
+    if (--e->notices == 0) {
+        e->telling = 0;
+    }
+    entry_unlock(e);
+    if ((int)msg->d == net_rank()) {
+        wait_settle(msg->b, 1);
+    } else {
+        post((int)msg->d, TOLD, (struct net_msg){.b = msg->b});
+    }
 }
 
 /* ---- the faulting or releasing thread ------------------------------------------------------ */
@@ -297,7 +355,7 @@ static void diff_serve(struct rel_segment *m, const struct net_msg *msg)
             space_dirty_mark(m->s, record.page);
         }
         at += record.bytes;
-        (void)rel_tell(m, record.page, record.all != 0, &teller);
+        (void)rel_tell(m, record.page, record.all != 0, false, &teller);
     }
     post(msg->source, DIFFED,
          (struct net_msg){.b = msg->b, .c = (uint64_t)teller.sent});
@@ -327,6 +385,7 @@ static void segment_receive(const struct net_msg *msg)
     case FETCH: fetch_serve(m, msg); break;
     case PAGE: page_arrive(m, msg); break;
     case DIFF: diff_serve(m, msg); break;
+    case NOTICED: noticed(m, msg); break;
     default: atomic_serve(m, msg); break;
     }
 }
@@ -335,11 +394,11 @@ static void receive(const struct net_msg *msg)
 {
     switch ((enum rel_message)msg->type) {
     case DIFFED: wait_settle(msg->b, WHOLE - (int64_t)msg->c); break;
-    case NOTICED: wait_settle(msg->b, 1); break;
+    case TOLD: wait_settle(msg->b, 1); break;
     case NOTICE:
         board_post(rel.inboxes[net_rank()],
                    (struct board_page){msg->object, (uint32_t)msg->a});
-        post((int)msg->c, NOTICED, (struct net_msg){.b = msg->b});
+        post((int)msg->c, NOTICED, *msg);
         break;
     case ANSWER: {
         /* NOLINTNEXTLINE(performance-no-int-to-ptr): it went round as one */

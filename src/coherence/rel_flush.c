@@ -123,22 +123,13 @@ static void sweep(const struct flush *f, enum sweep what)
 
 /* ---- pages ------------------------------------------------------------------------------ */
 
-/* A page of my domain: its bytes are home already. */
+/* A page of my domain: its bytes are home already. A page that got readers has
+ * been read lately: if another rank of my domain has told them just before,
+ * they come back, so it stays watched. */
 static void home_flush(struct flush *f, uint32_t i)
 {
-    struct rel_segment *m = f->b->m;
-    uint64_t page = f->b->pages[i];
-    uint64_t old = rel_tell(m, page, false, &f->stage.teller);
-    uint64_t word = REL_LOGGED;
-    if (f->how == REL_WATCH) {
-        /* It has been read lately. If another rank of my domain has told the
-         * readers just before, they come back. */
-        return;
-    }
-    if ((old & ~REL_LOGGED) == 0 &&
-        (old == 0 || atomic_compare_exchange_strong_explicit(
-                         &m->shares[net_domain()][page], &word, 0,
-                         memory_order_seq_cst, memory_order_seq_cst))) {
+    if (rel_tell(f->b->m, f->b->pages[i], false, f->how != REL_WATCH,
+                 &f->stage.teller)) {
         f->free[i / 64] |= (uint64_t)1 << i % 64;
     }
 }
@@ -160,7 +151,8 @@ static void near_flush(struct flush *f, uint64_t page, unsigned flags)
         space_dirty_mark(m->s, page);
     }
     if (changed > 0 || (flags & REL_ATOMIC)) {
-        (void)rel_tell(m, page, (flags & REL_ATOMIC) != 0, &f->stage.teller);
+        (void)rel_tell(m, page, (flags & REL_ATOMIC) != 0, false,
+                       &f->stage.teller);
     }
 }
 

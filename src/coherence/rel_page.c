@@ -333,8 +333,8 @@ static void copy_fault(struct rel_segment *m, uint64_t page, struct found found,
  * write it (HomeDirty), or may only read it (HomeWatched). */
 static void home_fault(struct rel_segment *m, uint64_t page, bool write)
 {
-    _Atomic uint64_t *word = &m->shares[net_domain()][page];
-    bool watched = atomic_load_explicit(word, memory_order_seq_cst) != 0;
+    bool watched = atomic_load_explicit(&rel_entry(m, page)->sharers,
+                                        memory_order_seq_cst) != 0;
     if (watched && write) {
         rel_count(&rel_counts.upgrades, 1);
         rel_list(m, page, REL_DIRTY);

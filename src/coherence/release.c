@@ -78,7 +78,7 @@ static void watch_all(void)
         struct rel_batch *b = batch_start(m);
         for (uint64_t p = 0; p < m->s->pages; p++) {
             if (rel_is_home(m, p) &&
-                atomic_load_explicit(&m->shares[net_domain()][p],
+                atomic_load_explicit(&rel_entry(m, p)->sharers,
                                      memory_order_seq_cst) != 0) {
                 batch_add(p, REL_WATCH);
             }
@@ -245,18 +245,19 @@ static uint64_t pages_up(uint64_t bytes)
 uint64_t rel_memory(const struct space_segment *s)
 {
     return pages_up(s->pages * sizeof(uint32_t)) +
-           pages_up(s->pages * sizeof(uint64_t)) + s->pages * SPACE_PAGE;
+           pages_up(s->pages * sizeof(struct rel_entry)) +
+           s->pages * SPACE_PAGE;
 }
 
 static void parts_find(struct rel_segment *m)
 {
     const struct space_segment *s = m->s;
     uint64_t words = pages_up(s->pages * sizeof(uint32_t));
-    uint64_t directory = pages_up(s->pages * sizeof(uint64_t));
+    uint64_t directory = pages_up(s->pages * sizeof(struct rel_entry));
     for (int d = 0; d < net_domains(); d++) {
         char *extra = space_extra(s, d);
-        m->shares[d] =
-            extra != NULL ? (_Atomic uint64_t *)(void *)(extra + words) : NULL;
+        m->directories[d] =
+            extra != NULL ? (struct rel_entry *)(void *)(extra + words) : NULL;
     }
     char *mine = space_extra(s, net_domain());
     m->words = (_Atomic uint32_t *)(void *)mine;
@@ -268,8 +269,8 @@ static int tables_create(struct rel_segment *m)
     void *flags = NULL;
     void *list = NULL;
     void *ring = NULL;
-    m->shares = calloc((size_t)net_domains(), sizeof *m->shares);
-    int r = m->shares != NULL
+    m->directories = calloc((size_t)net_domains(), sizeof(struct rel_entry *));
+    int r = m->directories != NULL
                 ? recto_vm_table_create(m->s->pages, &flags)
                 : base_error(RECTO_ENOMEM, "page states of \"%s\"", m->s->name);
     r = r == 0 ? recto_vm_table_create(m->s->pages * sizeof(uint64_t), &list)
@@ -299,7 +300,7 @@ static void tables_free(struct rel_segment *m)
     if (m->flags != NULL) {
         recto_vm_unmap((void *)m->flags, m->s->pages);
     }
-    free((void *)m->shares);
+    free((void *)m->directories);
     m->s->coherence = NULL;
     free(m);
 }
@@ -403,7 +404,7 @@ static int contradiction(const struct rel_segment *m, uint64_t page,
 
 static int home_check(const struct rel_segment *m, uint64_t page)
 {
-    uint64_t word = atomic_load_explicit(&m->shares[net_domain()][page],
+    uint64_t word = atomic_load_explicit(&rel_entry(m, page)->sharers,
                                          memory_order_seq_cst);
     bool writes = recto_vm_right_of(m->s->range, page) == RECTO_VM_WRITE;
     if ((word & ~REL_LOGGED) != 0 && (word & REL_LOGGED) == 0) {
@@ -428,8 +429,8 @@ static int copy_check(const struct rel_segment *m, uint64_t page)
     if (home == NULL) {
         return 0; /* on another machine */
     }
-    uint64_t word =
-        atomic_load_explicit(&m->shares[domain][page], memory_order_seq_cst);
+    uint64_t word = atomic_load_explicit(&rel_entry(m, page)->sharers,
+                                         memory_order_seq_cst);
     if ((word & rel.domain_groups[net_domain()]) == 0) {
         return contradiction(m, page, "a copy that its home does not know");
     }

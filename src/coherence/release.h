@@ -15,8 +15,8 @@
  *     READ           copy valid                 HomeWatched: has remote readers
  *     WRITE          dirty, has a twin          HomeFree, or HomeDirty (flag)
  *
- *   directory word   in the home's domain: SHARERS, a bit per rank (a group of
- *                    ranks past 63), and LOGGED
+ *   directory        in the home's domain, per page: SHARERS, a bit per rank (a
+ *                    group of ranks past 62), and LOGGED
  *   inbox            of a rank: write notices, pages its copy of which is old
  *   log              of a domain: pages of its homes that got a reader while
  *                    LOGGED was clear
@@ -48,12 +48,16 @@
  * 2. A reader is registered, and the page logged, before it reads the home's
  *    bytes; differences are in the home's bytes before SHARERS is cleared; a
  *    notice is in the inbox before the release returns.
+ *    That holds also for a notice that another release has caused: a rank is
+ *    cleared from SHARERS and its notice posted under BUSY; if the notice goes
+ *    by message, the rank stays in `telling` until it has arrived, and every
+ *    release meanwhile sends it another.
  * 3. So: a copy is as new as every release that happened before the holder's
  *    last acquire, or a notice for it lies in the holder's inbox.
  * 4. WRITE is taken before a page is compared or counted as written, hence
  *    every later write faults and is sent by a later release.
  * 5. A home rank has WRITE without the flag DIRTY only while SHARERS is empty
- *    or the log has an entry for the page past the rank's cursor.
+ *    and no notice is on its way, or the log has an entry for the page past the rank's cursor.
  * 6. The writers of a page word are the ranks of the domain with DIRTY; the
  *    twin is meaningful while there are some. The holders are those with HELD;
  *    when the last one gives the page up its memory goes.
@@ -85,10 +89,20 @@ enum {
     REL_HOLDER = 1 << 17 /* another: the rest of the word */
 };
 
-/* A directory word, in the memory of the home's domain. */
+/* SHARERS: a bit per group of ranks, and these. */
 #define REL_LOGGED (UINT64_C(1) << 63)
+#define REL_BUSY   (UINT64_C(1) << 62)
 enum {
-    REL_GROUPS = 63
+    REL_GROUPS = 62
+};
+
+/* A page's entry in the directory, in the memory of the home's domain. BUSY is
+ * a lock: who clears bits of SHARERS, or reads or writes the rest, holds it, and
+ * waits for nothing meanwhile. Readers register without it. */
+struct rel_entry {
+    _Atomic uint64_t sharers;
+    uint64_t telling; /* groups to which a notice is on its way by message */
+    uint64_t notices; /* how many such notices */
 };
 
 /* Flags of a page, this rank's own. */
@@ -108,9 +122,9 @@ enum {
 
 struct rel_segment {
     struct space_segment *s;
-    _Atomic uint32_t *words;   /* page words of my domain */
-    char *twins;               /* of my domain, by page */
-    _Atomic uint64_t **shares; /* directory words by domain; NULL: not shared */
+    _Atomic uint32_t *words;        /* page words of my domain */
+    char *twins;                    /* of my domain, by page */
+    struct rel_entry **directories; /* by domain; NULL: not shared */
     _Atomic uint8_t *flags;
     /* Pages written: a ring of page + 1, at most one entry per page. */
     _Atomic uint64_t *list;
@@ -271,9 +285,12 @@ void rel_far_init(void); /* registers with net */
 void rel_register(struct rel_segment *m, uint64_t page, int rank);
 
 /* Clears SHARERS but for the domain of the writer (that too if `all`), and
- * gives notice to those that were cleared. Returns what was in the word. */
-uint64_t rel_tell(struct rel_segment *m, uint64_t page, bool all,
-                  struct rel_teller *teller);
+ * gives notice to those that were cleared. If there were none and `last`, clears
+ * LOGGED and returns true. */
+bool rel_tell(struct rel_segment *m, uint64_t page, bool all, bool last,
+              struct rel_teller *teller);
+/* A page's directory entry, where its home shares. */
+struct rel_entry *rel_entry(const struct rel_segment *m, uint64_t page);
 
 /* Registers me at a far home of pages [first, first + count) and gets their
  * bytes into `to`. */
