@@ -7,7 +7,8 @@
  *                 recto_rank recto_size recto_node recto_nodes
  *   shared memory recto_alloc recto_array recto_free recto_home
  *                 recto_is_shared
- *   synchronise   recto_barrier, recto_lock_*, recto_fetch_add_* ...
+ *   synchronise   recto_barrier, recto_lock_*, recto_release recto_acquire
+ *                 recto_prefetch, recto_fetch_add_* ...
  *   checkpoints   recto_protect recto_unprotect recto_checkpoint
  *                 recto_restart recto_epoch
  *   numbers       recto_stats recto_version
@@ -16,10 +17,14 @@
  * Guarantees
  * - Shared memory lies at the same address on every rank, so pointers into it
  *   may be stored in it. It is zero when allocated.
- * - Accesses to shared memory by all threads of all ranks are sequentially
+ * - RECTO_RELEASE, the default: a program whose threads and ranks synchronise by
+ *   recto_barrier, recto_lock and recto_unlock, or recto_release and
+ *   recto_acquire, and have no data races, behaves as if all accesses were made
+ *   one after the other. Ranks may write neighbouring bytes at the same time.
+ * - RECTO_SEQUENTIAL: accesses by all threads of all ranks are sequentially
  *   consistent as far as the compiler and the processor keep their order: what
- *   holds between threads of one process holds between ranks. Use C11 atomics
- *   or recto_* atomics for flags, as between threads.
+ *   holds between threads of one process holds between ranks, flags made of C11
+ *   atomics too. docs/memory-model.md says what each gives.
  * - A checkpoint that recto_checkpoint() reported as written survives a crash
  *   of any rank or of the whole job at any moment, and an unsuccessful one
  *   leaves the previous ones untouched.
@@ -110,8 +115,8 @@ typedef enum recto_type {
 size_t recto_type_size(recto_type type);
 
 enum recto_consistency {
-    RECTO_CONSISTENCY_DEFAULT = 0,
-    RECTO_RELEASE = 1,   /* race-free programs; served sequentially for now */
+    RECTO_CONSISTENCY_DEFAULT = 0, /* RECTO_RELEASE */
+    RECTO_RELEASE = 1,   /* race-free programs; several writers of a page */
     RECTO_SEQUENTIAL = 2 /* MSI, sequentially consistent */
 };
 
@@ -170,7 +175,8 @@ int recto_is_shared(const void *p);
 
 /* ---- synchronisation ----------------------------------------------------- */
 
-/* Waits until every rank has called it. Collective. */
+/* Waits until every rank has called it: what any rank wrote before is seen by all
+ * afterwards. Collective. */
 int recto_barrier(void);
 
 /*
@@ -188,7 +194,8 @@ int recto_acquire(void);
  * memory that is not shared is ignored. Local. */
 int recto_prefetch(const void *p, size_t bytes);
 
-/* A queue lock: ranks and threads get it in the order of their asking. */
+/* A queue lock: ranks and threads get it in the order of their asking. Who has
+ * it sees what was written before each earlier recto_unlock of it. */
 typedef struct {
     uint64_t id;
 } recto_lock_t;
@@ -213,9 +220,12 @@ int recto_trylock(recto_lock_t lock);
 int recto_unlock(recto_lock_t lock);
 
 /*
- * Atomic operations on aligned words of shared memory, sequentially consistent
- * for all threads of all ranks. They return the old value. p must be shared
- * memory and aligned; like any access they may fault and wait for the page.
+ * Atomic operations on aligned words of shared memory, atomic for all threads of
+ * all ranks. They return the old value. p must be shared memory and aligned;
+ * they may wait for the page. On sequential memory they are sequentially
+ * consistent with all accesses; on release consistent memory they order nothing
+ * else, and plain reads of the word by others are right after they have
+ * synchronised.
  */
 int32_t recto_fetch_add_i32(int32_t *p, int32_t value);
 int64_t recto_fetch_add_i64(int64_t *p, int64_t value);
@@ -275,11 +285,12 @@ int64_t recto_epoch(void);
 
 /* Counters of this rank since recto_init. */
 typedef struct recto_counters {
-    uint64_t read_misses;   /* Invalid -> Shared by a read fault */
-    uint64_t write_misses;  /* Invalid -> Modified by a write fault */
-    uint64_t upgrades;      /* Shared -> Modified by a write fault */
+    uint64_t read_misses;   /* read faults that fetched data */
+    uint64_t write_misses;  /* write faults that fetched data */
+    uint64_t upgrades;      /* first writes to pages that could be read */
     uint64_t tracked;       /* first writes since a checkpoint */
-    uint64_t invalidations; /* rights lost to another rank's write */
+    uint64_t invalidations; /* rights lost to another rank's write; with
+                               release consistency write notices received */
     uint64_t downgrades;    /* write rights lost to another rank's read */
     uint64_t bytes_fetched; /* page data copied from homes */
     uint64_t bytes_written; /* page data written back to homes */

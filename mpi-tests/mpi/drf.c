@@ -111,7 +111,7 @@ static void expect_all(const char *phase)
 
 static uint64_t grain(int a, uint64_t phase)
 {
-    static const uint64_t grains[] = {1, 2, 3, 8, 61, 64, 1000, PAGE, 3 * PAGE};
+    static const uint64_t grains[] = {1, 2, 3, 8, 61, 64, 1000, PAGE, 9999};
     return grains[test_hash((uint64_t)a, phase, seed) % 9];
 }
 
@@ -152,17 +152,22 @@ static void *scatter_read(void *argument)
     return NULL;
 }
 
+static void oracle_advance(uint64_t phase)
+{
+    for (int a = 0; a < ARRAYS; a++) {
+        for (uint64_t i = 0; i < BYTES; i++) {
+            if (writer(a, i, phase) != UINT64_MAX) {
+                oracle[a][i] = value(a, i, phase);
+            }
+        }
+    }
+}
+
 static void scatter(void)
 {
     for (uint64_t phase = 1; phase <= 12 * (uint64_t)scale; phase++) {
         threads_run(scatter_write, phase);
-        for (int a = 0; a < ARRAYS; a++) {
-            for (uint64_t i = 0; i < BYTES; i++) {
-                oracle[a][i] = writer(a, i, phase) != UINT64_MAX
-                                   ? value(a, i, phase)
-                                   : oracle[a][i];
-            }
-        }
+        oracle_advance(phase);
         CHECK_OK(recto_barrier());
         threads_run(scatter_read, phase);
         if (phase % 4 == 0) {
@@ -223,22 +228,25 @@ static void locked_check(uint64_t lock, uint32_t n)
     }
 }
 
+static void locked_take(uint64_t lock, int try)
+{
+    int r = RECTO_EBUSY;
+    while (try && r == RECTO_EBUSY) {
+        r = recto_trylock(locks[lock]);
+        CHECK(r == 0 || r == RECTO_EBUSY);
+    }
+    if (!try) {
+        CHECK_OK(recto_lock(locks[lock]));
+    }
+}
+
 static void *locks_work(void *argument)
 {
     const uint64_t *me = argument;
     uint64_t state = test_hash(seed, me[0], 77) | 1;
     for (int k = 0; k < ROUNDS * scale; k++) {
         uint64_t lock = test_random(&state) % LOCKS;
-        if (test_random(&state) % 4 == 0) {
-            int r = recto_trylock(locks[lock]);
-            CHECK(r == 0 || r == RECTO_EBUSY);
-            if (r != 0) {
-                k--;
-                continue;
-            }
-        } else {
-            CHECK_OK(recto_lock(locks[lock]));
-        }
+        locked_take(lock, test_random(&state) % 4 == 0);
         uint32_t n = locked_count(lock);
         locked_check(lock, n);
         locked_write(lock, n + 1);
@@ -266,37 +274,44 @@ static void locks_phase(void)
 
 /* ---- chain ---- */
 
-/* Rank r may go when it finds turn[r] == round under lock r mod LOCKS; then all
- * ranks before it in the round have written, each under another lock. */
+enum {
+    APART = 512 /* words: a page */
+};
+
+/* Waits until, under my lock, the rank before me has had its turn. */
+static void turn_wait(const uint64_t *turn, uint64_t round)
+{
+    uint64_t before = (rank() + size() - 1) % size();
+    uint64_t want = rank() == 0 ? round - 1 : round;
+    for (uint64_t seen = want + 1; seen != want; usleep(50)) {
+        CHECK_OK(recto_lock(locks[rank() % LOCKS]));
+        seen = turn[before];
+        CHECK_OK(recto_unlock(locks[rank() % LOCKS]));
+        CHECK(seen <= round);
+    }
+}
+
+static void turn_give(uint64_t *turn, uint64_t round)
+{
+    uint64_t next = (rank() + 1) % size();
+    CHECK_OK(recto_lock(locks[next % LOCKS]));
+    turn[rank()] = round;
+    CHECK_OK(recto_unlock(locks[next % LOCKS]));
+}
+
+/* In its turn a rank finds what all ranks before it have written in this round,
+ * each handing over under another lock. */
 static void chain(void)
 {
-    enum {
-        APART = 512 /* words: a page */
-    };
     uint64_t *turn = allocate("turn", size() * 8, 0);
     uint64_t *data = allocate("data", size() * APART * 8, 1);
-    uint64_t n = size();
     for (uint64_t round = 1; round <= 20 * (uint64_t)scale; round++) {
-        uint64_t before = (rank() + n - 1) % n;
-        uint64_t want = rank() == 0 ? round - 1 : round;
-        for (;;) {
-            CHECK_OK(recto_lock(locks[rank() % LOCKS]));
-            uint64_t seen = turn[before];
-            CHECK_OK(recto_unlock(locks[rank() % LOCKS]));
-            CHECK(seen <= round);
-            if (seen == want) {
-                break;
-            }
-            usleep(50);
-        }
-        for (uint64_t r = 0; r < n; r++) {
+        turn_wait(turn, round);
+        for (uint64_t r = 0; r < size(); r++) {
             CHECK(data[r * APART] == (r < rank() ? round : round - 1));
         }
         data[rank() * APART] = round;
-        uint64_t next = (rank() + 1) % n;
-        CHECK_OK(recto_lock(locks[next % LOCKS]));
-        turn[rank()] = round;
-        CHECK_OK(recto_unlock(locks[next % LOCKS]));
+        turn_give(turn, round);
     }
     CHECK_OK(recto_barrier());
     CHECK_OK(recto_free(turn));

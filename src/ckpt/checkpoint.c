@@ -27,6 +27,7 @@
 
 #include "base/base.h"
 #include "ckpt.h"
+#include "coherence/coherence.h"
 #include "image.h"
 #include "reader.h"
 #include "state.h"
@@ -386,7 +387,9 @@ int recto_checkpoint(void)
     if (!ckpt_state.started) {
         return base_error(RECTO_ESTATE, "recto_checkpoint before recto_init");
     }
+    coherence_release();
     int status = net_agree(NET_CALL_CHECKPOINT, 0, "recto_checkpoint()");
+    coherence_acquire();
     if (status != 0) {
         return status;
     }

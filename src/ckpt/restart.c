@@ -347,7 +347,9 @@ int recto_restart(int64_t *epoch)
                             "recto_restart after an epoch was written or "
                             "restored");
     }
+    coherence_release();
     status = net_agree(NET_CALL_RESTART, status, "recto_restart()");
+    coherence_acquire();
     if (status != 0) {
         return status;
     }

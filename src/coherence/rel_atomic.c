@@ -88,6 +88,7 @@ static uint64_t result(enum coherence_operation op, uint64_t old,
     return now;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): it is written */
 static void word_store(char *at, uint64_t value, unsigned bytes)
 {
     if (bytes == 4) {
