@@ -11,10 +11,14 @@
  *   TRIO       three domains
  *   SHARED     a rank at home, two ranks of one other domain sharing its copy
  *   THREADS    a rank at home, one rank of another domain with two threads
- * FAR: notices go by message and are acknowledged. OPS: rounds of each thread.
+ * FAR: notices go by message and are acknowledged. OPS: rounds of each thread;
+ * LAST: of the last one.
  */
 #ifndef OPS
-#define OPS 2
+#define OPS 1
+#endif
+#ifndef LAST /* rounds of the last thread */
+#define LAST OPS
 #endif
 
 #if defined(HOMES)
@@ -94,16 +98,36 @@ inline log_post()
     }
 }
 
+/* LOGGED is set when the entry is in the log: a second reader relies on it. */
 inline register_me()
 {
+#ifdef MUTANT_LOGGED_FIRST
     d_step {
         found = logged;
         sharers = sharers | BIT(r);
         logged = true
     }
-#ifndef MUTANT_LOG_LATE
     if
     :: !found -> log_post()
+    :: else
+    fi
+#else
+    d_step {
+        found = logged;
+        sharers = sharers | BIT(r)
+    }
+    if
+    :: !found ->
+        atomic { !busy -> busy = true };
+        if
+        :: !logged ->
+#ifndef MUTANT_LOG_LATE
+            log_post();
+#endif
+            d_step { sharers = sharers | BIT(r); logged = true }
+        :: else -> sharers = sharers | BIT(r)
+        fi;
+        busy = false
     :: else
     fi
 #endif
@@ -430,7 +454,7 @@ proctype thread(byte me; byte r; byte d)
     byte round, which, v, n, k, told;
     bool found, changed, freed;
     do
-    :: round < OPS ->
+    :: round < (me == THREADS - 1 -> LAST : OPS) ->
         if
         :: which = 0
         :: which = 1

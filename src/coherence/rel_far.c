@@ -116,19 +116,6 @@ struct rel_entry *rel_entry(const struct rel_segment *m, uint64_t page)
     return &m->directories[net_domain_of(space_home(m->s, page))][page];
 }
 
-void rel_register(struct rel_segment *m, uint64_t page, int rank)
-{
-    int domain = net_domain_of(space_home(m->s, page));
-    uint64_t old = atomic_fetch_or_explicit(&rel_entry(m, page)->sharers,
-                                            group_of(rank) | REL_LOGGED,
-                                            memory_order_seq_cst);
-    if ((old & REL_LOGGED) == 0) {
-        board_post(rel.logs[domain],
-                   (struct board_page){m->s->id, (uint32_t)page});
-    }
-    atomic_thread_fence(memory_order_seq_cst); /* then the bytes are read */
-}
-
 static void entry_lock(struct rel_entry *e)
 {
     unsigned tries = 0;
@@ -144,6 +131,27 @@ static void entry_lock(struct rel_entry *e)
 static void entry_unlock(struct rel_entry *e)
 {
     atomic_fetch_and_explicit(&e->sharers, ~REL_BUSY, memory_order_release);
+}
+
+/* LOGGED is set when the entry is in the log: later readers rely on it. */
+void rel_register(struct rel_segment *m, uint64_t page, int rank)
+{
+    int domain = net_domain_of(space_home(m->s, page));
+    struct rel_entry *e = rel_entry(m, page);
+    uint64_t old = atomic_fetch_or_explicit(&e->sharers, group_of(rank),
+                                            memory_order_seq_cst);
+    if ((old & REL_LOGGED) == 0) {
+        entry_lock(e);
+        old = atomic_load_explicit(&e->sharers, memory_order_seq_cst);
+        if ((old & REL_LOGGED) == 0) {
+            board_post(rel.logs[domain],
+                       (struct board_page){m->s->id, (uint32_t)page});
+        }
+        atomic_fetch_or_explicit(&e->sharers, group_of(rank) | REL_LOGGED,
+                                 memory_order_seq_cst);
+        entry_unlock(e);
+    }
+    atomic_thread_fence(memory_order_seq_cst); /* then the bytes are read */
 }
 
 /* Under the entry's lock. */

@@ -21,9 +21,10 @@
  *   log              of a domain: pages of its homes that got a reader while
  *                    LOGGED was clear
  *
- *   fetch    SHARERS |= me, LOGGED; if LOGGED was clear: log. Then read the
- *            home's bytes: into the copy; if the page has a twin only those that
- *            differ from it, into copy and twin.
+ *   fetch    SHARERS |= me; if LOGGED is clear: under BUSY, log, then SHARERS |=
+ *            me, LOGGED (so LOGGED means logged). Then read the home's bytes:
+ *            into the copy; if the page has a twin only those that differ from
+ *            it, into copy and twin.
  *   write    first of an interval: twin = copy (if there is none), remember it
  *   release  1. home ranks: each page logged since my last release: take WRITE,
  *               then count it as written
@@ -97,8 +98,8 @@ enum {
 };
 
 /* A page's entry in the directory, in the memory of the home's domain. BUSY is
- * a lock: who clears bits of SHARERS, or reads or writes the rest, holds it, and
- * waits for nothing meanwhile. Readers register without it. */
+ * a lock: who sets LOGGED, clears bits of SHARERS, or reads or writes the rest,
+ * holds it, and waits for nothing meanwhile. Later readers register without. */
 struct rel_entry {
     _Atomic uint64_t sharers;
     uint64_t telling; /* groups to which a notice is on its way by message */
