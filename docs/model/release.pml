@@ -10,7 +10,8 @@
  *   HOMES      two ranks of the home's domain, one far rank
  *   TRIO       three domains
  *   SHARED     a rank at home, two ranks of one other domain sharing its copy
- *   THREADS    a rank at home, one rank of another domain with two threads
+ *   PAIR       a rank at home, one rank of another domain with two threads
+ *   DUO        a rank at home and one elsewhere, for many rounds
  * FAR: notices go by message and are acknowledged. OPS: rounds of each thread;
  * LAST: of the last one.
  */
@@ -36,7 +37,12 @@
 #define THREADS 3
 #define RANK_OF(t) (t)
 #define DOMAIN(r) ((r) == 0 -> 0 : 1)
-#else /* THREADS */
+#elif defined(DUO)
+#define RANKS 2
+#define THREADS 2
+#define RANK_OF(t) (t)
+#define DOMAIN(r) (r)
+#else /* PAIR */
 #define RANKS 2
 #define THREADS 3
 #define RANK_OF(t) ((t) == 0 -> 0 : 1)
