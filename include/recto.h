@@ -283,7 +283,8 @@ int64_t recto_epoch(void);
 
 /* ---- numbers ------------------------------------------------------------- */
 
-/* Counters of this rank since recto_init. */
+/* Counters of this rank since recto_init. RECTO_STATS=1 prints those of all ranks
+ * at recto_finalize. */
 typedef struct recto_counters {
     uint64_t read_misses;   /* read faults that fetched data */
     uint64_t write_misses;  /* write faults that fetched data */
@@ -296,6 +297,9 @@ typedef struct recto_counters {
     uint64_t bytes_written; /* page data written back to homes */
     uint64_t notices;       /* write notices sent to holders of copies */
     uint64_t diffs;         /* pages compared with their twins */
+    uint64_t evictions;     /* copies given up to keep RECTO_CACHE */
+    uint64_t fault_ns;      /* time in page faults, if RECTO_STATS=1 */
+    uint64_t barrier_ns;    /* time in recto_barrier, likewise */
     uint64_t messages;      /* control messages sent */
     uint64_t checkpoints;   /* epochs written */
     uint64_t ckpt_bytes;    /* bytes this rank wrote for them */

@@ -18,6 +18,7 @@
 #include "ckpt/ckpt.h"
 #include "coherence/coherence.h"
 #include "net/net.h"
+#include "obs/obs.h"
 #include "space/space.h"
 #include "sync/sync.h"
 
@@ -113,8 +114,12 @@ int recto_finalize(void)
     if (r != 0) {
         return r;
     }
+    recto_counters mine;
+    r = recto_stats(&mine);
+    r = r == 0 ? obs_table(&mine) : r;
     started = false;
-    return floors_end();
+    int s = floors_end();
+    return r != 0 ? r : s;
 }
 
 int recto_rank(void)

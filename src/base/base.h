@@ -101,6 +101,8 @@ _Noreturn void base_fatal(const char *format, ...)
       "where checkpoints are written and looked for")                          \
     X(CKPT_FULL, "RECTO_CKPT_FULL", "16", "COUNT",                             \
       "a full epoch at least every COUNT epochs, 1 to 500")                    \
+    X(STATS, "RECTO_STATS", "0", "0|1",                                        \
+      "recto_finalize prints a table of each rank's counters on stderr")       \
     X(INJECT, "RECTO_INJECT", "", "RULE",                                      \
       "fault injection in checkpoint input/output, for tests")                 \
     X(QUIET, "RECTO_QUIET", "0", "0|1", "no warnings on stderr")

@@ -236,6 +236,49 @@ void coherence_prefetch(const void *p, uint64_t bytes)
                  (end + SPACE_PAGE - 1) / SPACE_PAGE - first);
 }
 
+/* ---- times ---------------------------------------------------------------------- */
+
+static struct {
+    bool measured;
+    _Atomic uint64_t fault_ns;
+    _Atomic uint64_t barrier_ns;
+} times;
+
+uint64_t coherence_clock(void)
+{
+    return times.measured ? base_now() : 0;
+}
+
+static void took(_Atomic uint64_t *total, uint64_t start)
+{
+    if (start != 0) {
+        atomic_fetch_add_explicit(total, base_now() - start,
+                                  memory_order_relaxed);
+    }
+}
+
+void coherence_fault_took(uint64_t start)
+{
+    took(&times.fault_ns, start);
+}
+
+void coherence_barrier_took(uint64_t start)
+{
+    took(&times.barrier_ns, start);
+}
+
+static int times_start(void)
+{
+    uint64_t wanted = 0;
+    int r = base_env_u64(BASE_ENV_STATS, &wanted);
+    times.measured = wanted != 0;
+    times.fault_ns = 0;
+    times.barrier_ns = 0;
+    return r;
+}
+
+/* ---- atomics and counters -------------------------------------------------------- */
+
 bool coherence_atomic(enum coherence_operation op, void *p, uint64_t operand,
                       uint64_t desired, uint64_t *old)
 {
@@ -262,6 +305,11 @@ void coherence_stats(recto_counters *c)
 #undef GET
     c->downgrades =
         atomic_load_explicit(&msi_counts.downgrades, memory_order_relaxed);
+    c->fault_ns = atomic_load_explicit(&times.fault_ns, memory_order_relaxed);
+    c->barrier_ns =
+        atomic_load_explicit(&times.barrier_ns, memory_order_relaxed);
+    c->evictions =
+        atomic_load_explicit(&rel_counts.evictions, memory_order_relaxed);
     c->notices =
         atomic_load_explicit(&rel_counts.notices, memory_order_relaxed);
     c->diffs = atomic_load_explicit(&rel_counts.diffs, memory_order_relaxed);
@@ -273,7 +321,8 @@ int coherence_init(const struct space_protocol **protocol)
         coherence_memory, coherence_attach, coherence_detach};
     net_service_receiver(NET_SERVICE_COHERENCE, receive);
     *protocol = &both;
-    return msi_page_init();
+    int r = times_start();
+    return r == 0 ? msi_page_init() : r;
 }
 
 int coherence_start(void)

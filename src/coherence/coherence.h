@@ -65,6 +65,12 @@ enum coherence_operation {
 bool coherence_atomic(enum coherence_operation op, void *p, uint64_t operand,
                       uint64_t desired, uint64_t *old);
 
+/* Nanoseconds now if times are to be measured (RECTO_STATS), else 0. */
+uint64_t coherence_clock(void);
+/* Count a fault, a barrier that began at a coherence_clock. */
+void coherence_fault_took(uint64_t start);
+void coherence_barrier_took(uint64_t start);
+
 void coherence_stats(recto_counters *counters);
 
 #endif

@@ -153,6 +153,7 @@ enum recto_vm_verdict msi_page_fault(const struct recto_vm_fault *fault,
                                      void *segment)
 {
     struct msi_segment *m = segment;
+    uint64_t start = coherence_clock();
     uint64_t page =
         (uint64_t)((char *)fault->address - m->s->recto) / SPACE_PAGE;
     _Atomic uint32_t *at = &m->pages[page];
@@ -164,6 +165,7 @@ enum recto_vm_verdict msi_page_fault(const struct recto_vm_fault *fault,
             fault->access == RECTO_VM_ACCESS_WRITE ||
             (fault->access == RECTO_VM_ACCESS_UNKNOWN && state == MSI_SHARED);
         if (state == MSI_MODIFIED || (state == MSI_SHARED && !write)) {
+            coherence_fault_took(start);
             return RECTO_VM_CONTINUE;
         }
         if (state == MSI_INVALID || state == MSI_SHARED) {

@@ -351,6 +351,7 @@ enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
                                 void *segment)
 {
     struct rel_segment *m = segment;
+    uint64_t start = coherence_clock();
     uint64_t page =
         (uint64_t)((char *)fault->address - m->s->recto) / SPACE_PAGE;
     rel_lock(m, page);
@@ -366,6 +367,7 @@ enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
     } else {
         copy_fault(m, page, found, write);
     }
+    coherence_fault_took(start);
     return RECTO_VM_CONTINUE;
 }
 

@@ -190,13 +190,21 @@ static bool holds(const struct rel_segment *m, uint64_t page)
            !rel_is_home(m, page);
 }
 
+/* Or is a thread about to get one? It registered under the page's lock, so a
+ * notice that was lost may have been for what it is fetching. */
+static bool may_hold(const struct rel_segment *m, uint64_t page)
+{
+    uint32_t word = atomic_load_explicit(&m->words[page], memory_order_acquire);
+    return holds(m, page) || ((word & REL_LOCK) && !rel_is_home(m, page));
+}
+
 /* The inbox has lost entries: no copy can be trusted. */
 static void drop_all(void)
 {
     for (struct rel_segment *m = rel.first; m != NULL; m = m->next) {
         struct rel_batch *b = batch_start(m);
         for (uint64_t p = 0; p < m->s->pages; p++) {
-            if (holds(m, p)) {
+            if (may_hold(m, p)) {
                 batch_add(p, REL_DROP);
             }
         }

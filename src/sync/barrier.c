@@ -14,9 +14,11 @@ int recto_barrier(void)
     if (net_rank() < 0) {
         return base_error(RECTO_ESTATE, "recto_barrier before recto_init");
     }
+    uint64_t start = coherence_clock();
     coherence_release();
     int r = net_agree(NET_CALL_BARRIER, 0, "recto_barrier()");
     coherence_acquire();
+    coherence_barrier_took(start);
     return r;
 }
 
