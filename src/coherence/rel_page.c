@@ -371,20 +371,34 @@ enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
     return RECTO_VM_CONTINUE;
 }
 
+/* Pages from `first` on that can be had at once, at most `count`; returns how
+ * many were looked at. */
+static uint64_t prefetch_some(struct rel_segment *m, uint64_t first,
+                              uint64_t count)
+{
+    uint64_t n = 1;
+    rel_lock(m, first);
+    struct found found = find(m, first);
+    if (!rel_is_home(m, first) && found.right == RECTO_VM_NONE) {
+        uint64_t most = rel_cache_transfer();
+        n = run_lock(m, first, count < most ? count : most, found);
+        run_grant(m, first, n, found, false);
+    }
+    run_unlock(m, first, n);
+    return n;
+}
+
 void rel_prefetch(struct rel_segment *m, uint64_t first, uint64_t count)
 {
+    /* a signal handler of the program that faults must not find a page locked
+     * by the thread it interrupts */
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
     for (uint64_t p = first; p < first + count;) {
-        uint64_t n = 1;
-        rel_lock(m, p);
-        struct found found = find(m, p);
-        if (!rel_is_home(m, p) && found.right == RECTO_VM_NONE) {
-            uint64_t most = first + count - p;
-            uint64_t transfer = rel_cache_transfer();
-            n = run_lock(m, p, most < transfer ? most : transfer, found);
-            run_grant(m, p, n, found, false);
-        }
-        run_unlock(m, p, n);
+        p += prefetch_some(m, p, first + count - p);
         rel_cache_shrink();
-        p += n;
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
