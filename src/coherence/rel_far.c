@@ -154,50 +154,69 @@ void rel_register(struct rel_segment *m, uint64_t page, int rank)
     atomic_thread_fence(memory_order_seq_cst); /* then the bytes are read */
 }
 
-/* Under the entry's lock. */
+/* What to do about the ranks to be told: first, under the entry's lock, those
+ * whose inbox is in reach, and what goes by message is noted; then, without the
+ * lock, the messages, for which there may be no room at once. */
+enum tell {
+    TELL_NEAR,
+    TELL_FAR
+};
+
 static void notice(struct rel_segment *m, int rank, uint64_t page,
-                   struct rel_teller *teller)
+                   enum tell what, struct rel_teller *teller)
 {
-    rel_count(&rel_counts.notices, 1);
-    if (net_shares(rank)) {
+    struct rel_entry *e = rel_entry(m, page);
+    bool near = net_shares(rank);
+    if (what == TELL_NEAR && near) {
         board_post(rel.inboxes[rank],
                    (struct board_page){m->s->id, (uint32_t)page});
-        return;
+    } else if (what == TELL_NEAR) {
+        e->telling |= group_of(rank);
+        e->notices++;
+    } else if (!near) {
+        teller->sent++;
+        post(rank, NOTICE,
+             (struct net_msg){.object = m->s->id,
+                              .a = page,
+                              .b = teller->token,
+                              .c = (uint64_t)net_rank(),
+                              .d = (uint64_t)teller->writer});
     }
-    struct rel_entry *e = rel_entry(m, page);
-    e->telling |= group_of(rank);
-    e->notices++;
-    teller->sent++;
-    post(rank, NOTICE,
-         (struct net_msg){.object = m->s->id,
-                          .a = page,
-                          .b = teller->token,
-                          .c = (uint64_t)net_rank(),
-                          .d = (uint64_t)teller->writer});
+}
+
+/* Goes over the ranks of groups, but those of the home's domain, which have no
+ * copies, and of domain `but`. Returns how many there were. */
+static uint64_t notices(struct rel_segment *m, uint64_t page, uint64_t groups,
+                        int but, enum tell what, struct rel_teller *teller)
+{
+    int home = net_domain_of(space_home(m->s, page));
+    uint64_t count = 0;
+    for (uint64_t left = groups; left != 0; left &= left - 1) {
+        int first = __builtin_ctzll(left) * per_group();
+        for (int r = first; r < first + per_group() && r < net_size(); r++) {
+            int d = net_domain_of(r);
+            if (d != home && d != but) {
+                notice(m, r, page, what, teller);
+                count++;
+            }
+        }
+    }
+    return count;
 }
 
 bool rel_tell(struct rel_segment *m, uint64_t page, bool all, bool last,
               struct rel_teller *teller)
 {
     struct rel_entry *e = rel_entry(m, page);
-    int home = net_domain_of(space_home(m->s, page));
     int domain = net_domain_of(teller->writer);
+    int but = all ? -1 : domain;
     uint64_t flags = REL_LOGGED | REL_BUSY;
     uint64_t keep = (all ? 0 : rel.domain_groups[domain]) | flags;
-    /* also: the bytes are home */
-    entry_lock(e);
+    entry_lock(e); /* also: the bytes are home */
     uint64_t old =
         atomic_fetch_and_explicit(&e->sharers, keep, memory_order_seq_cst);
     uint64_t told = (old & ~flags) | e->telling;
-    for (uint64_t left = told; left != 0; left &= left - 1) {
-        int first = __builtin_ctzll(left) * per_group();
-        for (int r = first; r < first + per_group() && r < net_size(); r++) {
-            int d = net_domain_of(r);
-            if (d != home && (all || d != domain)) {
-                notice(m, r, page, teller);
-            }
-        }
-    }
+    uint64_t count = notices(m, page, told, but, TELL_NEAR, teller);
     uint64_t word = flags;
     bool freed = last && told == 0 &&
                  ((old & REL_LOGGED) == 0 ||
@@ -205,6 +224,10 @@ bool rel_tell(struct rel_segment *m, uint64_t page, bool all, bool last,
                       &e->sharers, &word, REL_BUSY, memory_order_seq_cst,
                       memory_order_seq_cst));
     entry_unlock(e);
+    if (count > 0) {
+        rel_count(&rel_counts.notices, count);
+        notices(m, page, told, but, TELL_FAR, teller);
+    }
     return freed;
 }
 
