@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How long to spin. A wake-up from the kernel costs as much as a thousand cache
+ * misses, so a waiter that has a core to itself spins for some such wake-ups: at
+ * worst it wastes as much again as sleeping would have cost (Karlin et al.,
+ * SODA'90). Where ranks have no core each, or several threads of a rank wait, it
+ * spins for a moment, lets others run, and sleeps.
+ */
+#include "sync/wait.h"
+
+#include <sched.h>
+
+#include "base/base.h"
+#include "net/net.h"
+
+enum {
+    WAITING,
+    ASLEEP,
+    DONE
+};
+
+enum {
+    LONG_NS = 100000,
+    SHORT_TURNS = 64, /* also between looks at the clock */
+    YIELDS = 4
+};
+
+/* Threads of this rank that spin for long. */
+static _Atomic int spinners;
+
+static bool done(sync_word *word)
+{
+    /* pairs with the exchange in sync_word_end */
+    return atomic_load_explicit(word, memory_order_acquire) == DONE;
+}
+
+static bool spin_short(sync_word *word)
+{
+    for (int i = 0; i < SHORT_TURNS; i++) {
+        if (done(word)) {
+            return true;
+        }
+        sync_pause();
+    }
+    return done(word);
+}
+
+static bool spin_yielding(sync_word *word)
+{
+    for (int i = 0; i < YIELDS; i++) {
+        if (spin_short(word)) {
+            return true;
+        }
+        sched_yield();
+    }
+    return done(word);
+}
+
+static bool spin_long(sync_word *word)
+{
+    uint64_t start = base_now();
+    while (!spin_short(word)) {
+        if (base_now() - start > LONG_NS) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool spin(sync_word *word)
+{
+    int cores = net_local_cores() / net_local_ranks(); /* of this rank */
+    bool mine =
+        atomic_fetch_add_explicit(&spinners, 1, memory_order_relaxed) < cores;
+    bool found = mine ? spin_long(word) : spin_yielding(word);
+    atomic_fetch_sub_explicit(&spinners, 1, memory_order_relaxed);
+    return found;
+}
+
+void sync_word_start(sync_word *word)
+{
+    atomic_store_explicit(word, WAITING, memory_order_relaxed);
+}
+
+void sync_word_wait(sync_word *word, bool shared)
+{
+    uint32_t seen = WAITING;
+    if (spin(word) ||
+        (!atomic_compare_exchange_strong_explicit(
+             word, &seen, ASLEEP, memory_order_acquire, memory_order_acquire) &&
+         seen == DONE)) {
+        return;
+    }
+    while (!done(word)) {
+        net_futex_wait((const uint32_t *)word, ASLEEP, 0, shared);
+    }
+}
+
+void sync_word_end(sync_word *word, bool shared)
+{
+    /* the waiter may be gone after this, so the wake is on an address only; a
+     * later sleeper there looks again */
+    if (atomic_exchange_explicit(word, DONE, memory_order_acq_rel) == ASLEEP) {
+        net_futex_wake((const uint32_t *)word, 1, shared);
+    }
+}
