@@ -125,6 +125,10 @@ enum recto_consistency {
 enum recto_placement {
     RECTO_BLOCK = 0,  /* rank r homes the r-th of size() equal parts */
     RECTO_CYCLIC = 1, /* granules go round the ranks */
+    /* Whoever accesses a granule first; what is untouched at the first
+     * checkpoint or restart, as RECTO_BLOCK. Ranks of one domain use the same
+     * memory: with a single domain this is RECTO_BLOCK. */
+    RECTO_FIRST_TOUCH = 2,
     RECTO_AT_BASE = 65536
 };
 #define RECTO_AT(rank) (RECTO_AT_BASE + (rank)) /* all pages on one rank */
@@ -142,8 +146,8 @@ enum {
 typedef struct recto_attr {
     int consistency; /* enum recto_consistency */
     int placement;   /* enum recto_placement or RECTO_AT(rank) */
-    size_t granule;  /* bytes per round of RECTO_CYCLIC, a multiple of the page
-                        size; 0: one page */
+    size_t granule;  /* bytes per round of RECTO_CYCLIC, or touched together, a
+                        multiple of the page size; 0: one page, or 64 KiB */
     unsigned flags;  /* enum recto_attr_flag */
 } recto_attr;
 
@@ -167,8 +171,8 @@ void *recto_array(const char *name, recto_type type, int ndims,
 /* Frees what recto_alloc or recto_array returned. Collective. */
 int recto_free(void *p);
 
-/* Home rank of the page that holds p; RECTO_ENOENT outside shared memory.
- * Local. */
+/* Home rank of the page that holds p (by RECTO_BLOCK if it is to be the one who
+ * touches it, and nobody has); RECTO_ENOENT outside shared memory. Local. */
 int recto_home(const void *p);
 
 /* 1 if p points into shared memory, else 0. Local, async-signal-safe. */

@@ -548,11 +548,25 @@ static int memory_load(const struct load *l, bool *touched)
     return status;
 }
 
+/* Who homes a page reads it. */
+static int homes_settle(const struct ckpt_job *job)
+{
+    int status = 0;
+    for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
+        struct space_segment *s = job->parts[i].segment;
+        status = s != NULL ? space_homes_share(s, true) : 0;
+    }
+    return status;
+}
+
 int ckpt_load(struct ckpt_job *job, const struct ckpt_manifest *manifest,
               uint64_t index, bool *touched)
 {
     struct load l = {.job = job};
-    int status = net_verdict(files_open(&l, manifest, index));
+    int status = homes_settle(job);
+    if (status == 0) {
+        status = net_verdict(files_open(&l, manifest, index));
+    }
     if (status == 0) {
         status = pieces_share(&l);
     }

@@ -94,6 +94,10 @@ static int reports_check(struct msi_segment *m, int rank,
 int msi_check(struct msi_segment *m)
 {
     int n = net_size();
+    int shared = space_homes_share(m->s, false);
+    if (shared != 0) {
+        return shared;
+    }
     uint64_t mine = space_home_pages(m->s, net_rank());
     unsigned char *out = malloc(m->s->pages);
     unsigned char *in = malloc(mine * (uint64_t)n + 1);

@@ -207,9 +207,11 @@ static void coherence_detach(struct space_segment *s)
 
 int coherence_recall(struct space_segment *s, bool drop)
 {
-    return s->coherence == NULL ? net_verdict(0)
-           : releases(s)        ? rel_recall(s, drop)
-                                : msi_recall(s, drop);
+    int r = s->coherence == NULL ? net_verdict(0)
+            : releases(s)        ? rel_recall(s, drop)
+                                 : msi_recall(s, drop);
+    /* from now on each page has one home that everybody knows */
+    return r == 0 ? space_homes_share(s, true) : r;
 }
 
 void coherence_release(void)

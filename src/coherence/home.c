@@ -323,6 +323,7 @@ static void request(struct msi_segment *m, struct msi_entry *e,
 
 void msi_home_receive(struct msi_segment *m, const struct net_msg *msg)
 {
+    space_home_learn(m->s, msg->a);
     RECTO_ASSERT(space_home(m->s, msg->a) == net_rank());
     struct msi_entry *e = msi_home_entry(m, msg->a);
     switch (msg->type) {

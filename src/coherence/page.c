@@ -157,6 +157,7 @@ enum recto_vm_verdict msi_page_fault(const struct recto_vm_fault *fault,
     uint64_t page =
         (uint64_t)((char *)fault->address - m->s->recto) / SPACE_PAGE;
     _Atomic uint32_t *at = &m->pages[page];
+    (void)space_home_claim(m->s, page);
     for (;;) {
         /* pairs with the releases of the service thread */
         uint32_t word = atomic_load_explicit(at, memory_order_acquire);

@@ -122,6 +122,7 @@ uint64_t rel_atomic(struct rel_segment *m, enum coherence_operation op,
     uint64_t now = 0;
     sigset_t all;
     sigset_t before;
+    (void)space_home_claim(m->s, page);
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
     rel_lock(m, page);

@@ -353,6 +353,7 @@ static void transfer_check(int r, struct rel_segment *m)
 static void fetch_serve(struct rel_segment *m, const struct net_msg *msg)
 {
     for (uint64_t p = msg->a; p < msg->a + msg->c; p++) {
+        space_home_learn(m->s, p);
         rel_register(m, p, msg->source);
     }
     post(msg->source, PAGE, *msg);
@@ -380,6 +381,7 @@ static void diff_serve(struct rel_segment *m, const struct net_msg *msg)
         memcpy(&record, rel.arriving + at, sizeof record);
         at += sizeof record;
         RECTO_ASSERT(record.page < m->s->pages && at + record.bytes <= msg->c);
+        space_home_learn(m->s, record.page);
         if (record.bytes > 0) {
             diff_apply(space_verso(m->s, record.page), rel.arriving + at,
                        record.bytes);
@@ -396,6 +398,7 @@ static void atomic_serve(struct rel_segment *m, const struct net_msg *msg)
 {
     uint64_t now = 0;
     uint64_t page = msg->a / SPACE_PAGE;
+    space_home_learn(m->s, page);
     uint64_t old =
         rel_operate((enum coherence_operation)msg->flags,
                     space_verso(m->s, 0) + msg->a, msg->c, msg->d, &now);

@@ -329,22 +329,38 @@ static void copy_fault(struct rel_segment *m, uint64_t page, struct found found,
     rel_cache_shrink();
 }
 
+static bool has_readers(const struct rel_segment *m, uint64_t page)
+{
+    return atomic_load_explicit(&rel_entry(m, page)->sharers,
+                                memory_order_seq_cst) != 0;
+}
+
 /* A page of my domain: nobody else reads it (HomeFree), or I am to note that I
  * write it (HomeDirty), or may only read it (HomeWatched). */
-static void home_fault(struct rel_segment *m, uint64_t page, bool write)
+static void home_fault(struct rel_segment *m, uint64_t page, struct found found,
+                       bool write)
 {
-    bool watched = atomic_load_explicit(&rel_entry(m, page)->sharers,
-                                        memory_order_seq_cst) != 0;
+    bool watched = has_readers(m, page);
+    uint64_t n = 1;
     if (watched && write) {
         rel_count(&rel_counts.upgrades, 1);
         rel_list(m, page, REL_DIRTY);
         recto_vm_dirty_mark(m->s->range, page, 1);
+    } else if (!watched) {
+        /* never touched, or its readers are gone: so are its neighbours */
+        uint64_t locked =
+            run_lock(m, page, stream_length(m, page, true), found);
+        while (n < locked && !has_readers(m, page + n)) {
+            n++;
+        }
+        run_unlock(m, page + n, locked - n);
+        stream_note(m, page + n, n, true);
     }
     rel_check_code(
         m, page,
-        recto_vm_unprot(m->s->range, page, 1,
+        recto_vm_unprot(m->s->range, page, n,
                         watched && !write ? RECTO_VM_READ : RECTO_VM_WRITE));
-    rel_unlock(m, page);
+    run_unlock(m, page, n);
 }
 
 enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
@@ -354,6 +370,7 @@ enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
     uint64_t start = coherence_clock();
     uint64_t page =
         (uint64_t)((char *)fault->address - m->s->recto) / SPACE_PAGE;
+    (void)space_home_claim(m->s, page);
     rel_lock(m, page);
     struct found found = find(m, page);
     bool write = fault->access == RECTO_VM_ACCESS_WRITE ||
@@ -363,7 +380,7 @@ enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
         (found.right == RECTO_VM_READ && !write)) {
         rel_unlock(m, page); /* another thread was quicker */
     } else if (rel_is_home(m, page)) {
-        home_fault(m, page, write);
+        home_fault(m, page, found, write);
     } else {
         copy_fault(m, page, found, write);
     }
@@ -379,7 +396,8 @@ static uint64_t prefetch_some(struct rel_segment *m, uint64_t first,
     uint64_t n = 1;
     rel_lock(m, first);
     struct found found = find(m, first);
-    if (!rel_is_home(m, first) && found.right == RECTO_VM_NONE) {
+    if (!rel_is_home(m, first) && space_home_known(m->s, first) &&
+        found.right == RECTO_VM_NONE) {
         uint64_t most = rel_cache_transfer();
         n = run_lock(m, first, count < most ? count : most, found);
         run_grant(m, first, n, found, false);

@@ -110,6 +110,7 @@ int net_fd_open(int rank, int fd, int *mine);
 /* ---- control messages ------------------------------------------------------ */
 
 enum net_service {
+    NET_SERVICE_SPACE,
     NET_SERVICE_COHERENCE,
     NET_SERVICE_RELEASE,
     NET_SERVICE_SYNC,

@@ -8,8 +8,8 @@
  * Invariants
  * 1. Every step that can fail on one rank ends with a verdict of all, so all
  *    ranks go on or all undo what they did, in reverse order.
- * 2. Behind the pages a domain's memory holds its dirty bitmap (dirty.c), then
- *    what the protocol keeps there.
+ * 2. Behind the pages a domain's memory holds its dirty bitmap (dirty.c), the
+ *    homes of pages (touch.c), then what the protocol keeps there.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,6 +19,7 @@
 
 #include "base/base.h"
 #include "space/table.h"
+#include "space/touch.h"
 
 static const struct space_protocol *protocol;
 
@@ -32,6 +33,7 @@ static int attr_check(const recto_attr *attr)
                           attr->consistency);
     }
     if (attr->placement != RECTO_BLOCK && attr->placement != RECTO_CYCLIC &&
+        attr->placement != RECTO_FIRST_TOUCH &&
         attr->placement < RECTO_AT_BASE) {
         return base_error(RECTO_EINVAL, "attr.placement %d is unknown",
                           attr->placement);
@@ -110,18 +112,25 @@ static int call_agree(struct space_segment *s, const char *name,
 
 /* ---- memory -------------------------------------------------------------------- */
 
-/* pages | dirty bitmap | the protocol's part */
+static uint64_t pages_up(uint64_t bytes)
+{
+    return (bytes + SPACE_PAGE - 1) / SPACE_PAGE * SPACE_PAGE;
+}
+
+/* pages | dirty bitmap | homes by first touch | the protocol's part */
+uint64_t space_touch_offset(const struct space_segment *s)
+{
+    return s->pages * SPACE_PAGE + pages_up((s->pages + 63) / 64 * 8);
+}
+
 static size_t extra_offset(const struct space_segment *s)
 {
-    uint64_t bitmap = (s->pages + 63) / 64 * 8;
-    uint64_t pages = s->pages + (bitmap + SPACE_PAGE - 1) / SPACE_PAGE;
-    return pages * SPACE_PAGE;
+    return space_touch_offset(s) + pages_up(space_touch_bytes(s));
 }
 
 static size_t verso_bytes(const struct space_segment *s)
 {
-    uint64_t extra = (s->extra_bytes + SPACE_PAGE - 1) / SPACE_PAGE;
-    return extra_offset(s) + extra * SPACE_PAGE;
+    return extra_offset(s) + pages_up(s->extra_bytes);
 }
 
 char *space_extra(const struct space_segment *s, int domain)
@@ -250,8 +259,22 @@ static int segment_build(struct space_segment *s)
 /* Homes in runs shorter than this are granted when first touched: granting
  * them at once would take a kernel mapping each. */
 enum {
-    EAGER_RUN = 64
+    EAGER_RUN = 64,
+    TOUCH_PAGES = 16 /* touched together */
 };
+
+/* Pages per granule, and may homes be granted their pages at once? */
+static void granule_set(struct space_segment *s)
+{
+    bool touch = space_touches(s);
+    s->granule_pages = s->attr.granule >= SPACE_PAGE
+                           ? s->attr.granule / SPACE_PAGE
+                       : touch ? TOUCH_PAGES
+                               : 1;
+    s->eager = net_domains() == 1 || (s->attr.placement == RECTO_CYCLIC
+                                          ? s->granule_pages >= EAGER_RUN
+                                          : !touch);
+}
 
 void *recto_array(const char *name, recto_type type, int ndims,
                   const uint64_t *dims, const recto_attr *attr)
@@ -272,10 +295,7 @@ void *recto_array(const char *name, recto_type type, int ndims,
     if (s->attr.consistency == RECTO_CONSISTENCY_DEFAULT) {
         s->attr.consistency = RECTO_RELEASE;
     }
-    s->granule_pages =
-        s->attr.granule >= SPACE_PAGE ? s->attr.granule / SPACE_PAGE : 1;
-    s->eager = net_domains() == 1 || s->attr.placement != RECTO_CYCLIC ||
-               s->granule_pages >= EAGER_RUN;
+    granule_set(s);
     int r = call_agree(s, name, dims);
     s->extra_bytes = r == 0 ? protocol->memory(s) : 0;
     r = r == 0 ? segment_build(s) : r;
@@ -328,7 +348,8 @@ int recto_home(const void *p)
     if (s == NULL) {
         return base_error(RECTO_ENOENT, "recto_home(%p): not shared memory", p);
     }
-    return space_home(s, (uint64_t)((const char *)p - s->recto) / SPACE_PAGE);
+    return space_home_ask(s,
+                          (uint64_t)((const char *)p - s->recto) / SPACE_PAGE);
 }
 
 int recto_is_shared(const void *p)
@@ -345,6 +366,7 @@ int space_init(const struct space_protocol *with)
                           recto_vm_page_size(), SPACE_PAGE);
     }
     protocol = with;
+    space_touch_init();
     return 0;
 }
 

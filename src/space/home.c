@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Homes: the map from pages to ranks. A pure function of the segment, the same
- * on every rank.
+ * Homes: the map from pages to ranks. But for RECTO_FIRST_TOUCH (touch.c) a pure
+ * function of the segment, the same on every rank.
  *
  *   RECTO_BLOCK    rank r homes pages [r * per, (r + 1) * per), per rounded up
  *   RECTO_CYCLIC   granule g (of granule_pages pages) is homed by g mod size
@@ -9,7 +9,14 @@
  *                  restores on fewer)
  */
 #include "base/base.h"
-#include "space/space.h"
+#include "space/touch.h"
+
+/* Nobody touches what is not mapped yet. */
+static int placement(const struct space_segment *s)
+{
+    return space_touches(s) && s->versos == NULL ? RECTO_BLOCK
+                                                 : s->attr.placement;
+}
 
 static uint64_t block_pages(const struct space_segment *s)
 {
@@ -20,10 +27,11 @@ static uint64_t block_pages(const struct space_segment *s)
 int space_home(const struct space_segment *s, uint64_t page)
 {
     RECTO_ASSERT(page < s->pages);
-    switch (s->attr.placement) {
+    switch (placement(s)) {
     case RECTO_BLOCK: return (int)(page / block_pages(s));
     case RECTO_CYCLIC:
         return (int)(page / s->granule_pages % (uint64_t)net_size());
+    case RECTO_FIRST_TOUCH: return space_touch_home(s, page);
     default: return (s->attr.placement - RECTO_AT_BASE) % net_size();
     }
 }
@@ -34,7 +42,7 @@ static uint64_t first_page(const struct space_segment *s, int rank,
 {
     uint64_t r = (uint64_t)rank;
     uint64_t ranks = (uint64_t)net_size();
-    if (s->attr.placement == RECTO_BLOCK) {
+    if (placement(s) == RECTO_BLOCK) {
         uint64_t start = r * block_pages(s);
         uint64_t end = start + block_pages(s);
         return from >= end ? s->pages : from > start ? from : start;
@@ -50,12 +58,15 @@ static uint64_t first_page(const struct space_segment *s, int rank,
 bool space_home_run(const struct space_segment *s, int rank, uint64_t from,
                     uint64_t *first, uint64_t *count)
 {
+    if (placement(s) == RECTO_FIRST_TOUCH) {
+        return space_touch_run(s, rank, from, first, count);
+    }
     uint64_t start = first_page(s, rank, from);
     if (start >= s->pages) {
         return false;
     }
     uint64_t end = s->pages;
-    if (s->attr.placement == RECTO_BLOCK) {
+    if (placement(s) == RECTO_BLOCK) {
         end = ((uint64_t)rank + 1) * block_pages(s);
     } else if (s->attr.placement == RECTO_CYCLIC && net_size() > 1) {
         end = (start / s->granule_pages + 1) * s->granule_pages;

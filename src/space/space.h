@@ -13,7 +13,8 @@
  * Invariants
  * 1. The list of segments has the same order and contents on all ranks; it
  *    changes only inside collective calls.
- * 2. A page belongs to one home for the segment's life.
+ * 2. A page belongs to one home for the segment's life, from the moment that it
+ *    is known (space_home_claim).
  */
 #ifndef RECTO_SRC_SPACE_H
 #define RECTO_SRC_SPACE_H
@@ -38,13 +39,14 @@ struct space_segment {
     uint64_t bytes; /* as asked for */
     uint64_t pages;
     recto_attr attr;
-    uint64_t granule_pages; /* RECTO_CYCLIC: pages per round */
+    uint64_t granule_pages; /* pages per round, or touched together */
     char *recto;            /* the agreed address */
     char **versos;          /* by domain; NULL where not shared */
     int fd;                 /* my domain's memory */
     uint64_t extra_bytes;   /* the protocol's part of that memory */
     bool eager;             /* home pages start writable in their domain */
     bool tracking;          /* writes since the last checkpoint are noted */
+    bool settled;           /* first touch is over: all homes are decided */
     recto_vm_range *range;
     net_window *window; /* over the verso of my domain; may be NULL */
     void *coherence;    /* the protocol's state */
@@ -60,7 +62,8 @@ struct space_segment *space_segment_by_id(uint32_t id);
 /* By address, lock-free, async-signal-safe; NULL outside shared memory. */
 struct space_segment *space_segment_at(const void *p);
 
-/* Home rank of a page. */
+/* Home rank of a page; the rank that block placement makes it where nobody has
+ * touched it yet, or this rank has not asked. */
 int space_home(const struct space_segment *s, uint64_t page);
 
 /*
@@ -70,6 +73,20 @@ int space_home(const struct space_segment *s, uint64_t page);
  */
 bool space_home_run(const struct space_segment *s, int rank, uint64_t from,
                     uint64_t *first, uint64_t *count);
+
+/* Home rank; who asks becomes it if nobody is. Before a right to the page is
+ * taken or a message about it is sent. Async-signal-safe; not in the service
+ * thread. */
+int space_home_claim(struct space_segment *s, uint64_t page);
+/* The same without a claim. */
+int space_home_ask(struct space_segment *s, uint64_t page);
+/* Is it decided, as far as this rank knows? */
+bool space_home_known(const struct space_segment *s, uint64_t page);
+/* The service thread was asked as the page's home. */
+void space_home_learn(struct space_segment *s, uint64_t page);
+/* All ranks learn all homes; `settle` decides what is undecided. Collective; no
+ * thread accesses the segment meanwhile. */
+int space_homes_share(struct space_segment *s, bool settle);
 
 /* Number of pages homed by `rank`. */
 uint64_t space_home_pages(const struct space_segment *s, int rank);

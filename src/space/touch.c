@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * RECTO_FIRST_TOUCH: the rank that first accesses a granule becomes its home.
+ *
+ * Each granule has a *keeper*, the rank that block placement would make its
+ * home; the word that decides lies in the memory of the keeper's domain. Ranks
+ * that share with the keeper read and claim it by CPU atomics; others ask the
+ * keeper's service thread and note the answer in the word at the same place in
+ * their own domain's memory:
+ *
+ *   thread                 its service thread      keeper's service thread
+ *     |-- ask, claim or not ------------------------------>| claims for it
+ *     | waits                  |<-- home ------------------|
+ *     |                        | notes, wakes
+ *
+ * Invariants
+ * 1. A word is 0 (nobody, or not known here) or home + 1, and then stays, but
+ *    for space_homes_move, which is collective.
+ * 2. A rank asks for the home before it takes a right to a page or sends a
+ *    message about it; until then block placement stands in, and the page reads
+ *    as zero everywhere.
+ * 3. Who gets a message as home of a page is it, even if the answer to its own
+ *    claim is still under way (space_home_learn).
+ * 4. Nothing is waited for under a lock that the service thread takes.
+ */
+#include "space/touch.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+
+enum touch_message {
+    TOUCH_ASK,   /* a = granule, b = wait, c = claim */
+    TOUCH_ANSWER /* a = granule, b = wait, c = word */
+};
+
+struct touch_wait {
+    _Atomic uint32_t done; /* futex word */
+    uint32_t word;
+};
+
+static uint64_t granules(const struct space_segment *s)
+{
+    return (s->pages + s->granule_pages - 1) / s->granule_pages;
+}
+
+uint64_t space_touch_bytes(const struct space_segment *s)
+{
+    return space_touches(s) ? granules(s) * sizeof(uint32_t) : 0;
+}
+
+/* Granules that one rank keeps. */
+static uint64_t kept(const struct space_segment *s)
+{
+    uint64_t ranks = (uint64_t)net_size();
+    return (granules(s) + ranks - 1) / ranks;
+}
+
+static int keeper(const struct space_segment *s, uint64_t granule)
+{
+    return (int)(granule / kept(s));
+}
+
+static _Atomic uint32_t *words(const struct space_segment *s, int domain)
+{
+    return (_Atomic uint32_t *)(void *)(s->versos[domain] +
+                                        space_touch_offset(s));
+}
+
+static _Atomic uint32_t *word_of(const struct space_segment *s,
+                                 uint64_t granule)
+{
+    int domain = net_domain_of(keeper(s, granule));
+    return &words(s,
+                  s->versos[domain] != NULL ? domain : net_domain())[granule];
+}
+
+/* ---- lookup ---------------------------------------------------------------------- */
+
+bool space_home_known(const struct space_segment *s, uint64_t page)
+{
+    return !space_touches(s) ||
+           atomic_load_explicit(word_of(s, page / s->granule_pages),
+                                memory_order_acquire) != 0;
+}
+
+int space_touch_home(const struct space_segment *s, uint64_t page)
+{
+    uint64_t granule = page / s->granule_pages;
+    uint32_t word =
+        atomic_load_explicit(word_of(s, granule), memory_order_acquire);
+    return word != 0 ? (int)word - 1 : keeper(s, granule);
+}
+
+bool space_touch_run(const struct space_segment *s, int rank, uint64_t from,
+                     uint64_t *first, uint64_t *count)
+{
+    uint64_t page = from;
+    while (page < s->pages && space_touch_home(s, page) != rank) {
+        page = (page / s->granule_pages + 1) * s->granule_pages;
+    }
+    if (page >= s->pages) {
+        return false;
+    }
+    bool known = space_home_known(s, page);
+    *first = page;
+    do {
+        page = (page / s->granule_pages + 1) * s->granule_pages;
+    } while (page < s->pages && space_touch_home(s, page) == rank &&
+             space_home_known(s, page) == known);
+    *count = (page < s->pages ? page : s->pages) - *first;
+    return true;
+}
+
+void space_home_learn(struct space_segment *s, uint64_t page)
+{
+    if (space_touches(s)) {
+        uint32_t nobody = 0;
+        atomic_compare_exchange_strong_explicit(
+            word_of(s, page / s->granule_pages), &nobody,
+            (uint32_t)net_rank() + 1, memory_order_acq_rel,
+            memory_order_relaxed);
+    }
+}
+
+/* ---- claims ------------------------------------------------------------------------- */
+
+/* Where I reach the deciding word. Returns what it is afterwards. */
+static uint32_t decide(struct space_segment *s, uint64_t granule, int rank)
+{
+    uint32_t word = 0;
+    uint32_t claim = (uint32_t)rank + 1;
+    return atomic_compare_exchange_strong_explicit(word_of(s, granule), &word,
+                                                   claim, memory_order_acq_rel,
+                                                   memory_order_acquire)
+               ? claim
+               : word;
+}
+
+static void post(int target, enum touch_message type, struct net_msg msg)
+{
+    msg.service = NET_SERVICE_SPACE;
+    msg.type = (uint8_t)type;
+    net_post(target, &msg);
+}
+
+static uint32_t ask(struct space_segment *s, uint64_t granule, bool claim)
+{
+    struct touch_wait wait = {0};
+    int target = keeper(s, granule);
+    post(target, TOUCH_ASK,
+         (struct net_msg){
+             .object = s->id, .a = granule, .b = (uintptr_t)&wait, .c = claim});
+    while (atomic_load_explicit(&wait.done, memory_order_acquire) == 0) {
+        if (net_futex_wait((const uint32_t *)&wait.done, 0, net_timeout(),
+                           false) != 0) {
+            base_fatal("\"%s\": rank %d did not tell the home of page %lu "
+                       "within %s",
+                       s->name, target,
+                       (unsigned long)(granule * s->granule_pages),
+                       base_env_name(BASE_ENV_TIMEOUT));
+        }
+    }
+    return wait.word;
+}
+
+static int find(struct space_segment *s, uint64_t page, bool claim)
+{
+    uint64_t granule = page / s->granule_pages;
+    if (space_home_known(s, page)) {
+        return space_touch_home(s, page);
+    }
+    uint32_t word = 0;
+    if (!net_shares(keeper(s, granule))) {
+        word = ask(s, granule, claim);
+    } else if (claim) {
+        word = decide(s, granule, net_rank());
+    }
+    return word != 0 ? (int)word - 1 : keeper(s, granule);
+}
+
+int space_home_claim(struct space_segment *s, uint64_t page)
+{
+    return space_touches(s) ? find(s, page, true) : space_home(s, page);
+}
+
+int space_home_ask(struct space_segment *s, uint64_t page)
+{
+    return space_touches(s) && net_domains() > 1 ? find(s, page, false)
+                                                 : space_home(s, page);
+}
+
+static void asked(struct space_segment *s, const struct net_msg *msg)
+{
+    struct net_msg answer = *msg;
+    answer.c = msg->c != 0 ? decide(s, msg->a, msg->source)
+                           : atomic_load_explicit(word_of(s, msg->a),
+                                                  memory_order_acquire);
+    post(msg->source, TOUCH_ANSWER, answer);
+}
+
+static void receive(const struct net_msg *msg)
+{
+    struct space_segment *s = space_segment_by_id(msg->object);
+    if (s == NULL) {
+        base_fatal("first touch: a message for a segment that does not exist");
+    }
+    if (msg->type == TOUCH_ASK) {
+        asked(s, msg);
+        return;
+    }
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): it went round as one */
+    struct touch_wait *w = (struct touch_wait *)(uintptr_t)msg->b;
+    if (msg->c != 0) {
+        atomic_store_explicit(word_of(s, msg->a), (uint32_t)msg->c,
+                              memory_order_release);
+    }
+    w->word = (uint32_t)msg->c;
+    /* *w may be gone after the store, so the wake is on an address only */
+    atomic_store_explicit(&w->done, 1, memory_order_release);
+    net_futex_wake((const uint32_t *)&w->done, 1, false);
+}
+
+void space_touch_init(void)
+{
+    net_service_receiver(NET_SERVICE_SPACE, receive);
+}
+
+/* ---- what all ranks do together ------------------------------------------------------- */
+
+/* The words that I keep, where I reach them myself. */
+static void kept_copy(const struct space_segment *s, uint32_t *out, bool settle)
+{
+    uint64_t first = (uint64_t)net_rank() * kept(s);
+    for (uint64_t i = 0; i < kept(s) && first + i < granules(s); i++) {
+        _Atomic uint32_t *word = word_of(s, first + i);
+        uint32_t nobody = 0;
+        if (settle) {
+            atomic_compare_exchange_strong_explicit(
+                word, &nobody, (uint32_t)net_rank() + 1, memory_order_acq_rel,
+                memory_order_relaxed);
+        }
+        out[i] = atomic_load_explicit(word, memory_order_acquire);
+    }
+}
+
+int space_homes_share(struct space_segment *s, bool settle)
+{
+    if (!space_touches(s) || s->settled) {
+        return 0;
+    }
+    uint64_t n = kept(s);
+    uint32_t *mine = calloc(n, sizeof *mine);
+    uint32_t *all = calloc(n * (uint64_t)net_size(), sizeof *all);
+    int r = mine != NULL && all != NULL
+                ? 0
+                : base_error(RECTO_ENOMEM, "homes of \"%s\"", s->name);
+    r = net_verdict(r);
+    if (r == 0) {
+        kept_copy(s, mine, settle);
+        r = net_allgather(mine, n * sizeof *mine, all);
+    }
+    for (uint64_t g = 0; r == 0 && g < granules(s); g++) {
+        if (all[g] != 0) {
+            atomic_store_explicit(word_of(s, g), all[g], memory_order_release);
+        }
+    }
+    free(mine);
+    free(all);
+    r = net_verdict(r);
+    s->settled = r == 0 && settle;
+    return r;
+}
