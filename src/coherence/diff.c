@@ -6,8 +6,76 @@
 #include <string.h>
 
 #if defined(__SSE2__)
-#    include <emmintrin.h>
+#    include <immintrin.h>
 #endif
+
+#define PAGE_BYTES ((size_t)DIFF_LINES * DIFF_LINE)
+
+static enum diff_path path = DIFF_PLAIN;
+
+enum diff_path diff_init(enum diff_path most)
+{
+    path = DIFF_PLAIN;
+#if defined(__x86_64__)
+    if (most >= DIFF_AVX512 && __builtin_cpu_supports("avx512bw")) {
+        path = DIFF_AVX512;
+    }
+#else
+    (void)most;
+#endif
+    return path;
+}
+
+/* ---- AVX-512: a line at a time ---------------------------------------------------- */
+
+#if defined(__x86_64__)
+#    define WIDE __attribute__((target("avx512f,avx512bw")))
+
+WIDE static size_t wide_store(char *home, const char *page, char *twin,
+                              int keep)
+{
+    size_t changed = 0;
+    for (size_t i = 0; i < PAGE_BYTES; i += DIFF_LINE) {
+        __m512i line = _mm512_loadu_si512(page + i);
+        __mmask64 mask =
+            _mm512_cmpneq_epi8_mask(line, _mm512_loadu_si512(twin + i));
+        if (mask != 0) {
+            _mm512_mask_storeu_epi8(home + i, mask, line);
+            if (keep) {
+                _mm512_mask_storeu_epi8(twin + i, mask, line);
+            }
+            changed += (size_t)__builtin_popcountll(mask);
+        }
+    }
+    return changed;
+}
+
+WIDE static void wide_patch(char *page, char *twin, const char *incoming)
+{
+    for (size_t i = 0; i < PAGE_BYTES; i += DIFF_LINE) {
+        __m512i line = _mm512_loadu_si512(incoming + i);
+        __mmask64 mask =
+            _mm512_cmpneq_epi8_mask(line, _mm512_loadu_si512(twin + i));
+        if (mask != 0) {
+            _mm512_mask_storeu_epi8(page + i, mask, line);
+            _mm512_mask_storeu_epi8(twin + i, mask, line);
+        }
+    }
+}
+#else
+static size_t wide_store(char *home, const char *page, char *twin, int keep)
+{
+    (void)home, (void)page, (void)twin, (void)keep;
+    return 0; /* never chosen */
+}
+
+static void wide_patch(char *page, char *twin, const char *incoming)
+{
+    (void)page, (void)twin, (void)incoming;
+}
+#endif
+
+/* ---- everywhere --------------------------------------------------------------------- */
 
 /* One bit per byte of the line in which a and b differ. */
 static inline uint64_t line_mask(const char *a, const char *b)
@@ -80,9 +148,12 @@ static inline void line_store(char *to, const char *from, uint64_t mask)
 
 size_t diff_store(char *home, const char *page, char *twin, int keep)
 {
+    if (path == DIFF_AVX512) {
+        return wide_store(home, page, twin, keep);
+    }
     size_t changed = 0;
     char line[DIFF_LINE] __attribute__((aligned(16)));
-    for (size_t i = 0; i < (size_t)DIFF_LINES * DIFF_LINE; i += DIFF_LINE) {
+    for (size_t i = 0; i < PAGE_BYTES; i += DIFF_LINE) {
         if (!line_differs(page + i, twin + i)) {
             continue;
         }
@@ -164,8 +235,12 @@ size_t diff_apply(char *home, const char *packed, size_t most)
 
 void diff_patch(char *page, char *twin, const char *incoming)
 {
+    if (path == DIFF_AVX512) {
+        wide_patch(page, twin, incoming);
+        return;
+    }
     char line[DIFF_LINE] __attribute__((aligned(16)));
-    for (size_t i = 0; i < (size_t)DIFF_LINES * DIFF_LINE; i += DIFF_LINE) {
+    for (size_t i = 0; i < PAGE_BYTES; i += DIFF_LINE) {
         memcpy(line, incoming + i, DIFF_LINE);
         if (!line_differs(line, twin + i)) {
             continue;

@@ -10,6 +10,9 @@
  *    compared, stored and kept as twin.
  *
  * All functions are async-signal-safe. Pages are page aligned.
+ *
+ * With AVX-512BW a line is one load, its mask one comparison, and its changed
+ * bytes one masked store, however they are scattered.
  */
 #ifndef RECTO_SRC_DIFF_H
 #define RECTO_SRC_DIFF_H
@@ -22,6 +25,15 @@ enum {
     /* a packed difference: which lines; then per line which bytes, and them */
     DIFF_MOST = 8 + DIFF_LINES * (8 + DIFF_LINE)
 };
+
+enum diff_path {
+    DIFF_PLAIN,
+    DIFF_AVX512
+};
+
+/* Takes the quickest path that this processor has, up to `most`, and returns it.
+ * Before the other functions are called; until then DIFF_PLAIN. */
+enum diff_path diff_init(enum diff_path most);
 
 /* Stores the bytes of `page` that differ from `twin` into `home`, and into
  * `twin` if `keep`. Returns how many. */

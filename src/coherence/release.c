@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "coherence/diff.h"
 #include "coherence/release.h"
 
 struct rel_state rel;
@@ -584,6 +585,7 @@ int rel_start(void)
     }
     pthread_mutex_init(&rel.releasing, NULL);
     rel_far_init();
+    (void)diff_init(DIFF_AVX512);
     int r = control_create();
     r = r == 0 ? control_share() : r;
     r = r == 0 ? net_verdict(rel_cache_init()) : r;
