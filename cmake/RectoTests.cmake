@@ -66,6 +66,18 @@ function(recto_unit_test name)
                         "CK_DEFAULT_TIMEOUT=60;${A_ENV}")
 endfunction()
 
+# recto_unit_again(NAME SUFFIX VAR=value...): the unit test NAME once more in
+# another environment; test unit.NAME.SUFFIX.
+function(recto_unit_again name suffix)
+  set(timeout 120)
+  if(unit_${name}_TIMEOUT)
+    set(timeout ${unit_${name}_TIMEOUT})
+  endif()
+  add_test(NAME unit.${name}.${suffix} COMMAND unit_${name})
+  recto_test_properties(unit.${name}.${suffix} 1 ${timeout}
+                        "unit;ci;long;asan" "CK_DEFAULT_TIMEOUT=60;${ARGN}")
+endfunction()
+
 # The program of a source file, made at its first use.
 function(recto_test_program_of source target)
   get_filename_component(stem ${source} NAME_WE)

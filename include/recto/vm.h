@@ -117,7 +117,8 @@ int recto_vm_thread_init(void);
 /* Page size in bytes. */
 size_t recto_vm_page_size(void);
 
-/* Name of the protection back end in use ("mprotect") and of the dirty
+/* Name of the protection back end in use ("pte", or "mprotect", which also
+ * serves ranges that are not on shared memory) and of the dirty
  * tracking method ("fault"). Constant strings. */
 const char *recto_vm_backend(void);
 const char *recto_vm_dirty_method(void);
@@ -180,6 +181,13 @@ int recto_vm_protn(recto_vm_range *range, uint64_t first, uint64_t count,
  * through the verso before: the moment this returns any thread may read. */
 int recto_vm_unprot(recto_vm_range *range, uint64_t first, uint64_t count,
                     enum recto_vm_right right);
+
+/*
+ * Raises pages to write that the client will never lower below read, before any
+ * thread uses them: their memory is filled by the kernel at the first touch, and
+ * system calls may touch them first. Local; RECTO_EINVAL, RECTO_ENOMEM.
+ */
+int recto_vm_own(recto_vm_range *range, uint64_t first, uint64_t count);
 
 /* The right that the client granted to a page. */
 enum recto_vm_right recto_vm_right_of(const recto_vm_range *range,

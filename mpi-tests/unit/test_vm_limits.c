@@ -103,6 +103,12 @@ static enum recto_vm_right right_seen(volatile char *at)
     return can_read(at) ? RECTO_VM_READ : RECTO_VM_NONE;
 }
 
+/* Whether runs of equal rights are kernel mappings. */
+static bool splits(void)
+{
+    return strcmp(recto_vm_backend(), "mprotect") == 0;
+}
+
 /* Reads the kernel's own list: no page may have more than was granted, and
  * the range's mappings are returned. */
 static uint64_t kernel_mappings(const struct pages *m)
@@ -124,7 +130,7 @@ static uint64_t kernel_mappings(const struct pages *m)
                                         : (enum recto_vm_right)(next[1] == 'r');
         count++;
         for (uint64_t i = (low - base) / PAGE; i < (high - base) / PAGE; i++) {
-            ck_assert_int_le(right, recto_vm_right_of(m->range, i));
+            ck_assert(right <= recto_vm_right_of(m->range, i) || !splits());
         }
     }
     (void)fclose(file);
@@ -136,6 +142,16 @@ static struct recto_vm_counters numbers(void)
     struct recto_vm_counters stats;
     recto_vm_stats(&stats);
     return stats;
+}
+
+/* Rights were taken to save mappings, where there are any to save. */
+static void check_coarsened(void)
+{
+    if (splits()) {
+        ck_assert_uint_ge(numbers().coarsened, 1);
+    } else {
+        ck_assert_uint_eq(numbers().coarsened, 0);
+    }
 }
 
 static uint64_t random_next(uint64_t *state)
@@ -172,11 +188,11 @@ START_TEST(neighbours_are_changed_in_one_call)
     ck_assert_uint_eq(numbers().protect_calls - calls, 1);
     /* a hole of less right in the middle splits a run, and only there */
     ck_assert_int_eq(recto_vm_prot1(m.range, 500, RECTO_VM_NONE), 0);
-    ck_assert_uint_eq(numbers().mappings, 3);
+    ck_assert_uint_eq(numbers().mappings, splits() ? 3 : 1);
     ck_assert_int_eq(recto_vm_unprot(m.range, 100, 800, RECTO_VM_WRITE), 0);
-    ck_assert_uint_eq(numbers().protect_calls - calls, 3);
-    ck_assert_uint_eq(numbers().mappings, 3);
-    ck_assert_uint_eq(kernel_mappings(&m), 3);
+    ck_assert_uint_eq(numbers().protect_calls - calls, splits() ? 3 : 5);
+    ck_assert_uint_eq(numbers().mappings, splits() ? 3 : 1);
+    ck_assert_uint_eq(kernel_mappings(&m), numbers().mappings);
     for (uint64_t i = 0; i < 1000; i += 2) {
         recto_vm_prot1(m.range, i, RECTO_VM_NONE);
     }
@@ -212,7 +228,9 @@ START_TEST(two_million_pages_are_one_call)
                 (double)(b.tv_nsec - a.tv_nsec) / 1e6;
     printf("collecting 2 097 152 pages, one dirty: %.1f ms\n", ms);
     ck_assert_int_eq(recto_vm_protn(m.range, 0, 1U << 21, RECTO_VM_NONE), 0);
-    ck_assert_uint_eq(numbers().protect_calls - calls, 5);
+    if (splits()) {
+        ck_assert_uint_eq(numbers().protect_calls - calls, 5);
+    }
     pages_close(&m);
 }
 END_TEST
@@ -240,7 +258,7 @@ START_TEST(alternating_pages_go_past_the_kernel_limit)
     for (uint64_t i = 0; i < count; i += 2) {
         ck_assert_int_eq(recto_vm_prot1(m.range, i, RECTO_VM_NONE), 0);
     }
-    ck_assert_uint_ge(numbers().coarsened, 1);
+    check_coarsened();
     ck_assert_uint_eq(kernel_mappings(&m), numbers().mappings);
     for (uint64_t i = 0; i < count; i++) {
         if (!tried(i)) {
@@ -267,7 +285,7 @@ START_TEST(a_refusal_by_the_kernel_is_survived)
         ck_assert_int_eq(recto_vm_prot1(a.range, i, RECTO_VM_READ), 0);
         ck_assert_int_eq(recto_vm_prot1(b.range, i, RECTO_VM_NONE), 0);
     }
-    ck_assert_uint_ge(numbers().coarsened, 1);
+    check_coarsened();
     for (uint64_t i = 0; i < count; i += 7) {
         if (!tried(i)) {
             continue;
@@ -292,7 +310,7 @@ START_TEST(destroying_a_range_gives_back_what_was_taken)
     for (uint64_t i = 0; i < 200; i += 2) {
         ck_assert_int_eq(recto_vm_prot1(m.range, i, RECTO_VM_READ), 0);
     }
-    ck_assert_uint_ge(numbers().coarsened, 1);
+    check_coarsened();
     ck_assert_int_eq(recto_vm_protn(m.range, 0, 200, RECTO_VM_READ), 0);
     recto_vm_range_destroy(m.range);
     for (uint64_t i = 0; i < 200; i++) {
@@ -401,7 +419,7 @@ START_TEST(random_rights_agree_with_a_model)
             ck_assert_uint_le(sum, 80);
         }
     }
-    ck_assert_uint_ge(numbers().coarsened, 1);
+    check_coarsened();
     for (int r = 0; r < MODEL_RANGES; r++) {
         for (uint64_t i = 0; i < MODEL_PAGES; i++) {
             ck_assert_int_eq(right_seen(model_pages[r].recto + i * PAGE),
@@ -468,7 +486,7 @@ START_TEST(threads_change_neighbouring_pages_at_the_limit)
         wrong += owns[i].wrong;
     }
     ck_assert_int_eq(wrong, 0);
-    ck_assert_uint_ge(numbers().coarsened, 1);
+    check_coarsened();
     recto_vm_check();
     ck_assert_uint_eq(kernel_mappings(&m), numbers().mappings);
     pages_close(&m);

@@ -79,7 +79,7 @@ _Noreturn void base_fatal(const char *format, ...)
  * X(id, name, default, argument, what it does). The only place where a
  * RECTO_ variable is named; the manual and warnings are made from it. */
 #define BASE_ENV_LIST(X)                                                       \
-    X(VM, "RECTO_VM", "auto", "auto|mprotect", "page protection back end")     \
+    X(VM, "RECTO_VM", "auto", "auto|mprotect|pte", "page protection back end") \
     X(DIRTY, "RECTO_DIRTY", "auto", "auto|fault",                              \
       "how writes to shared pages are tracked")                                \
     X(NODE, "RECTO_NODE", "auto", "auto|rank|COUNT",                           \

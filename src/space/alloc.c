@@ -193,16 +193,20 @@ static int versos_map(struct space_segment *s, const int *fds)
 static int range_create(struct space_segment *s)
 {
     bool whole = s->eager && net_domains() == 1;
+    /* A home keeps its pages readable but in sequential memory. */
+    bool keeps = s->attr.consistency == RECTO_RELEASE;
     int r = recto_vm_range_create(s->recto, s->pages * SPACE_PAGE,
-                                  whole ? RECTO_VM_WRITE : RECTO_VM_NONE,
-                                  &s->range);
-    for (int rank = 0; r == 0 && s->eager && !whole && rank < net_size();
-         rank++) {
+                                  RECTO_VM_NONE, &s->range);
+    if (r == 0 && whole) {
+        return recto_vm_own(s->range, 0, s->pages);
+    }
+    for (int rank = 0; r == 0 && s->eager && rank < net_size(); rank++) {
         uint64_t first = 0;
         uint64_t count = 0;
         while (r == 0 && net_domain_of(rank) == net_domain() &&
                space_home_run(s, rank, first + count, &first, &count)) {
-            r = recto_vm_unprot(s->range, first, count, RECTO_VM_WRITE);
+            r = keeps ? recto_vm_own(s->range, first, count)
+                      : recto_vm_unprot(s->range, first, count, RECTO_VM_WRITE);
         }
     }
     return r;

@@ -12,7 +12,8 @@
  *               fault's own address
  *
  * A signal that a process sent, and an address in a range of which a forked
- * child has no view, go to 3 at once. SIGBUS (no memory behind the page) skips 1.
+ * child has no view, go to 3 at once. A fault that is not one of protection (no
+ * memory behind the page) skips 1.
  *
  * Invariants
  * 1. It allocates nothing, calls no MPI and takes no lock that ordinary code
@@ -29,7 +30,7 @@
  *
  * Every function outside src/vm that is reached from here, each
  * async-signal-safe:
- *   mprotect              one system call; errno kept by the caller
+ *   mprotect, madvise, ioctl  one system call; errno kept by the caller
  *   syscall               rt_sigprocmask, gettid, rt_tgsigqueueinfo, nothing else
  *   sched_yield, nanosleep  bare system calls, while another thread holds a claim
  *   sigaction, pthread_sigmask (the C library's, found at start)
@@ -200,7 +201,38 @@ static bool ask_traps(const struct recto_vm_fault *fault, bool counted)
 
 /* ---- the handler --------------------------------------------------------- */
 
-static bool handle(int signal, const siginfo_t *info, void *context)
+/* Whether it is a fault of protection. Userfaultfd reports as SIGBUS, as the kernel
+ * does where there is no memory; the back end finds that out. */
+static bool protection(const struct recto_vm_range *range,
+                       const siginfo_t *info)
+{
+    return info->si_signo == SIGSEGV
+               ? info->si_code == SEGV_ACCERR
+               : info->si_code == BUS_ADRERR && !range->backend->splits;
+}
+
+static bool refused(const struct recto_vm_range *range, uintptr_t address,
+                    enum recto_vm_access access)
+{
+    unsigned state =
+        vm_page_state(range, (address - range->base) >> range->page_shift);
+    return vm_page_intent(state) < right_needed(access, state);
+}
+
+/* The process is to die of SIGSEGV, not of its back end's signal. */
+static void expose(uintptr_t address)
+{
+    struct recto_vm_range *range = vm_range_pin(address);
+    if (range != NULL) {
+        if (vm_range_alive(range) && range->backend->expose != NULL) {
+            range->backend->expose(range, (address - range->base) >>
+                                              range->page_shift);
+        }
+        vm_range_unpin(range);
+    }
+}
+
+static bool handle(int signal, siginfo_t *info, void *context)
 {
     struct recto_vm_fault fault = {
         .address = info->si_addr, .signal = signal, .context = context};
@@ -212,8 +244,14 @@ static bool handle(int signal, const siginfo_t *info, void *context)
         bool done = false;
         if (alive) {
             count_fault(&fault);
-            done = signal == SIGSEGV && info->si_code == SEGV_ACCERR &&
-                   resolve(range, address, fault.access);
+            bool protected = protection(range, info);
+            done = protected && resolve(range, address, fault.access);
+            if (!done && protected && signal == SIGBUS &&
+                refused(range, address, fault.access)) {
+                /* a fault of protection is a SIGSEGV to everybody */
+                info->si_signo = fault.signal = SIGSEGV;
+                info->si_code = SEGV_ACCERR;
+            }
         }
         vm_range_unpin(range);
         if (done || !alive) {
@@ -231,7 +269,10 @@ void vm_dispatch(int signal, siginfo_t *info, void *context)
     bool fault = info->si_code > 0 && info->si_code != SI_KERNEL;
     if (!fault || !handle(signal, info, context)) {
         vm_count(VM_FOREIGN);
-        vm_owner_call(signal, info, context);
+        if (!vm_owner_call(info->si_signo, info, context) &&
+            info->si_signo != signal) {
+            expose((uintptr_t)info->si_addr);
+        }
     }
     errno = saved_errno;
 }

@@ -200,7 +200,7 @@ static void default_action(int signal, siginfo_t *info)
     }
 }
 
-void vm_owner_call(int signal, siginfo_t *info, void *context)
+bool vm_owner_call(int signal, siginfo_t *info, void *context)
 {
     uint64_t mask = 0;
     owners_lock(&mask);
@@ -211,12 +211,12 @@ void vm_owner_call(int signal, siginfo_t *info, void *context)
     owners_unlock(&mask);
 
     if (owner.sa_handler == SIG_IGN && info->si_code <= 0) {
-        return;
+        return true;
     }
     if (owner.sa_handler == SIG_DFL || owner.sa_handler == SIG_IGN) {
         /* The instruction faults again, at its own address. */
         default_action(signal, info);
-        return;
+        return false;
     }
     sigset_t before;
     if ((owner.sa_flags & SA_NODEFER) == 0) {
@@ -231,6 +231,7 @@ void vm_owner_call(int signal, siginfo_t *info, void *context)
         owner.sa_handler(signal);
     }
     (void)next.pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return true;
 }
 
 /* ---- the interposed calls ------------------------------------------------ */

@@ -47,6 +47,10 @@ static int mprotect_attach(struct recto_vm_range *range,
                                    strerror_r(error, why, sizeof why));
 }
 
+static void mprotect_finish(void)
+{
+}
+
 static void mprotect_detach(struct recto_vm_range *range)
 {
     (void)range;
@@ -61,7 +65,9 @@ static int mprotect_set(struct recto_vm_range *range, uint64_t first,
 
 const struct vm_backend vm_backend_mprotect = {
     .name = "mprotect",
+    .splits = true,
     .probe = mprotect_probe,
+    .finish = mprotect_finish,
     .attach = mprotect_attach,
     .detach = mprotect_detach,
     .set = mprotect_set,

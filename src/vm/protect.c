@@ -22,6 +22,7 @@
  *     never interrupted by code that faults, never waits for one who faults,
  *     and runs to its release: spinning on a claim is safe anywhere, in the
  *     signal handler too.
+ *     (A back end that splits no mappings, pte.c, is not counted.)
  *  6. A claim covers the pages before and after a run as well, so the kernel
  *     mappings that a change makes or frees are counted exactly: a range takes
  *     1 + (neighbours with unequal kernel rights) of them.
@@ -112,6 +113,19 @@ static bool mappings_fit(uint64_t more)
     uint64_t limit = atomic_load_explicit(&budget, memory_order_relaxed);
     uint64_t least = vm_registry_count_ranges() + MAPPINGS_SLACK;
     return vm_mappings() + more <= (limit > least ? limit : least);
+}
+
+bool vm_mappings_reserve(struct recto_vm_range *range, uint64_t more)
+{
+    /* The rest is left to ranges that cannot do with fewer. */
+    if (!mappings_fit(more) ||
+        vm_mappings() + more >
+            atomic_load_explicit(&budget, memory_order_relaxed) / 2) {
+        return false;
+    }
+    atomic_fetch_add_explicit(&mappings, more, memory_order_relaxed);
+    atomic_fetch_add_explicit(&range->mappings, more, memory_order_relaxed);
+    return true;
 }
 
 static bool mappings_take(uint64_t more, bool force)
@@ -308,6 +322,10 @@ static uint64_t edge_after(const struct recto_vm_range *range, uint64_t page,
 static int run_set(struct vm_change *c, const struct run *run)
 {
     struct recto_vm_range *range = c->range;
+    if (!range->backend->splits) {
+        return range->backend->set(range, run->low, run->high - run->low,
+                                   (enum recto_vm_right)run->right);
+    }
     uint64_t before = edges(range, run->low, run->high);
     uint64_t after = 0;
     if (run->low > 0) {
@@ -319,8 +337,8 @@ static int run_set(struct vm_change *c, const struct run *run)
     if (after > before && !mappings_take(after - before, c->force)) {
         return EDQUOT;
     }
-    int error = vm_backend->set(range, run->low, run->high - run->low,
-                                (enum recto_vm_right)run->right);
+    int error = range->backend->set(range, run->low, run->high - run->low,
+                                    (enum recto_vm_right)run->right);
     if (error != 0) {
         if (after > before) {
             atomic_fetch_sub_explicit(&mappings, after - before,
@@ -407,8 +425,8 @@ static int change_run(struct vm_change *c)
     } else if (c->kind == VM_FAULT) {
         /* The right is there by our books. Another thread may just have put
          * it there, or someone changed it behind us: say it again. */
-        error =
-            vm_backend->set(c->range, c->at, 1, (enum recto_vm_right)run.right);
+        error = c->range->backend->set(c->range, c->at, 1,
+                                       (enum recto_vm_right)run.right);
     }
     if (error == 0) {
         run_record(c, &run);
@@ -503,7 +521,8 @@ int vm_change_make(struct vm_change *change)
     switch (error) {
     case 0: return 0;
     case EDQUOT:
-    case ENOMEM: return RECTO_ENOMEM;
+    case ENOMEM:
+    case ENOSPC: return RECTO_ENOMEM;
     case EACCES: return change->kind == VM_FAULT ? RECTO_ENOENT : RECTO_EINVAL;
     default: return RECTO_EINVAL;
     }
@@ -521,6 +540,16 @@ void vm_pages_mark(struct recto_vm_range *range, uint64_t first, uint64_t end)
     }
 }
 
+void vm_pages_own(struct recto_vm_range *range, uint64_t first, uint64_t end)
+{
+    for (uint64_t i = first / VM_PAGES_PER_WORD; i * VM_PAGES_PER_WORD < end;
+         i++) {
+        uint64_t mask = vm_page_mask(i, first, end);
+        atomic_fetch_or_explicit(&range->words[i], VM_EACH(VM_PAGE_OWN) & mask,
+                                 memory_order_release);
+    }
+}
+
 /* ---- checks -------------------------------------------------------------- */
 
 void vm_pages_check(struct recto_vm_range *range, uint64_t *sum)
@@ -535,10 +564,12 @@ void vm_pages_check(struct recto_vm_range *range, uint64_t *sum)
         RECTO_ASSERT(kernel <= vm_page_intent(state));
         RECTO_ASSERT(!armed || kernel != RECTO_VM_WRITE ||
                      (state & VM_PAGE_DIRTY) != 0);
+        RECTO_ASSERT((state & VM_PAGE_OWN) == 0 || kernel != RECTO_VM_NONE);
         if (page > 0) {
             count += edge_after(range, page - 1, kernel);
         }
     }
-    RECTO_ASSERT(count == atomic_load(&range->mappings));
-    *sum += count;
+    RECTO_ASSERT(!range->backend->splits ||
+                 count == atomic_load(&range->mappings));
+    *sum += atomic_load(&range->mappings);
 }

@@ -10,6 +10,7 @@
  *   bits 2-3  kernel  the right that the kernel gives now
  *   bit 4     claim   a thread changes this page
  *   bit 5     dirty   written since last collected
+ *   bit 6     own     never without the right to read (recto_vm_own)
  */
 #ifndef RECTO_SRC_VM_PROTECT_H
 #define RECTO_SRC_VM_PROTECT_H
@@ -21,6 +22,7 @@ enum {
     VM_PAGE_KERNEL = 0x0c,
     VM_PAGE_CLAIM = 0x10,
     VM_PAGE_DIRTY = 0x20,
+    VM_PAGE_OWN = 0x40,
     VM_PAGES_PER_WORD = 8
 };
 
@@ -102,6 +104,9 @@ int vm_change_make(struct vm_change *change);
 /* Sets dirty in pages [first, end); no claim needed. */
 void vm_pages_mark(struct recto_vm_range *range, uint64_t first, uint64_t end);
 
+/* Sets own in pages [first, end) that no other thread uses yet. */
+void vm_pages_own(struct recto_vm_range *range, uint64_t first, uint64_t end);
+
 /* Asserts what protect.c says of a range at rest; adds its mappings to *sum. */
 void vm_pages_check(struct recto_vm_range *range, uint64_t *sum);
 
@@ -111,24 +116,41 @@ uint64_t vm_mappings(void);
 void vm_mappings_attach(struct recto_vm_range *range);
 void vm_mappings_detach(struct recto_vm_range *range);
 void vm_mappings_fork_child(void);
+/* Counts mappings that a range takes for good; false when it should not. */
+bool vm_mappings_reserve(struct recto_vm_range *range, uint64_t more);
 
 /* ---- back ends ----------------------------------------------------------- */
 
 struct vm_backend {
     const char *name;
+    /* Each run of equally protected pages is a kernel mapping. */
+    bool splits;
     /* Whether it works here: 0 or RECTO_EUNSUPPORTED with a message. */
     int (*probe)(void);
-    /* Takes pages under control, all with `initial`; 0 or a code with message. */
+    /* Gives back what the probe took. */
+    void (*finish)(void);
+    /* Takes pages under control, all with `initial`; 0 or a code with message.
+     * RECTO_EUNSUPPORTED without one: not this memory, take mprotect. */
     int (*attach)(struct recto_vm_range *range, enum recto_vm_right initial);
     void (*detach)(struct recto_vm_range *range);
     /* Changes what the kernel gives; 0 or an errno value, ENOMEM when mappings
      * ran out. Called under claims; async-signal-safe. */
     int (*set)(struct recto_vm_range *range, uint64_t first, uint64_t count,
                enum recto_vm_right right);
+    /* The access that was refused shall end in SIGSEGV when it is made again: the
+     * process dies. NULL: it does. */
+    void (*expose)(struct recto_vm_range *range, uint64_t page);
+    /* In a forked child, where no range of the parent is alive. May be NULL. */
+    void (*fork_child)(void);
+    /* Prepares pages, unused so far, that will never be NONE; 0 or an errno
+     * value. NULL: nothing to prepare. */
+    int (*own)(struct recto_vm_range *range, uint64_t first, uint64_t count);
 };
 
 extern const struct vm_backend vm_backend_mprotect;
-/* Chosen by recto_vm_init; never changes while a range exists. */
+extern const struct vm_backend vm_backend_pte;
+/* Chosen by recto_vm_init for ranges whose memory it can protect; the others
+ * take mprotect. Never changes while a range exists. */
 extern const struct vm_backend *vm_backend;
 
 /* ---- dirty trackers ------------------------------------------------------ */

@@ -50,6 +50,7 @@ static struct recto_vm_range *range_make(uintptr_t base, uint64_t pages)
     /* A child, made by whatever call, finds no right and no claim in it.
      * Failing is harmless: vm_range_alive() says the same after fork(2). */
     (void)madvise(table, range->table_bytes, MADV_WIPEONFORK);
+    range->backend = vm_backend;
     range->base = base;
     range->pages = pages;
     range->page_shift = (unsigned)__builtin_ctzll(recto_vm_page_size());
@@ -91,7 +92,11 @@ int recto_vm_range_create(void *view, size_t bytes, enum recto_vm_right initial,
     /* Overlap is found out before the back end touches the pages. */
     int code = vm_registry_add_range(made);
     if (code == 0) {
-        code = vm_backend->attach(made, initial);
+        code = made->backend->attach(made, initial);
+        if (code == RECTO_EUNSUPPORTED) {
+            made->backend = &vm_backend_mprotect;
+            code = made->backend->attach(made, initial);
+        }
         if (code != 0) {
             vm_registry_remove_range(made);
         }
@@ -120,7 +125,7 @@ void recto_vm_range_destroy(recto_vm_range *range)
                                   .right = RECTO_VM_NONE};
         (void)vm_change_make(&raise);
         vm_registry_remove_range(range);
-        vm_backend->detach(range);
+        range->backend->detach(range);
         vm_mappings_detach(range);
     } else {
         vm_registry_remove_range(range);
@@ -172,6 +177,37 @@ int recto_vm_unprot(recto_vm_range *range, uint64_t first, uint64_t count,
                     enum recto_vm_right right)
 {
     return change("recto_vm_unprot", range, VM_RAISE, first, count, right);
+}
+
+int recto_vm_own(recto_vm_range *range, uint64_t first, uint64_t count)
+{
+    int code =
+        change("recto_vm_own", range, VM_RAISE, first, 0, RECTO_VM_WRITE);
+    if (code == 0 && (count == 0 || count > range->pages - first)) {
+        code = base_error(RECTO_EINVAL,
+                          "recto_vm_own: %llu pages: not in the range",
+                          (unsigned long long)count);
+    }
+    if (code != 0) {
+        return code;
+    }
+    /* at most two more mappings; worth them where the run is long */
+    enum {
+        LONG = 16
+    };
+    if (range->backend->own != NULL &&
+        (count == range->pages ||
+         (count >= LONG && vm_mappings_reserve(range, 2)))) {
+        if (range->backend->own(range, first, count) != 0) {
+            return base_error(RECTO_ENOMEM,
+                              "recto_vm_own: %llu pages: no kernel mappings or "
+                              "memory left",
+                              (unsigned long long)count);
+        }
+        vm_pages_own(range, first, first + count);
+    }
+    return change("recto_vm_own", range, VM_RAISE, first, count,
+                  RECTO_VM_WRITE);
 }
 
 enum recto_vm_right recto_vm_right_of(const recto_vm_range *range,

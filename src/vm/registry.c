@@ -21,7 +21,7 @@
  *    Nothing else is locked inside.
  * 5. A removal never fails: the spare is as large as the published array.
  */
-#include "vm.h"
+#include "protect.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -139,7 +139,7 @@ struct recto_vm_range *vm_range_pin_largest(void)
         struct recto_vm_range *range = array->entries[i].object;
         uint64_t own =
             atomic_load_explicit(&range->mappings, memory_order_relaxed);
-        if (own > most && vm_range_alive(range)) {
+        if (own > most && range->backend->splits && vm_range_alive(range)) {
             most = own;
             found = range;
         }

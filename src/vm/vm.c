@@ -129,7 +129,8 @@ void recto_vm_stats(struct recto_vm_counters *totals)
 
 /* ---- choice of back end and tracker -------------------------------------- */
 
-static const struct vm_backend *const backends[] = {&vm_backend_mprotect};
+static const struct vm_backend *const backends[] = {&vm_backend_pte,
+                                                    &vm_backend_mprotect};
 static const struct vm_tracker *const trackers[] = {&vm_tracker_fault};
 
 static int choose_backend(void)
@@ -148,7 +149,7 @@ static int choose_backend(void)
     }
     return code != RECTO_EINVAL
                ? code
-               : base_error(code, "%s=%s: auto or mprotect is needed",
+               : base_error(code, "%s=%s: auto, pte or mprotect is needed",
                             base_env_name(BASE_ENV_VM), wish);
 }
 
@@ -200,6 +201,9 @@ static void fork_child(void)
 {
     atomic_fetch_add(&vm_generation, 1);
     vm_mappings_fork_child();
+    if (vm_backend->fork_child != NULL) {
+        vm_backend->fork_child();
+    }
     vm_owner_fork_child();
     vm_registry_fork_child();
     pthread_mutex_unlock(&life);
@@ -282,13 +286,17 @@ int recto_vm_init(void)
 {
     pthread_mutex_lock(&life);
     int code = 0;
-    if (users == 0) {
+    bool first = users == 0;
+    if (first) {
         code = once();
         code = code == 0 ? choose_backend() : code;
         code = code == 0 ? choose_tracker() : code;
         code = code == 0 ? vm_mappings_init() : code;
     }
     code = code == 0 ? vm_owner_install() : code;
+    if (code != 0 && first) {
+        vm_backend->finish();
+    }
     if (code == 0) {
         users++;
         atomic_store_explicit(&initialised, true, memory_order_release);
@@ -307,6 +315,9 @@ int recto_vm_finalize(void)
     } else if (--users == 0) {
         atomic_store_explicit(&initialised, false, memory_order_release);
         vm_owner_restore();
+        if (vm_registry_count_ranges() == 0) {
+            vm_backend->finish();
+        }
     }
     pthread_mutex_unlock(&life);
     return code;

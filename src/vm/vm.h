@@ -7,6 +7,7 @@
  *   range.c     ranges and the protection calls (PROT1, PROTN, UNPROT)
  *   protect.c   page states, claims, runs, the kernel's mapping limit
  *   mprotect.c  the protection back end that uses mprotect(2)
+ *   pte.c       the one that uses userfaultfd(2)
  *   dirty.c     DIRTY and the tracking method that uses write faults
  *   registry.c  which range and which traps an address has; TRAP
  *   dispatch.c  the signal handler
@@ -31,7 +32,10 @@
 
 /* ---- ranges and traps ---------------------------------------------------- */
 
+struct vm_backend; /* protect.h */
+
 struct recto_vm_range {
+    const struct vm_backend *backend;
     uintptr_t base;
     uint64_t pages;
     unsigned page_shift;
@@ -86,8 +90,8 @@ void vm_registry_each_range(void (*visit)(struct recto_vm_range *, void *),
 size_t vm_registry_count_ranges(void);
 /* The range at an address, pinned, or NULL. Async-signal-safe, as all below. */
 struct recto_vm_range *vm_range_pin(uintptr_t address);
-/* The living range with the most kernel mappings, pinned; NULL when none has
- * more than one. */
+/* The living range with the most kernel mappings of those whose back end splits
+ * them, pinned; NULL when none has more than one. */
 struct recto_vm_range *vm_range_pin_largest(void);
 void vm_range_unpin(struct recto_vm_range *range);
 bool vm_range_overlaps(uintptr_t low, uintptr_t high);
@@ -108,9 +112,9 @@ void vm_dispatch(int signal, siginfo_t *info, void *context);
 /* Installs the dispatcher over whoever has the signals; again when replaced. */
 int vm_owner_install(void);
 void vm_owner_restore(void);
-/* Passes a fault to the previous owner; sets the default action and returns
- * when there is none. */
-void vm_owner_call(int signal, siginfo_t *info, void *context);
+/* Passes a fault to the previous owner; false when there is none: the default
+ * action is set and the instruction is to fault again. */
+bool vm_owner_call(int signal, siginfo_t *info, void *context);
 void vm_owner_fork_child(void);
 /* Lets SIGSEGV and SIGBUS through in the calling thread. */
 void vm_owner_unblock(void);
