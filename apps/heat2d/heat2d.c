@@ -12,7 +12,7 @@
  *            or, in a fresh run, from the input
  *   advance  step, barrier, and now and then a checkpoint
  *   finish   rank 0 writes the results and checks them
- * solver.c computes, field.c does HDF5, picture.c draws, ranks.c tabulates.
+ * solver.c computes, check.c compares, field.c does HDF5, picture.c draws, ranks.c tabulates.
  *
  * Invariants
  * 1. The state after step s lies in temperature[s % 2], and the other field is
@@ -26,6 +26,7 @@
  */
 #include <inttypes.h>
 #include <math.h>
+#include <program.h>
 #include <recto.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -34,6 +35,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "check.h"
 #include "field.h"
 #include "message.h"
 #include "options.h"
@@ -71,6 +73,7 @@ struct heat {
     double *conductivity;
     struct run run;
     int restarted;
+    double seconds;          /* that the steps took */
     struct solver_slab slab; /* this rank's rows */
 };
 
@@ -232,23 +235,6 @@ static int examine_restored(const struct heat *h, const struct run *wanted)
     return result == 0 ? EXIT_OK : EXIT_FAILED;
 }
 
-/* The time step: as asked for, if it is stable. */
-static int choose_dt(const struct options *o, double max_conductivity,
-                     double *dt)
-{
-    double limit = solver_dt_limit(max_conductivity);
-    if (o->dt > limit) {
-        return message_fail("--dt %g is unstable: with a conductivity of %g "
-                            "it may be %g at most",
-                            o->dt, max_conductivity, limit);
-    }
-    *dt = o->dt;
-    if (o->dt == 0.0) {
-        *dt = isfinite(limit) ? 0.8 * limit : 1.0;
-    }
-    return 0;
-}
-
 /* A fresh run: reads the input straight into shared memory. */
 static int begin(struct heat *h)
 {
@@ -257,7 +243,8 @@ static int begin(struct heat *h)
                    h->temperature[0]) != 0 ||
         field_read(o->input, o->conductivity, FIELD_CONDUCTIVITY, &h->grid,
                    h->conductivity) != 0 ||
-        choose_dt(o, solver_max(&h->grid, h->conductivity), &h->run.dt) != 0) {
+        check_dt(o->dt, solver_max(&h->grid, h->conductivity), &h->run.dt) !=
+            0) {
         return EXIT_FAILED;
     }
     h->run.heat = solver_sum(&h->grid, h->temperature[0]);
@@ -310,8 +297,9 @@ static int prepare(struct heat *h)
 
     size_t ranks = (size_t)recto_size();
     size_t rank = (size_t)recto_rank();
-    if (solver_slab_init(&h->slab, &h->grid, h->grid.ny * rank / ranks,
-                         h->grid.ny * (rank + 1) / ranks, h->run.fixed_boundary,
+    const struct solver_rows rows = {h->grid.ny * rank / ranks,
+                                     h->grid.ny * (rank + 1) / ranks, 0};
+    if (solver_slab_init(&h->slab, &h->grid, rows, h->run.fixed_boundary,
                          h->run.dt, h->conductivity) != 0) {
         (void)message_fail("rank %zu: out of memory", rank);
         exit(EXIT_FAILED); /* NOLINT(concurrency-mt-unsafe) */
@@ -399,8 +387,9 @@ static int advance(struct heat *h)
     if (recto_rank() == 0) {
         progress_end(&progress);
     }
+    h->seconds = progress_now() - progress.started;
     say(h, "step %" PRId64 ", time %g, after %.2f s", run->step,
-        (double)run->step * run->dt, progress_now() - progress.started);
+        (double)run->step * run->dt, h->seconds);
     return EXIT_OK;
 }
 
@@ -439,71 +428,33 @@ static int write_output(const struct heat *h)
     return field_write(h->options->output, &h->grid, &temperature, 1);
 }
 
-/* Number of cells whose bits differ; the first is reported. */
-static size_t compare(const struct solver_grid *grid, const double *values,
-                      const double *expected)
-{
-    size_t different = 0;
-    for (size_t i = 0; i < grid->ny * grid->nx; i++) {
-        /* bits: 0.0 and -0.0 differ, too
-         * NOLINTNEXTLINE(bugprone-suspicious-memory-comparison) */
-        if (memcmp(&values[i], &expected[i], sizeof *values) == 0) {
-            continue;
-        }
-        if (different++ == 0) {
-            (void)message_fail("check: row %zu, column %zu is %.17g, the "
-                               "serial solution %.17g",
-                               i / grid->nx, i % grid->nx, values[i],
-                               expected[i]);
-        }
-    }
-    return different;
-}
-
-/* The whole run again, from the input, by one process in private memory:
- * temperature[0] and [1] as above, conductivity. */
-static int solve_serially(const struct heat *h, double *temperature[2],
-                          double *conductivity)
-{
-    const struct options *o = h->options;
-    struct solver_slab whole;
-    if (field_read(o->input, o->field, FIELD_TEMPERATURE, &h->grid,
-                   temperature[0]) != 0 ||
-        field_read(o->input, o->conductivity, FIELD_CONDUCTIVITY, &h->grid,
-                   conductivity) != 0) {
-        return -1;
-    }
-    if (solver_slab_init(&whole, &h->grid, 0, h->grid.ny, h->run.fixed_boundary,
-                         h->run.dt, conductivity) != 0) {
-        return message_fail("check: out of memory");
-    }
-    for (int64_t step = 0; step < h->run.step; step++) {
-        solver_slab_step(&whole, temperature[step % 2],
-                         temperature[(step + 1) % 2]);
-    }
-    solver_slab_free(&whole);
-    return 0;
-}
-
 static int check(const struct heat *h)
 {
-    size_t cells = h->grid.ny * h->grid.nx;
-    double *memory = calloc(cells, 3 * sizeof *memory);
-    if (memory == NULL) {
-        (void)message_fail("check: out of memory");
+    const struct options *o = h->options;
+    const struct check_run run = {.file = o->input,
+                                  .field = o->field,
+                                  .conductivity = o->conductivity,
+                                  .grid = h->grid,
+                                  .fixed = h->run.fixed_boundary != 0,
+                                  .dt = h->run.dt,
+                                  .steps = h->run.step};
+    size_t different = 0;
+    if (check_serially(&run, result(h), &different) != 0) {
         return EXIT_FAILED;
     }
-    double *temperature[2] = {memory, memory + cells};
-    int verdict = EXIT_FAILED;
-    if (solve_serially(h, temperature, memory + 2 * cells) == 0) {
-        size_t different =
-            compare(&h->grid, result(h), temperature[h->run.step % 2]);
-        verdict = different == 0 ? EXIT_OK : EXIT_DIFFERS;
-        say(h, "check: %zu of %zu cells differ from the serial solution",
-            different, cells);
-    }
-    free(memory);
-    return verdict;
+    say(h, "check: %zu of %zu cells differ from the serial solution", different,
+        h->grid.ny * h->grid.nx);
+    return different == 0 ? EXIT_OK : EXIT_DIFFERS;
+}
+
+/* The lines that runners of all versions of the program look for. */
+static void report_run(const struct heat *h, bool ok)
+{
+    struct program_report report = {"heat2d",         "recto", recto_size(),
+                                    h->options->json, 0,       {{0}}};
+    program_phase(&report, "step", h->seconds);
+    check_print_sum(&h->grid, result(h));
+    (void)program_end(&report, "step", ok);
 }
 
 static int finish(const struct heat *h)
@@ -528,6 +479,9 @@ static int finish(const struct heat *h)
     if (o->check) {
         int checked = check(h);
         verdict = checked != EXIT_OK ? checked : verdict;
+        if (!o->quiet || o->json) {
+            report_run(h, checked == EXIT_OK);
+        }
     }
     return verdict;
 }

@@ -31,6 +31,7 @@ static const char help[] =
     "  -o, --output FILE         write the temperature to this HDF5 file\n"
     "  -p, --picture FILE        draw it as .png (colour) or .pgm (grey)\n"
     "      --check               compare with a serial solution, bit for bit\n"
+    "      --json                with --check: end with a line of JSON\n"
     "      --stats               print what the page faults of each rank did\n"
     "      --progress KIND       line, log (every 10 %), or auto: a line if\n"
     "                            the terminal can show it (auto)\n"
@@ -61,6 +62,7 @@ enum {
     OPTION_DT = 256,
     OPTION_BOUNDARY,
     OPTION_CHECK,
+    OPTION_JSON,
     OPTION_STATS,
     OPTION_PROGRESS,
     OPTION_PIDS,
@@ -80,6 +82,7 @@ static const struct option table[] = {
     {"output",           required_argument, NULL, 'o'            },
     {"picture",          required_argument, NULL, 'p'            },
     {"check",            no_argument,       NULL, OPTION_CHECK   },
+    {"json",             no_argument,       NULL, OPTION_JSON    },
     {"stats",            no_argument,       NULL, OPTION_STATS   },
     {"progress",         required_argument, NULL, OPTION_PROGRESS},
     {"pids",             required_argument, NULL, OPTION_PIDS    },
@@ -172,6 +175,7 @@ static bool take(int option, const char *argument, struct options *o)
     case OPTION_DT: return positive(argument, &o->dt);
     case OPTION_BOUNDARY: return boundary(argument, &o->fixed_boundary);
     case OPTION_CHECK: o->check = true; return true;
+    case OPTION_JSON: o->json = true; return true;
     case OPTION_STATS: o->stats = true; return true;
     case OPTION_PROGRESS: return progress(argument, &o->progress);
     case OPTION_PIDS: o->pids = argument; return true;

@@ -34,6 +34,7 @@ struct options {
     double dt;                /* 0: the program chooses */
     bool fixed_boundary;
     bool check;
+    bool json;
     bool stats;
     bool quiet;
     int progress; /* enum options_progress */

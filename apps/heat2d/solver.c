@@ -47,22 +47,22 @@ static double harmonic_mean(double a, double b)
 }
 
 int solver_slab_init(struct solver_slab *slab, const struct solver_grid *grid,
-                     size_t first, size_t last, bool fixed, double dt,
+                     struct solver_rows rows, bool fixed, double dt,
                      const double *conductivity)
 {
-    size_t rows = last - first;
+    size_t first = rows.first;
+    size_t last = rows.last;
     size_t nx = grid->nx;
-    *slab = (struct solver_slab){
-        .grid = *grid, .first = first, .last = last, .fixed = fixed};
+    *slab = (struct solver_slab){.grid = *grid, .rows = rows, .fixed = fixed};
     /* zero: the faces at the grid's edges stay so */
-    slab->west = calloc(rows + 1, (nx + 1) * sizeof *slab->west);
-    slab->north = calloc(rows + 1, nx * sizeof *slab->north);
+    slab->west = calloc(last - first + 1, (nx + 1) * sizeof *slab->west);
+    slab->north = calloc(last - first + 1, nx * sizeof *slab->north);
     if (slab->west == NULL || slab->north == NULL) {
         solver_slab_free(slab);
         return -1;
     }
     for (size_t y = first; y < last; y++) {
-        const double *k = conductivity + y * nx;
+        const double *k = conductivity + (y - rows.origin) * nx;
         double *west = slab->west + (y - first) * (nx + 1);
         for (size_t x = 1; x < nx; x++) {
             west[x] = dt * harmonic_mean(k[x - 1], k[x]);
@@ -73,7 +73,7 @@ int solver_slab_init(struct solver_slab *slab, const struct solver_grid *grid,
         if (y == 0 || y == grid->ny) {
             continue;
         }
-        const double *k = conductivity + y * nx;
+        const double *k = conductivity + (y - rows.origin) * nx;
         double *north = slab->north + (y - first) * nx;
         for (size_t x = 0; x < nx; x++) {
             north[x] = dt * harmonic_mean(k[x - nx], k[x]);
@@ -122,9 +122,9 @@ void solver_slab_step(const struct solver_slab *slab, const double *now,
 {
     size_t nx = slab->grid.nx;
     size_t ny = slab->grid.ny;
-    for (size_t y = slab->first; y < slab->last; y++) {
-        size_t row = y - slab->first;
-        const double *here = now + y * nx;
+    for (size_t y = slab->rows.first; y < slab->rows.last; y++) {
+        size_t row = y - slab->rows.first;
+        const double *here = now + (y - slab->rows.origin) * nx;
         struct row r = {
             .here = here,
             .north = y > 0 ? here - nx : here,
@@ -133,7 +133,7 @@ void solver_slab_step(const struct solver_slab *slab, const double *now,
             .north_face = slab->north + row * nx,
             .south_face = slab->north + (row + 1) * nx,
         };
-        double *out = next + y * nx;
+        double *out = next + (y - slab->rows.origin) * nx;
         if (slab->fixed && (y == 0 || y == ny - 1)) {
             memcpy(out, here, nx * sizeof *out);
             continue;

@@ -27,12 +27,18 @@ struct solver_grid {
     size_t nx;
 };
 
-/* Rows first .. last - 1 of a grid: what one rank computes, and all it keeps
- * in private memory. */
-struct solver_slab {
-    struct solver_grid grid;
+/* Rows first .. last - 1 of a grid, for one rank or thread to compute. Arrays
+ * that are given with them begin at row `origin`: 0 for whole grids. */
+struct solver_rows {
     size_t first;
     size_t last;
+    size_t origin;
+};
+
+/* What a rank keeps in private memory for its rows. */
+struct solver_slab {
+    struct solver_grid grid;
+    struct solver_rows rows;
     bool fixed; /* edge cells keep their temperature */
     /* dt times the conductance of faces; 0 at the edges of the grid.
      * west[(y - first) * (nx + 1) + x]: between (y, x - 1) and (y, x)
@@ -53,15 +59,16 @@ double solver_sum(const struct solver_grid *grid, const double *values);
 
 /*
  * Computes the faces of rows first .. last - 1 (none if equal) from the
- * conductivity of the whole grid. -1: out of memory, the slab is unusable.
+ * conductivity of rows first - 1 .. last. -1: out of memory, the slab is
+ * unusable.
  */
 int solver_slab_init(struct solver_slab *slab, const struct solver_grid *grid,
-                     size_t first, size_t last, bool fixed, double dt,
+                     struct solver_rows rows, bool fixed, double dt,
                      const double *conductivity);
 void solver_slab_free(struct solver_slab *slab);
 
 /* One time step of the slab's rows: reads the rows first - 1 .. last of `now`,
- * writes the rows first .. last - 1 of `next`, both whole grids. */
+ * writes the rows first .. last - 1 of `next`. */
 void solver_slab_step(const struct solver_slab *slab, const double *now,
                       double *next);
 
