@@ -52,15 +52,14 @@ enum {
     MEASURES = 1 + KINDS * COUNT
 };
 
-static struct bench_measure measures[MEASURES] = {
-    {.name = "MPI_Barrier", .unit = "us"},
-#define NAMES(name_, mib)                                                      \
-    {.name = "read miss, " name_, .unit = "us"},                               \
-        {.name = "barrier with a notice, " name_, .unit = "us"},               \
-        {.name = "idle barrier, " name_, .unit = "us"},
+static const char *const names[] = {
+#define NAMES(name, mib)                                                       \
+    "read miss, " name, "barrier with a notice, " name, "idle barrier, " name,
     SIZES(NAMES)
 #undef NAMES
 };
+
+static struct bench_measure measures[MEASURES];
 
 static struct bench_measure *measure(int kind, int size)
 {
@@ -165,6 +164,10 @@ int main(int argc, char **argv)
     struct report_row rows[KINDS * COUNT];
     recto_attr at_home = {.placement = RECTO_AT(1)};
     bench_options_read(o, argc, argv, help, false);
+    for (int i = 0; i < MEASURES; i++) {
+        measures[i].name = i == MPI_MEET ? "MPI_Barrier" : names[i - 1];
+        measures[i].unit = "us";
+    }
     o->rounds = o->rounds > 0 ? o->rounds : (o->quick ? 2 : 5);
     BENCH_OK(recto_init(&argc, &argv));
     if (recto_size() < 2 || recto_nodes() != recto_size()) {
@@ -175,7 +178,8 @@ int main(int argc, char **argv)
             rows[size * KINDS + kind - 1] = (struct report_row){
                 .figure = size * KINDS + kind,
                 .floor = {kind == READ_MISS ? READ_MISS : MPI_MEET,
-                          REPORT_NONE}};
+                          REPORT_NONE}
+            };
         }
     }
     struct report report = {
