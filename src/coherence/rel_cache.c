@@ -53,13 +53,16 @@ uint64_t rel_cache_transfer(void)
     return part < REL_TRANSFER ? part : REL_TRANSFER;
 }
 
-static void ring_put(struct rel_segment *m, uint64_t page)
+static void ring_put(struct rel_segment *m, const uint64_t *pages,
+                     uint64_t count)
 {
     uint64_t at =
-        atomic_fetch_add_explicit(&m->ring_tail, 1, memory_order_relaxed);
-    /* pairs with the acquire in ring_get */
-    atomic_store_explicit(&m->ring[at % m->s->pages], page + 1,
-                          memory_order_release);
+        atomic_fetch_add_explicit(&m->ring_tail, count, memory_order_relaxed);
+    for (uint64_t i = 0; i < count; i++) {
+        /* pairs with the acquire in ring_get */
+        atomic_store_explicit(&m->ring[(at + i) % m->s->pages], pages[i] + 1,
+                              memory_order_release);
+    }
 }
 
 /* The entry at a position below the tail; its writer is at most a few
@@ -77,17 +80,36 @@ static uint64_t ring_get(struct rel_segment *m, uint64_t at, bool take)
     return page - 1;
 }
 
-void rel_cache_add(struct rel_segment *m, uint64_t page)
+/* Flags of a page change under its lock only. */
+static bool hold(struct rel_segment *m, uint64_t page)
 {
-    uint8_t flags = atomic_fetch_or_explicit(&m->flags[page], REL_HELD,
-                                             memory_order_relaxed);
+    uint8_t flags = atomic_load_explicit(&m->flags[page], memory_order_relaxed);
+    atomic_store_explicit(&m->flags[page],
+                          (uint8_t)((flags | REL_HELD) & ~REL_AGED),
+                          memory_order_relaxed);
     if (flags & REL_HELD) {
-        return;
+        return false;
     }
     atomic_fetch_add_explicit(&m->words[page], REL_HOLDER,
                               memory_order_relaxed);
-    atomic_fetch_add_explicit(&rel.held, 1, memory_order_relaxed);
-    ring_put(m, page);
+    return true;
+}
+
+void rel_cache_add(struct rel_segment *m, uint64_t first, uint64_t count)
+{
+    uint64_t pages[STEP]; /* in a fault handler: a small frame */
+    for (uint64_t p = first; p < first + count;) {
+        uint64_t added = 0;
+        for (; p < first + count && added < STEP; p++) {
+            if (hold(m, p)) {
+                pages[added++] = p;
+            }
+        }
+        if (added > 0) {
+            atomic_fetch_add_explicit(&rel.held, added, memory_order_relaxed);
+            ring_put(m, pages, added);
+        }
+    }
 }
 
 static void discard(struct rel_segment *m, const char *at, uint64_t page)
@@ -146,7 +168,7 @@ static uint64_t back_move(struct rel_segment *m)
         if (give_up(m, page)) {
             gone++;
         } else {
-            ring_put(m, page);
+            ring_put(m, &page, 1);
         }
     }
     atomic_fetch_sub_explicit(&rel.held, gone, memory_order_relaxed);

@@ -133,14 +133,18 @@ static void entry_unlock(struct rel_entry *e)
     atomic_fetch_and_explicit(&e->sharers, ~REL_BUSY, memory_order_release);
 }
 
+enum {
+    AHEAD = 8 /* entries asked for before they are needed */
+};
+
 /* LOGGED is set when the entry is in the log: later readers rely on it. */
-void rel_register(struct rel_segment *m, uint64_t page, int rank)
+static void register_one(struct rel_segment *m, struct rel_entry *e,
+                         uint64_t page, int rank)
 {
-    int domain = net_domain_of(space_home(m->s, page));
-    struct rel_entry *e = rel_entry(m, page);
     uint64_t old = atomic_fetch_or_explicit(&e->sharers, group_of(rank),
                                             memory_order_seq_cst);
     if ((old & REL_LOGGED) == 0) {
+        int domain = net_domain_of(space_home(m->s, page));
         entry_lock(e);
         old = atomic_load_explicit(&e->sharers, memory_order_seq_cst);
         if ((old & REL_LOGGED) == 0) {
@@ -150,6 +154,16 @@ void rel_register(struct rel_segment *m, uint64_t page, int rank)
         atomic_fetch_or_explicit(&e->sharers, group_of(rank) | REL_LOGGED,
                                  memory_order_seq_cst);
         entry_unlock(e);
+    }
+}
+
+void rel_register(struct rel_segment *m, uint64_t first, uint64_t count,
+                  int rank)
+{
+    struct rel_entry *entries = rel_entry(m, first);
+    for (uint64_t i = 0; i < count; i++) {
+        __builtin_prefetch(&entries[i + AHEAD], 1);
+        register_one(m, &entries[i], first + i, rank);
     }
     atomic_thread_fence(memory_order_seq_cst); /* then the bytes are read */
 }
@@ -171,7 +185,8 @@ static void notice(struct rel_segment *m, int rank, uint64_t page,
         board_post(rel.inboxes[rank],
                    (struct board_page){m->s->id, (uint32_t)page});
     } else if (what == TELL_NEAR) {
-        e->telling |= group_of(rank);
+        atomic_fetch_or_explicit(&e->telling, group_of(rank),
+                                 memory_order_relaxed);
         e->notices++;
     } else if (!near) {
         teller->sent++;
@@ -212,10 +227,21 @@ bool rel_tell(struct rel_segment *m, uint64_t page, bool all, bool last,
     int but = all ? -1 : domain;
     uint64_t flags = REL_LOGGED | REL_BUSY;
     uint64_t keep = (all ? 0 : rel.domain_groups[domain]) | flags;
-    entry_lock(e); /* also: the bytes are home */
+    /* Nobody to tell and nobody being told, in one moment after the bytes are
+     * home: who registers later reads them. The usual case of data that each
+     * rank writes for itself. (A group of several ranks may hide others.) */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!last && per_group() == 1 &&
+        (atomic_load_explicit(&e->sharers, memory_order_seq_cst) &
+         ~(keep & ~REL_BUSY)) == 0 &&
+        atomic_load_explicit(&e->telling, memory_order_relaxed) == 0) {
+        return false;
+    }
+    entry_lock(e);
     uint64_t old =
         atomic_fetch_and_explicit(&e->sharers, keep, memory_order_seq_cst);
-    uint64_t told = (old & ~flags) | e->telling;
+    uint64_t told = (old & ~flags) |
+                    atomic_load_explicit(&e->telling, memory_order_relaxed);
     uint64_t count = notices(m, page, told, but, TELL_NEAR, teller);
     uint64_t word = flags;
     bool freed = last && told == 0 &&
@@ -237,7 +263,7 @@ static void noticed(struct rel_segment *m, const struct net_msg *msg)
     struct rel_entry *e = rel_entry(m, msg->a);
     entry_lock(e);
     if (--e->notices == 0) {
-        e->telling = 0;
+        atomic_store_explicit(&e->telling, 0, memory_order_relaxed);
     }
     entry_unlock(e);
     if ((int)msg->d == net_rank()) {
@@ -354,7 +380,7 @@ static void fetch_serve(struct rel_segment *m, const struct net_msg *msg)
 {
     for (uint64_t p = msg->a; p < msg->a + msg->c; p++) {
         space_home_learn(m->s, p);
-        rel_register(m, p, msg->source);
+        rel_register(m, p, 1, msg->source);
     }
     post(msg->source, PAGE, *msg);
 }

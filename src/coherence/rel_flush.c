@@ -83,6 +83,8 @@ struct flush {
     struct rel_batch *b;
     enum rel_flush how;
     struct rel_stage stage;
+    uint64_t diffs;
+    uint64_t changed;
     uint64_t free[REL_BATCH / 64]; /* home pages without readers, by index */
 };
 
@@ -144,8 +146,8 @@ static void near_flush(struct flush *f, uint64_t page, unsigned flags)
             m->s->versos[domain] + page * SPACE_PAGE, space_verso(m->s, page),
             m->twins + page * SPACE_PAGE, rel_writers(m, page) > 1);
         rel_writer_add(m, page, -1);
-        rel_count(&rel_counts.diffs, 1);
-        rel_count(&rel_counts.bytes_written, changed);
+        f->diffs++;
+        f->changed += changed;
     }
     if (changed > 0) {
         space_dirty_mark(m->s, page);
@@ -163,7 +165,7 @@ static void far_flush(struct flush *f, uint64_t page, unsigned flags)
     rel_stage_add(&f->stage, page, dirty, (flags & REL_ATOMIC) != 0);
     if (dirty) {
         rel_writer_add(m, page, -1);
-        rel_count(&rel_counts.diffs, 1);
+        f->diffs++;
     }
 }
 
@@ -242,6 +244,8 @@ void rel_flush(struct rel_batch *b, enum rel_flush how, bool listed)
     near_pages(&f);
     far_pages(&f);
     rel_stage_finish(&f.stage);
+    rel_count(&rel_counts.diffs, f.diffs);
+    rel_count(&rel_counts.bytes_written, f.changed);
     sweep(&f, GIVE_BACK);
     if (how == REL_DROP || how == REL_AGE) {
         copies_mark(&f);

@@ -170,29 +170,39 @@ static void bounce_give(const char *page)
                               memory_order_release);
 }
 
+/* Pages from `first` on that no rank of my domain has written. */
+static uint64_t unwritten(const struct rel_segment *m, uint64_t first,
+                          uint64_t end)
+{
+    uint64_t p = first;
+    while (p < end && rel_writers(m, p) == 0) {
+        p++;
+    }
+    return p - first;
+}
+
 static void fetch_near(struct rel_segment *m, uint64_t first, uint64_t count)
 {
     int domain = net_domain_of(space_home(m->s, first));
-    for (uint64_t p = first; p < first + count; p++) {
-        rel_register(m, p, net_rank());
-    }
-    for (uint64_t p = first; p < first + count; p++) {
-        const char *home = m->s->versos[domain] + p * SPACE_PAGE;
-        if (rel_writers(m, p) > 0) {
-            diff_patch(space_verso(m->s, p), m->twins + p * SPACE_PAGE, home);
+    const char *home = m->s->versos[domain];
+    rel_register(m, first, count, net_rank());
+    for (uint64_t p = first; p < first + count;) {
+        uint64_t n = unwritten(m, p, first + count);
+        if (n > 0) {
+            memcpy(space_verso(m->s, p), home + p * SPACE_PAGE, n * SPACE_PAGE);
         } else {
-            memcpy(space_verso(m->s, p), home, SPACE_PAGE);
+            n = 1;
+            diff_patch(space_verso(m->s, p), m->twins + p * SPACE_PAGE,
+                       home + p * SPACE_PAGE);
         }
+        p += n;
     }
 }
 
 static void fetch_far(struct rel_segment *m, uint64_t first, uint64_t count)
 {
     for (uint64_t p = first; p < first + count;) {
-        uint64_t n = 0;
-        while (p + n < first + count && rel_writers(m, p + n) == 0) {
-            n++;
-        }
+        uint64_t n = unwritten(m, p, first + count);
         if (n > 0) {
             rel_far_fetch(m, p, n, space_verso(m->s, p));
             p += n;
@@ -264,7 +274,7 @@ static uint64_t run_lock(struct rel_segment *m, uint64_t first, uint64_t most,
     }
     most = count < most ? count : most;
     uint64_t n = 1;
-    while (n < most && same(m, first + n, as) && rel_trylock(m, first + n)) {
+    while (n < most && rel_trylock(m, first + n)) {
         if (!same(m, first + n, as)) {
             rel_unlock(m, first + n);
             break;
@@ -281,15 +291,6 @@ static void run_unlock(struct rel_segment *m, uint64_t first, uint64_t count)
     }
 }
 
-static void copies_add(struct rel_segment *m, uint64_t first, uint64_t count)
-{
-    for (uint64_t p = first; p < first + count; p++) {
-        atomic_fetch_and_explicit(&m->flags[p], (uint8_t)~REL_AGED,
-                                  memory_order_relaxed);
-        rel_cache_add(m, p);
-    }
-}
-
 /* Gives me the right to pages of another domain, locked. */
 static void run_grant(struct rel_segment *m, uint64_t first, uint64_t count,
                       struct found had, bool write)
@@ -298,7 +299,7 @@ static void run_grant(struct rel_segment *m, uint64_t first, uint64_t count,
         if (!had.aged) {
             fetch(m, first, count);
         }
-        copies_add(m, first, count);
+        rel_cache_add(m, first, count);
     }
     for (uint64_t p = first; write && p < first + count; p++) {
         twin_make(m, p);

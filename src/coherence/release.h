@@ -102,7 +102,8 @@ enum {
  * holds it, and waits for nothing meanwhile. Later readers register without. */
 struct rel_entry {
     _Atomic uint64_t sharers;
-    uint64_t telling; /* groups to which a notice is on its way by message */
+    _Atomic uint64_t
+        telling;      /* groups to which a notice is on its way by message */
     uint64_t notices; /* how many such notices */
 };
 
@@ -256,8 +257,8 @@ void rel_flush(struct rel_batch *b, enum rel_flush how, bool listed);
 
 /* RECTO_CACHE; RECTO_EINVAL. */
 int rel_cache_init(void);
-/* Under the page's lock: counts it. */
-void rel_cache_add(struct rel_segment *m, uint64_t page);
+/* Under the pages' locks: they have become valid copies, and count. */
+void rel_cache_add(struct rel_segment *m, uint64_t first, uint64_t count);
 /* Gives pages up until there is room. Holds no page lock when called, and no
  * other; also in a fault handler. */
 void rel_cache_shrink(void);
@@ -282,8 +283,10 @@ struct rel_teller {
 
 void rel_far_init(void); /* registers with net */
 
-/* Registers `rank` as a reader, in directory and log of a home that shares. */
-void rel_register(struct rel_segment *m, uint64_t page, int rank);
+/* Registers `rank` as a reader of pages of one home, which shares, in its
+ * directory and log; their bytes may be read then. */
+void rel_register(struct rel_segment *m, uint64_t first, uint64_t count,
+                  int rank);
 
 /* Clears SHARERS but for the domain of the writer (that too if `all`), and
  * gives notice to those that were cleared. If there were none and `last`, clears
