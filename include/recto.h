@@ -325,6 +325,18 @@ int32_t recto_cas_i32(int32_t *p, int32_t expected, int32_t desired);
 int64_t recto_cas_i64(int64_t *p, int64_t expected, int64_t desired);
 uint32_t recto_cas_u32(uint32_t *p, uint32_t expected, uint32_t desired);
 uint64_t recto_cas_u64(uint64_t *p, uint64_t expected, uint64_t desired);
+/* The word's value now, for words that are written by these operations: to poll
+ * a flag. A load is not a write and leaves the page where it is. */
+int32_t recto_load_i32(int32_t *p);
+int64_t recto_load_i64(int64_t *p);
+uint32_t recto_load_u32(uint32_t *p);
+uint64_t recto_load_u64(uint64_t *p);
+double recto_load_f64(double *p);
+void recto_store_i32(int32_t *p, int32_t value);
+void recto_store_i64(int64_t *p, int64_t value);
+void recto_store_u32(uint32_t *p, uint32_t value);
+void recto_store_u64(uint64_t *p, uint64_t value);
+void recto_store_f64(double *p, double value);
 
 /* ---- checkpoints --------------------------------------------------------- */
 

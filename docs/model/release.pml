@@ -258,8 +258,7 @@ inline notice(t)
     ((DOMAIN(0) == d -> (set) & 1 : 0) | (DOMAIN(1) == d -> (set) & 2 : 0) |   \
      (RANKS > 2 && DOMAIN(2) == d -> (set) & 4 : 0))
 
-/* freed: the page has no reader and is written without faults from now on */
-inline tell(last)
+inline tell_locked(last)
 {
 #ifndef MUTANT_NOT_BUSY
     atomic { !busy -> busy = true };
@@ -291,6 +290,20 @@ inline tell(last)
     :: else
     fi;
     busy = false
+}
+
+/* freed: the page has no reader and is written without faults from now on */
+inline tell(last)
+{
+    /* nobody to tell, nobody being told: two looks without the lock */
+    d_step { quiet = !(last) && !busy && sharers == OWN(sharers) };
+#ifndef MUTANT_QUIET_BLIND
+    quiet = quiet && telling == 0;
+#endif
+    if
+    :: quiet
+    :: else -> tell_locked(last)
+    fi
 }
 
 inline byte_send(i)
@@ -458,6 +471,7 @@ inline store(i)
 proctype thread(byte me; byte r; byte d)
 {
     byte round, which, v, n, k, told;
+    bool quiet;
     bool found, changed, freed;
     do
     :: round < (me == THREADS - 1 -> LAST : OPS) ->

@@ -428,7 +428,8 @@ static void hands(void)
     uint64_t words = 4 * PAGE / 8;
     uint64_t turns = 10 * size() * (uint64_t)scale;
     for (uint64_t turn = rank(); turn < turns; turn += size()) {
-        while (recto_cas_u64(flag, 0, 0) != turn) {
+        while ((turn % 2 ? recto_cas_u64(flag, 0, 0) : recto_load_u64(flag)) !=
+               turn) {
             usleep(30);
         }
         CHECK_OK(recto_acquire());
@@ -439,7 +440,11 @@ static void hands(void)
             data[i] = turn;
         }
         CHECK_OK(recto_release());
-        CHECK(recto_exchange_u64(flag, turn + 1) == turn);
+        if (turn % 3 == 0) {
+            recto_store_u64(flag, turn + 1);
+        } else {
+            CHECK(recto_exchange_u64(flag, turn + 1) == turn);
+        }
     }
     CHECK_OK(recto_barrier());
     for (uint64_t i = 0; i < words; i++) {

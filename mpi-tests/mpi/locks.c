@@ -84,6 +84,31 @@ static void *add(void *argument)
     return NULL;
 }
 
+/* Every rank in its turn stores, all see it at once; a rank that loads takes
+ * nothing from the one that stores. */
+static void loads_and_stores(void)
+{
+    for (int turn = 0; turn < recto_size(); turn++) {
+        CHECK_OK(recto_barrier());
+        if (recto_rank() == turn) {
+            recto_store_i32(&words->i32, -7 - turn);
+            recto_store_u32(&words->u32, 4000000000U + (uint32_t)turn);
+            recto_store_i64(&words->i64, INT64_MIN + turn);
+            recto_store_u64(&words->u64, UINT64_MAX - (uint64_t)turn);
+            recto_store_f64(&words->f64, 0.25 + turn);
+            CHECK(recto_load_i32(&words->i32) == -7 - turn);
+        }
+        CHECK_OK(recto_barrier());
+        CHECK(recto_load_i32(&words->i32) == -7 - turn);
+        CHECK(recto_load_u32(&words->u32) == 4000000000U + (uint32_t)turn);
+        CHECK(recto_load_i64(&words->i64) == INT64_MIN + turn);
+        CHECK(recto_load_u64(&words->u64) == UINT64_MAX - (uint64_t)turn);
+        CHECK(recto_load_f64(&words->f64) == 0.25 + turn);
+        CHECK(words->f64 == 0.25 + turn);
+    }
+    CHECK_OK(recto_barrier());
+}
+
 static void wrong_use(void)
 {
     recto_lock_t l = {0};
@@ -169,6 +194,7 @@ int main(int argc, char **argv)
           rounds * people * (people + 1) / 2);
     CHECK_OK(recto_barrier());
 
+    loads_and_stores();
     wrong_use();
     many();
     for (int i = 0; i < LOCKS; i++) {

@@ -56,7 +56,9 @@ enum coherence_operation {
     COHERENCE_EXCHANGE_32,
     COHERENCE_EXCHANGE_64,
     COHERENCE_CAS_32,
-    COHERENCE_CAS_64
+    COHERENCE_CAS_64,
+    COHERENCE_LOAD_32, /* the home's value; no write */
+    COHERENCE_LOAD_64
 };
 
 /* Does what the operation says to the word at p, where p needs it, and sets

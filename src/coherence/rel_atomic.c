@@ -20,9 +20,14 @@
 static unsigned width(enum coherence_operation op)
 {
     return op == COHERENCE_ADD_32 || op == COHERENCE_EXCHANGE_32 ||
-                   op == COHERENCE_CAS_32
+                   op == COHERENCE_CAS_32 || op == COHERENCE_LOAD_32
                ? 4
                : 8;
+}
+
+static bool loads(enum coherence_operation op)
+{
+    return op == COHERENCE_LOAD_32 || op == COHERENCE_LOAD_64;
 }
 
 static uint64_t add_f64(void *word, uint64_t operand, uint64_t *now)
@@ -69,6 +74,12 @@ uint64_t rel_operate(enum coherence_operation op, void *word, uint64_t operand,
                    ? (uint32_t)desired
                    : old32;
         return old32;
+    case COHERENCE_LOAD_32:
+        *now = __atomic_load_n(w32, __ATOMIC_SEQ_CST);
+        return *now;
+    case COHERENCE_LOAD_64:
+        *now = __atomic_load_n(w64, __ATOMIC_SEQ_CST);
+        return *now;
     default:
         *now = __atomic_compare_exchange_n(w64, &old, desired, 0,
                                            __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
@@ -106,7 +117,9 @@ static uint64_t at_home(struct rel_segment *m, enum coherence_operation op,
     uint64_t page = offset / SPACE_PAGE;
     int home = space_home(m->s, page);
     if (net_shares(home)) {
-        space_dirty_mark(m->s, page);
+        if (!loads(op)) {
+            space_dirty_mark(m->s, page);
+        }
         return rel_operate(op, m->s->versos[net_domain_of(home)] + offset,
                            operand, desired, now);
     }
@@ -123,6 +136,9 @@ uint64_t rel_atomic(struct rel_segment *m, enum coherence_operation op,
     sigset_t all;
     sigset_t before;
     (void)space_home_claim(m->s, page);
+    if (loads(op)) {
+        return at_home(m, op, offset, 0, 0, &now);
+    }
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
     rel_lock(m, page);

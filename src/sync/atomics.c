@@ -42,6 +42,21 @@
         __atomic_compare_exchange_n(p, &expected, desired, 0,                  \
                                     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);       \
         return expected;                                                       \
+    }                                                                          \
+    type recto_load_##suffix(type *p)                                          \
+    {                                                                          \
+        uint64_t now = 0;                                                      \
+        return coherence_atomic(COHERENCE_LOAD_##bits, p, 0, 0, &now)          \
+                   ? (type)now                                                 \
+                   : __atomic_load_n(p, __ATOMIC_SEQ_CST);                     \
+    }                                                                          \
+    void recto_store_##suffix(type *p, type value)                             \
+    {                                                                          \
+        uint64_t old = 0;                                                      \
+        if (!coherence_atomic(COHERENCE_EXCHANGE_##bits, p, (uint64_t)value,   \
+                              0, &old)) {                                      \
+            __atomic_store_n(p, value, __ATOMIC_SEQ_CST);                      \
+        }                                                                      \
     }
 
 ATOMICS(i32, int32_t, 32)
@@ -69,4 +84,27 @@ double recto_fetch_add_f64(double *p, double value)
     } while (!__atomic_compare_exchange(p, &old, &sum, 1, __ATOMIC_SEQ_CST,
                                         __ATOMIC_SEQ_CST));
     return old;
+}
+
+double recto_load_f64(double *p)
+{
+    double value = 0;
+    uint64_t now = 0;
+    if (coherence_atomic(COHERENCE_LOAD_64, p, 0, 0, &now)) {
+        memcpy(&value, &now, sizeof value);
+    } else {
+        __atomic_load(p, &value, __ATOMIC_SEQ_CST);
+    }
+    return value;
+}
+
+/* NOLINTNEXTLINE(readability-non-const-parameter) */
+void recto_store_f64(double *p, double value)
+{
+    uint64_t bits = 0;
+    uint64_t old = 0;
+    memcpy(&bits, &value, sizeof bits);
+    if (!coherence_atomic(COHERENCE_EXCHANGE_64, p, bits, 0, &old)) {
+        __atomic_store(p, &value, __ATOMIC_SEQ_CST);
+    }
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * How long to spin. A wake-up from the kernel costs as much as a thousand cache
- * misses, so a waiter that has a core to itself spins for some such wake-ups: at
- * worst it wastes as much again as sleeping would have cost (Karlin et al.,
- * SODA'90). Where ranks have no core each, or several threads of a rank wait, it
+ * misses. A waiter that has a core to itself spins until a wake-up is a small part
+ * of what it has waited (2 ms: about 1 in 100); nobody else wants the core, and
+ * MPI's own waits never leave theirs. Where ranks have no core each, or several threads of a rank wait, it
  * spins for a moment, lets others run, and sleeps.
  */
 #include "sync/wait.h"
@@ -20,7 +20,7 @@ enum {
 };
 
 enum {
-    LONG_NS = 100000,
+    LONG_NS = 2000000,
     SHORT_TURNS = 64, /* also between looks at the clock */
     YIELDS = 4
 };

@@ -7,6 +7,8 @@
  *   common/report    the tables and the JSON file
  *   common/floors    costs of the machine that two ranks measure together
  *   pages.c          bench-pages: page faults
+ *   release.c        bench-release: release consistent memory
+ *   scale.c          bench-scale: segments of all sizes
  *   sync.c           bench-sync: barrier, locks, atomics
  *   ckpt.c           bench-ckpt: checkpoints, restart, disk space
  *
