@@ -407,6 +407,9 @@ static void pte_finish(void)
 
 static int pte_probe(void)
 {
+    if (uffd >= 0) {
+        return 0; /* ranges have outlived the last user */
+    }
     int error =
         recto_vm_table_create(FILL_PAGES * recto_vm_page_size(), &zeros) == 0
             ? open_uffd()
