@@ -9,6 +9,7 @@
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -222,7 +223,7 @@ START_TEST(what_the_kernel_takes_comes_back)
 END_TEST
 
 enum {
-    HOLE_PAGES = 4096,
+    HOLE_PAGES = 1024,
     HOLE_THREADS = 4
 };
 
@@ -238,6 +239,7 @@ static void *add_everywhere(void *argument)
         /* all threads meet the same hole at about the same time */
         atomic_fetch_add(race->turn, 1);
         while (atomic_load(race->turn) < (int)(i * HOLE_THREADS)) {
+            sched_yield();
         }
         atomic_fetch_add((_Atomic int *)(race->pages->recto + i * PAGE), 1);
     }
