@@ -6,7 +6,7 @@
  *   life cycle    recto_init recto_init_comm recto_finalize
  *                 recto_rank recto_size recto_node recto_nodes
  *   shared memory recto_alloc recto_array recto_free recto_home
- *                 recto_is_shared
+ *                 recto_is_shared recto_malloc recto_mfree
  *   synchronise   recto_barrier, recto_lock_* recto_rwlock_* recto_event_*
  *                 recto_sem_* recto_cond_*, recto_release recto_acquire
  *                 recto_prefetch, recto_fetch_add_* ...
@@ -171,6 +171,28 @@ void *recto_array(const char *name, recto_type type, int ndims,
 /* Frees what recto_alloc or recto_array returned. Collective. */
 int recto_free(void *p);
 
+/*
+ * Memory from the global heap (RECTO_HEAP bytes for all ranks together), release
+ * consistent, aligned to 16 bytes, not cleared; its home is the calling rank
+ * while that has room. By any thread of any rank at any time, not in signal
+ * handlers. Local: it asks another rank only for more memory, or where ranks do
+ * not share memory. Up to a quarter larger than asked, and 64 KiB in steps above
+ * 30 KiB. NULL: RECTO_ENOMEM when no rank has room.
+ * Checkpoints hold the heap: after a restart blocks are where they were, those
+ * that were allocated before recto_restart are gone.
+ */
+void *recto_malloc(size_t bytes);
+
+/*
+ * Gives a block back; by any rank, not only the one that allocated it. NULL is
+ * ignored. A block whose bytes live with another domain can be had again after
+ * the calling rank's next release (barrier, unlock, ...): what it wrote there
+ * before never overwrites the next owner's. RECTO_EINVAL, and nothing happens,
+ * for what is not the beginning of a block or was freed already; if its home
+ * shares no memory with the calling rank, the home warns on stderr instead.
+ */
+int recto_mfree(void *p);
+
 /* Home rank of the page that holds p (by RECTO_BLOCK if it is to be the one who
  * touches it, and nobody has); RECTO_ENOENT outside shared memory. Local. */
 int recto_home(const void *p);
@@ -191,9 +213,13 @@ int recto_barrier(void);
  * recto_release all that this rank's threads wrote before is at its homes and
  * every rank that holds an older copy has been told; recto_acquire drops the
  * copies of which this rank was told. Local; nothing to do costs nothing.
+ * The _range calls do at least that for what lies in [p, p + bytes), and promise
+ * nothing about the rest, nor that what others wrote before goes along.
  */
 int recto_release(void);
 int recto_acquire(void);
+int recto_release_range(const void *p, size_t bytes);
+int recto_acquire_range(const void *p, size_t bytes);
 
 /* Fetches what this rank lacks of [p, p + bytes), in large pieces. A hint:
  * memory that is not shared is ignored. Local. */
@@ -394,6 +420,8 @@ typedef struct recto_counters {
     uint64_t notices;       /* write notices sent to holders of copies */
     uint64_t diffs;         /* pages compared with their twins */
     uint64_t evictions;     /* copies given up to keep RECTO_CACHE */
+    uint64_t heap_bytes;    /* blocks of recto_malloc in use that this rank
+                               keeps */
     uint64_t fault_ns;      /* time in page faults, if RECTO_STATS=1 */
     uint64_t barrier_ns;    /* time in recto_barrier, likewise */
     uint64_t messages;      /* control messages sent */

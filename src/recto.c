@@ -17,6 +17,7 @@
 #include "base/base.h"
 #include "ckpt/ckpt.h"
 #include "coherence/coherence.h"
+#include "heap/heap.h"
 #include "net/net.h"
 #include "obs/obs.h"
 #include "space/space.h"
@@ -42,6 +43,7 @@ static int floors_end(void)
     int r = space_finalize();
     coherence_stop();
     int s = net_finalize();
+    heap_finalize();
     sync_finalize();
     coherence_finalize();
     recto_vm_finalize();
@@ -60,11 +62,12 @@ static int floors_start(const recto_options *options)
     r = net_verdict(r);
     r = r == 0 ? coherence_start() : r;
     r = r == 0 ? sync_init() : r;
+    r = r == 0 ? heap_init() : r;
     r = r == 0 ? ckpt_init(options != NULL ? options->ckpt_dir : NULL,
                            options != NULL ? options->ckpt_full : 0)
                : r;
-    r = r == 0 ? net_service_start() : r;
-    return net_verdict(r);
+    r = net_verdict(r == 0 ? net_service_start() : r);
+    return net_verdict(r == 0 ? heap_create() : r);
 }
 
 static int start(int *argc, char ***argv, const MPI_Comm *comm,
@@ -153,6 +156,7 @@ int recto_stats(recto_counters *counters)
     *counters =
         (recto_counters){.tracked = vm.tracked, .messages = net_messages()};
     coherence_stats(counters);
+    heap_stats(counters);
     ckpt_stats(counters);
     return 0;
 }

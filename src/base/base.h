@@ -91,6 +91,8 @@ _Noreturn void base_fatal(const char *format, ...)
     X(CACHE, "RECTO_CACHE", "0", "BYTES",                                      \
       "bound of a rank's copies of other domains' pages; 0: a quarter of "     \
       "memory, shared by the machine's ranks")                                 \
+    X(HEAP, "RECTO_HEAP", "1G", "BYTES",                                       \
+      "heap of recto_malloc, of all ranks together; 0: none")                  \
     X(INBOX, "RECTO_INBOX", "65536", "COUNT",                                  \
       "write notices that a rank's inbox holds before all copies are dropped") \
     X(MAX_MAPPINGS, "RECTO_MAX_MAPPINGS", "0", "COUNT",                        \
@@ -130,6 +132,8 @@ void base_env_check(void);
 
 /* RECTO_EINVAL with a message for a name that recto.h does not allow. */
 int base_name_check(const char *name);
+/* What checkpoints call the heap of recto_malloc. */
+#define BASE_HEAP_NAME "recto/heap"
 /* "RECTO_DOUBLE"; "RECTO_?" for no type. */
 const char *base_type_name(recto_type type);
 

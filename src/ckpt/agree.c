@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "base/base.h"
+#include "heap/heap.h"
 #include "state.h"
 
 /* One rank's word about one name. */
@@ -192,25 +193,40 @@ static bool checkpointed(const struct space_segment *s)
     return (s->attr.flags & RECTO_NO_CHECKPOINT) == 0;
 }
 
+/* The uid of a segment that the last epoch holds with the same size; 0: none. */
+static uint64_t shared_uid(const struct list *list, uint32_t segment,
+                           uint64_t bytes)
+{
+    const struct ckpt_known *known =
+        list->last == NULL || ckpt_state.nknown == 0
+            ? NULL
+            : bsearch(&segment, ckpt_state.known, ckpt_state.nknown,
+                      sizeof *known, known_order);
+    const struct ckpt_object *old =
+        known != NULL ? ckpt_epoch_object(list->last, known->uid) : NULL;
+    return old != NULL && old->bytes == bytes ? old->uid : 0;
+}
+
 static void shared_object(struct list *list, const struct space_segment *s)
 {
+    uint64_t bytes = s->heap ? heap_extent() : s->bytes;
+    if (bytes == 0) {
+        return; /* a heap that was never used */
+    }
     struct ckpt_object *o = &list->objects[list->count++];
     memcpy(o->name, s->name, sizeof o->name);
     o->kind = CKPT_SHARED;
     o->type = s->type;
     o->ndims = s->ndims;
     memcpy(o->dims, s->dims, sizeof o->dims);
-    o->bytes = s->bytes;
+    o->dims[0] = s->heap ? bytes : o->dims[0];
+    o->bytes = bytes;
     o->placement = (uint64_t)s->attr.placement;
     o->granule = s->attr.granule;
     o->consistency = (uint64_t)s->attr.consistency;
     o->address = (uint64_t)(uintptr_t)s->recto;
-    const struct ckpt_known *known =
-        list->last == NULL || ckpt_state.nknown == 0
-            ? NULL
-            : bsearch(&s->id, ckpt_state.known, ckpt_state.nknown,
-                      sizeof *known, known_order);
-    o->uid = known != NULL ? known->uid : list->next_uid++;
+    uint64_t uid = shared_uid(list, s->id, bytes);
+    o->uid = uid != 0 ? uid : list->next_uid++;
 }
 
 /* ---- the list, on rank 0 ------------------------------------------------------------ */
@@ -427,7 +443,7 @@ int ckpt_parts_bind(struct ckpt_job *job)
             part->segment = space_segment_find(o->name);
             part->bytes = o->bytes;
             RECTO_ASSERT(part->segment != NULL &&
-                         part->segment->pages == ckpt_pages(o->bytes));
+                         part->segment->pages >= ckpt_pages(o->bytes));
         } else {
             struct ckpt_region *r = ckpt_region_find(o->name);
             part->region = r != NULL && r->present ? r : NULL;

@@ -28,6 +28,7 @@
 #include "base/base.h"
 #include "ckpt.h"
 #include "coherence/coherence.h"
+#include "heap/heap.h"
 #include "image.h"
 #include "reader.h"
 #include "state.h"
@@ -388,9 +389,11 @@ int recto_checkpoint(void)
         return base_error(RECTO_ESTATE, "recto_checkpoint before recto_init");
     }
     coherence_release();
+    heap_stop();
     int status = net_agree(NET_CALL_CHECKPOINT, 0, "recto_checkpoint()");
     coherence_acquire();
     if (status != 0) {
+        heap_go();
         return status;
     }
     (void)pthread_mutex_lock(&ckpt_mutex);
@@ -408,5 +411,6 @@ int recto_checkpoint(void)
     }
     ckpt_job_free(&job);
     (void)pthread_mutex_unlock(&ckpt_mutex);
+    heap_go();
     return status;
 }

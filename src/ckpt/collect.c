@@ -45,6 +45,19 @@ static bool bitmap_run(const uint64_t *bitmap, uint64_t pages, uint64_t from,
     return true;
 }
 
+bool ckpt_home_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
+                   uint64_t *count)
+{
+    if (from >= part->pages ||
+        !space_home_run(part->segment, net_rank(), from, first, count) ||
+        *first >= part->pages) {
+        return false;
+    }
+    uint64_t most = part->pages - *first;
+    *count = *count < most ? *count : most;
+    return true;
+}
+
 bool ckpt_part_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
                    uint64_t *count)
 {
@@ -53,7 +66,7 @@ bool ckpt_part_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
                bitmap_run(part->dirty, part->pages, from, first, count);
     }
     if (part->segment != NULL) {
-        return space_home_run(part->segment, net_rank(), from, first, count);
+        return ckpt_home_run(part, from, first, count);
     }
     *first = from;
     *count = part->pages - from;
@@ -73,7 +86,7 @@ const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
 static int collect_shared(struct ckpt_job *job, struct ckpt_part *part)
 {
     struct space_segment *s = part->segment;
-    part->dirty = calloc(words_of(part->pages) + 1, sizeof(uint64_t));
+    part->dirty = calloc(words_of(s->pages) + 1, sizeof(uint64_t));
     int status = net_verdict(
         part->dirty != NULL ? 0 : base_error(RECTO_ENOMEM, "dirty pages"));
     if (status == 0) {

@@ -485,8 +485,7 @@ static int shared_load(const struct load *l, const struct ckpt_part *part)
     uint64_t first = 0;
     uint64_t count = 0;
     int status = 0;
-    while (status == 0 && space_home_run(part->segment, net_rank(),
-                                         first + count, &first, &count)) {
+    while (status == 0 && ckpt_home_run(part, first + count, &first, &count)) {
         status =
             pages_load(l, part, first, count, space_verso(part->segment, 0));
     }

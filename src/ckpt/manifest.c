@@ -223,7 +223,8 @@ static void take_name(struct cursor *c, char *name)
     }
     name[n] = '\0';
     take(c, "\"\n");
-    if (!c->bad && base_name_check(name) != 0) {
+    if (!c->bad && strcmp(name, BASE_HEAP_NAME) != 0 &&
+        base_name_check(name) != 0) {
         c->bad = true;
     }
 }

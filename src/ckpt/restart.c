@@ -19,6 +19,7 @@
 #include "base/base.h"
 #include "ckpt.h"
 #include "coherence/coherence.h"
+#include "heap/heap.h"
 #include "reader.h"
 #include "state.h"
 
@@ -73,16 +74,63 @@ static int by_name(const void *a, const void *b)
     return strcmp((*x)->name, (*y)->name);
 }
 
-static const struct ckpt_object **sorted(const struct ckpt_epoch *e)
+static bool is_heap(const struct ckpt_object *o)
+{
+    return strcmp(o->name, BASE_HEAP_NAME) == 0;
+}
+
+/* All but the heap; *count of them. */
+static const struct ckpt_object **sorted(const struct ckpt_epoch *e,
+                                         uint64_t *count)
 {
     const struct ckpt_object **list = calloc(e->nobjects + 1, sizeof(void *));
+    uint64_t n = 0;
     for (uint64_t i = 0; list != NULL && i < e->nobjects; i++) {
-        list[i] = &e->objects[i];
+        if (!is_heap(&e->objects[i])) {
+            list[n++] = &e->objects[i];
+        }
     }
     if (list != NULL) {
-        qsort(list, e->nobjects, sizeof(void *), by_name);
+        qsort(list, n, sizeof(void *), by_name);
     }
+    *count = n;
     return list;
+}
+
+static const struct ckpt_object *heap_of(const struct ckpt_epoch *e)
+{
+    for (uint64_t i = 0; i < e->nobjects; i++) {
+        if (is_heap(&e->objects[i])) {
+            return &e->objects[i];
+        }
+    }
+    return NULL;
+}
+
+/* The heap is not declared: what the epoch holds of it must fit. */
+static int heap_compare(const struct ckpt_epoch *e)
+{
+    const struct ckpt_object *o = heap_of(e);
+    const struct space_segment *s = space_segment_find(BASE_HEAP_NAME);
+    unsigned long long number = (unsigned long long)e->number;
+    if (o == NULL) {
+        return 0;
+    }
+    if (o->kind != CKPT_SHARED || s == NULL || s->bytes < o->bytes) {
+        return base_error(RECTO_ECHANGED,
+                          "the heap has %llu bytes in epoch %llu and %llu "
+                          "now: set %s to at least as many",
+                          (unsigned long long)o->bytes, number,
+                          (unsigned long long)(s != NULL ? s->bytes : 0),
+                          base_env_name(BASE_ENV_HEAP));
+    }
+    return o->address == (uint64_t)(uintptr_t)s->recto
+               ? 0
+               : base_error(RECTO_EADDRESS,
+                            "the heap was at 0x%llx in epoch %llu and is at %p "
+                            "now, so pointers into it would be wrong",
+                            (unsigned long long)o->address, number,
+                            (void *)s->recto);
 }
 
 static int lacking(const struct ckpt_object *o, const struct ckpt_epoch *e,
@@ -166,17 +214,18 @@ static int ranks_compare(const struct ckpt_epoch *e)
 static int epoch_compare(const struct ckpt_epoch *e,
                          const struct ckpt_epoch *declared)
 {
-    const struct ckpt_object **old = sorted(e);
-    const struct ckpt_object **now = sorted(declared);
+    uint64_t nold = 0;
+    uint64_t nnow = 0;
+    const struct ckpt_object **old = sorted(e, &nold);
+    const struct ckpt_object **now = sorted(declared, &nnow);
     uint64_t i = 0;
     uint64_t j = 0;
     int status = old != NULL && now != NULL
                      ? ranks_compare(e)
                      : base_error(RECTO_ENOMEM, "comparison of objects");
-    while (status == 0 && (i < e->nobjects || j < declared->nobjects)) {
-        int order = i == e->nobjects          ? 1
-                    : j == declared->nobjects ? -1
-                                              : by_name(&old[i], &now[j]);
+    status = status == 0 ? heap_compare(e) : status;
+    while (status == 0 && (i < nold || j < nnow)) {
+        int order = i == nold ? 1 : j == nnow ? -1 : by_name(&old[i], &now[j]);
         if (order != 0) {
             status = lacking(order < 0 ? old[i] : now[j], e, order > 0);
         } else {
@@ -209,6 +258,12 @@ static int tracking_start(const struct ckpt_job *job)
     return status;
 }
 
+static uint64_t heap_bytes(const struct ckpt_epoch *e)
+{
+    const struct ckpt_object *o = heap_of(e);
+    return o != NULL ? o->bytes : 0;
+}
+
 /* Restores epoch `index`. Collective, one verdict. */
 static int candidate_load(const struct ckpt_manifest *m, uint64_t index,
                           bool *touched)
@@ -230,6 +285,9 @@ static int candidate_load(const struct ckpt_manifest *m, uint64_t index,
     }
     if (status == 0) {
         status = net_verdict(tracking_start(&job));
+    }
+    if (status == 0) {
+        status = heap_rebuild(heap_bytes(&job.epoch));
     }
     if (status == 0 && net_rank() == 0) {
         status = ckpt_store_truncate(&ckpt_state.store, index + 1);
@@ -260,11 +318,11 @@ static void warn_skipped(const struct ckpt_epoch *e)
 /* After a candidate that was loaded in part, and no other: as allocated. */
 static int memory_zero(void)
 {
-    int status = 0;
+    int status = heap_rebuild(0);
     struct space_segment *s = space_segment_first();
     for (; s != NULL && status == 0; s = s->next) {
-        if ((s->attr.flags & RECTO_NO_CHECKPOINT) != 0) {
-            continue;
+        if ((s->attr.flags & RECTO_NO_CHECKPOINT) != 0 || s->heap) {
+            continue; /* blocks of the heap are not cleared anyway */
         }
         status = net_verdict(coherence_recall(s, true));
         uint64_t first = 0;
@@ -348,14 +406,17 @@ int recto_restart(int64_t *epoch)
                             "restored");
     }
     coherence_release();
+    heap_stop();
     status = net_agree(NET_CALL_RESTART, status, "recto_restart()");
     coherence_acquire();
     if (status != 0) {
+        heap_go();
         return status;
     }
     (void)pthread_mutex_lock(&ckpt_mutex);
     status = restart();
     (void)pthread_mutex_unlock(&ckpt_mutex);
+    heap_go();
     if (status == 1 && epoch != NULL) {
         *epoch = ckpt_state.epoch;
     }

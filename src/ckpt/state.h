@@ -132,6 +132,9 @@ void ckpt_collect_undo(struct ckpt_job *job);
 /* The first run of pages that I write at or after `from`; false: none. */
 bool ckpt_part_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
                    uint64_t *count);
+/* The same for pages that I home, of a shared part: a heap's segment is larger. */
+bool ckpt_home_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
+                   uint64_t *count);
 /* Where a page's bytes are, and how many belong to the object. */
 const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
                            size_t *bytes);

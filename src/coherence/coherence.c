@@ -214,9 +214,24 @@ int coherence_recall(struct space_segment *s, bool drop)
     return r == 0 ? space_homes_share(s, true) : r;
 }
 
+static struct {
+    uint64_t (*begin)(void);
+    void (*end)(uint64_t ticket);
+} on_release;
+
+void coherence_on_release(uint64_t (*begin)(void), void (*end)(uint64_t))
+{
+    on_release.begin = begin;
+    on_release.end = end;
+}
+
 void coherence_release(void)
 {
+    uint64_t ticket = on_release.begin != NULL ? on_release.begin() : 0;
     rel_release();
+    if (ticket != 0) {
+        on_release.end(ticket);
+    }
 }
 
 void coherence_acquire(void)
@@ -224,18 +239,50 @@ void coherence_acquire(void)
     rel_acquire();
 }
 
-void coherence_prefetch(const void *p, uint64_t bytes)
+/* The pages of a part of release consistent memory; NULL for other memory. */
+static struct rel_segment *pages_of(const void *p, uint64_t bytes,
+                                    uint64_t *first, uint64_t *count)
 {
     struct space_segment *s = net_domains() > 1 ? space_segment_at(p) : NULL;
     if (s == NULL || !releases(s) || bytes == 0) {
-        return;
+        return NULL;
     }
     uint64_t offset = (uint64_t)((const char *)p - s->recto);
     uint64_t most = s->pages * SPACE_PAGE - offset;
     uint64_t end = offset + (bytes < most ? bytes : most);
-    uint64_t first = offset / SPACE_PAGE;
-    rel_prefetch(s->coherence, first,
-                 (end + SPACE_PAGE - 1) / SPACE_PAGE - first);
+    *first = offset / SPACE_PAGE;
+    *count = (end + SPACE_PAGE - 1) / SPACE_PAGE - *first;
+    return s->coherence;
+}
+
+void coherence_prefetch(const void *p, uint64_t bytes)
+{
+    uint64_t first = 0;
+    uint64_t count = 0;
+    struct rel_segment *m = pages_of(p, bytes, &first, &count);
+    if (m != NULL) {
+        rel_prefetch(m, first, count);
+    }
+}
+
+void coherence_release_range(const void *p, uint64_t bytes)
+{
+    uint64_t first = 0;
+    uint64_t count = 0;
+    struct rel_segment *m = pages_of(p, bytes, &first, &count);
+    if (m != NULL) {
+        rel_release_range(m, first, count);
+    }
+}
+
+void coherence_drop(const void *p, uint64_t bytes)
+{
+    uint64_t first = 0;
+    uint64_t count = 0;
+    struct rel_segment *m = pages_of(p, bytes, &first, &count);
+    if (m != NULL) {
+        rel_drop(m, first, count);
+    }
 }
 
 /* ---- times ---------------------------------------------------------------------- */

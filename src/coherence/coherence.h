@@ -43,6 +43,15 @@ int coherence_recall(struct space_segment *s, bool drop);
  */
 void coherence_release(void);
 void coherence_acquire(void);
+/* The same for a part of memory; other parts may go home too. */
+void coherence_release_range(const void *p, uint64_t bytes);
+
+/* Who wants to know when this rank's writes are home: `begin` is called before a
+ * release starts, and its result, unless 0, given to `end` when it is done. */
+void coherence_on_release(uint64_t (*begin)(void), void (*end)(uint64_t));
+
+/* What this rank has of a part of memory is fetched anew when next used. */
+void coherence_drop(const void *p, uint64_t bytes);
 
 /* Fetches what I lack of a part of release consistent memory. */
 void coherence_prefetch(const void *p, uint64_t bytes);

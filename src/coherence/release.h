@@ -209,6 +209,10 @@ int rel_recall(struct space_segment *s, bool drop);
 int rel_check(struct space_segment *s); /* at rest */
 void rel_release(void);
 void rel_acquire(void);
+/* Of pages [first, first + count): what I have written goes home; what I have a
+ * copy of is fetched anew. */
+void rel_release_range(struct rel_segment *m, uint64_t first, uint64_t count);
+void rel_drop(struct rel_segment *m, uint64_t first, uint64_t count);
 
 /* The segment with an identifier, or NULL. Under `releasing`. */
 struct rel_segment *rel_find(uint32_t id);

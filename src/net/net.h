@@ -107,6 +107,19 @@ static inline int net_verdict(int status)
  */
 int net_fd_open(int rank, int fd, int *mine);
 
+/* Memory of each rank, zero at first, that the ranks which share with it map. */
+struct net_memory {
+    int fd;
+    int ranks;
+    size_t bytes;
+    void **views; /* by rank; NULL where not shared */
+};
+
+/* `bytes` of every rank's own. Collective, one verdict; net_memory_free follows
+ * failure too. */
+int net_memory_create(struct net_memory *m, const char *label, size_t bytes);
+void net_memory_free(struct net_memory *m); /* local; fine if never created */
+
 /* ---- control messages ------------------------------------------------------ */
 
 enum net_service {
@@ -114,6 +127,7 @@ enum net_service {
     NET_SERVICE_COHERENCE,
     NET_SERVICE_RELEASE,
     NET_SERVICE_SYNC,
+    NET_SERVICE_HEAP,
     NET_SERVICE_COUNT
 };
 
@@ -147,6 +161,10 @@ int net_service_start(void);
  * they are sent by one thread.
  */
 void net_post(int target, const struct net_msg *msg);
+/* The same outside fault handlers: blocks signals, for a handler that faulted
+ * between claim and publication of a message would wait for itself
+ * (net/ring.h). */
+void net_post_masked(int target, const struct net_msg *msg);
 
 /* Service thread only: delivers msg to its receiver again, not before `due`
  * (base_now). */

@@ -123,6 +123,16 @@ void net_post(int target, const struct net_msg *msg)
     }
 }
 
+void net_post_masked(int target, const struct net_msg *msg)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    net_post(target, msg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 void net_defer(const struct net_msg *msg, uint64_t due)
 {
     net_queue_put(&service.held, msg, due);

@@ -83,7 +83,9 @@ int space_address_map(struct space_segment *s)
 {
     for (int i = 0; i < AREAS; i++) {
         uint64_t end = areas[i].start + areas[i].bytes;
-        uint64_t from = areas[i].start;
+        /* the heap lies apart, where its size and theirs leave each other's
+         * addresses alone */
+        uint64_t from = areas[i].start + (s->heap ? areas[i].bytes / 4 * 3 : 0);
         for (int k = 0; k < TRIES; k++) {
             uint64_t at = gap_find(from, end, span(s));
             if (at == 0) {
@@ -149,7 +151,7 @@ int space_memory_check(const struct space_segment *s)
     uint64_t held = 0;
     for (const struct space_segment *t = space_segment_first(); t != NULL;
          t = t->next) {
-        held += homed_here(t);
+        held += t->heap ? 0 : homed_here(t);
     }
     uint64_t wanted = homed_here(s);
     uint64_t limit = space_machine_bytes();

@@ -280,6 +280,37 @@ static void granule_set(struct space_segment *s)
                                           : !touch);
 }
 
+static struct space_segment *segment_new(const recto_attr *attr)
+{
+    struct space_segment *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        (void)net_agree(NET_CALL_ALLOC, base_error(RECTO_ENOMEM, "a segment"),
+                        "");
+        return NULL;
+    }
+    s->fd = -1;
+    s->attr = attr != NULL ? *attr : (recto_attr){0};
+    if (s->attr.consistency == RECTO_CONSISTENCY_DEFAULT) {
+        s->attr.consistency = RECTO_RELEASE;
+    }
+    granule_set(s);
+    return s;
+}
+
+/* `status`: what came of the agreement on s. Frees s on failure. */
+static int segment_add(struct space_segment *s, int status)
+{
+    s->extra_bytes = status == 0 ? protocol->memory(s) : 0;
+    int r = status == 0 ? segment_build(s) : status;
+    if (r != 0) {
+        segment_free(s);
+        return r;
+    }
+    space_table_add(s);
+    /* nobody asks a home for a page before that home knows the segment */
+    return net_verdict(0);
+}
+
 void *recto_array(const char *name, recto_type type, int ndims,
                   const uint64_t *dims, const recto_attr *attr)
 {
@@ -287,29 +318,36 @@ void *recto_array(const char *name, recto_type type, int ndims,
         base_error(RECTO_ESTATE, "recto_array before recto_init");
         return NULL;
     }
-    struct space_segment *s = calloc(1, sizeof *s);
+    struct space_segment *s = segment_new(attr);
     if (s == NULL) {
-        net_agree(NET_CALL_ALLOC, base_error(RECTO_ENOMEM, "a segment"), "");
         return NULL;
     }
-    s->fd = -1;
     s->type = type;
     s->ndims = ndims;
-    s->attr = attr != NULL ? *attr : (recto_attr){0};
-    if (s->attr.consistency == RECTO_CONSISTENCY_DEFAULT) {
-        s->attr.consistency = RECTO_RELEASE;
+    return segment_add(s, call_agree(s, name, dims)) == 0 ? s->recto : NULL;
+}
+
+int space_heap_create(uint64_t bytes, size_t granule,
+                      struct space_segment **heap)
+{
+    /* In one domain homes only divide the work of a checkpoint. */
+    recto_attr attr = {.placement =
+                           net_domains() > 1 ? RECTO_FIRST_TOUCH : RECTO_CYCLIC,
+                       .granule = granule};
+    struct space_segment *s = segment_new(&attr);
+    char text[640];
+    if (s == NULL) {
+        return RECTO_ENOMEM;
     }
-    granule_set(s);
-    int r = call_agree(s, name, dims);
-    s->extra_bytes = r == 0 ? protocol->memory(s) : 0;
-    r = r == 0 ? segment_build(s) : r;
-    if (r != 0) {
-        segment_free(s);
-        return NULL;
-    }
-    space_table_add(s);
-    /* nobody asks a home for a page before that home knows the segment */
-    return net_verdict(0) == 0 ? s->recto : NULL;
+    s->type = RECTO_BYTE;
+    s->ndims = 1;
+    s->heap = true;
+    memcpy(s->name, BASE_HEAP_NAME, sizeof BASE_HEAP_NAME);
+    int r = dims_check(s, &bytes);
+    call_text(text, sizeof text, s);
+    r = segment_add(s, net_agree(NET_CALL_ALLOC, r, text));
+    *heap = r == 0 ? s : NULL;
+    return r;
 }
 
 void *recto_alloc(const char *name, uint64_t bytes, const recto_attr *attr)
@@ -334,7 +372,12 @@ int recto_free(void *p)
     char text[RECTO_NAME_MAX + 32];
     struct space_segment *s = space_segment_at(p);
     int r = 0;
-    if (s == NULL || s->recto != (char *)p) {
+    if (s != NULL && s->heap) {
+        r = base_error(RECTO_EINVAL,
+                       "recto_free(%p): memory of recto_malloc is given back "
+                       "by recto_mfree",
+                       p);
+    } else if (s == NULL || s->recto != (char *)p) {
         r = base_error(RECTO_ENOENT,
                        "recto_free(%p): not the start of shared "
                        "memory",

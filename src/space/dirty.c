@@ -25,14 +25,6 @@ static _Atomic uint64_t *domain_bitmap(const struct space_segment *s)
     return (_Atomic uint64_t *)(void *)space_verso(s, s->pages);
 }
 
-static _Atomic uint64_t *home_bitmap(const struct space_segment *s,
-                                     uint64_t page)
-{
-    int domain = net_domain_of(space_home(s, page));
-    return (_Atomic uint64_t *)(void *)(s->versos[domain] +
-                                        s->pages * SPACE_PAGE);
-}
-
 int space_dirty_start(struct space_segment *s)
 {
     if (s->tracking) {
@@ -52,8 +44,15 @@ bool space_dirty_tracking(const struct space_segment *s)
 
 void space_dirty_mark(struct space_segment *s, uint64_t page)
 {
-    atomic_fetch_or_explicit(&home_bitmap(s, page)[page / 64],
-                             (uint64_t)1 << page % 64, memory_order_acq_rel);
+    space_dirty_mark_in(s, page, net_domain_of(space_home(s, page)));
+}
+
+void space_dirty_mark_in(struct space_segment *s, uint64_t page, int domain)
+{
+    _Atomic uint64_t *bitmap =
+        (_Atomic uint64_t *)(void *)(s->versos[domain] + s->pages * SPACE_PAGE);
+    atomic_fetch_or_explicit(&bitmap[page / 64], (uint64_t)1 << page % 64,
+                             memory_order_acq_rel);
 }
 
 /* My vm marks into the domain bitmap. */

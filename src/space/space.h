@@ -47,6 +47,7 @@ struct space_segment {
     bool eager;             /* home pages start writable in their domain */
     bool tracking;          /* writes since the last checkpoint are noted */
     bool settled;           /* first touch is over: all homes are decided */
+    bool heap;              /* of recto_malloc: grows, is never settled */
     recto_vm_range *range;
     net_window *window; /* over the verso of my domain; may be NULL */
     void *coherence;    /* the protocol's state */
@@ -82,6 +83,9 @@ int space_home_claim(struct space_segment *s, uint64_t page);
 int space_home_ask(struct space_segment *s, uint64_t page);
 /* Is it decided, as far as this rank knows? */
 bool space_home_known(const struct space_segment *s, uint64_t page);
+/* Makes me the home of pages that nobody can have touched; whole granules.
+ * Waits for their keepers. */
+void space_homes_claim(struct space_segment *s, uint64_t first, uint64_t count);
 /* The service thread was asked as the page's home. */
 void space_home_learn(struct space_segment *s, uint64_t page);
 /* All ranks learn all homes; `settle` decides what is undecided. Collective; no
@@ -126,6 +130,8 @@ void space_dirty_restore(struct space_segment *s, const uint64_t *bitmap);
 /* Marks a page, whose home shares memory with me, as written by another domain
  * or by the runtime. Lock-free, async-signal-safe. */
 void space_dirty_mark(struct space_segment *s, uint64_t page);
+/* The same for a page whose home is known to be of a domain. */
+void space_dirty_mark_in(struct space_segment *s, uint64_t page, int domain);
 
 /* ---- life cycle -------------------------------------------------------------
  * The protocol, one floor up, is given at start: attach after a segment's
@@ -136,6 +142,11 @@ struct space_protocol {
     int (*attach)(struct space_segment *s);
     void (*detach)(struct space_segment *s);
 };
+/* The segment behind recto_malloc, in granules of `granule` bytes which are homed
+ * with who claims them. Collective. */
+int space_heap_create(uint64_t bytes, size_t granule,
+                      struct space_segment **heap);
+
 int space_init(const struct space_protocol *with);
 int space_finalize(void); /* frees all segments; collective */
 

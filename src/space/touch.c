@@ -3,7 +3,7 @@
  * RECTO_FIRST_TOUCH: the rank that first accesses a granule becomes its home.
  *
  * Each granule has a *keeper*, the rank that block placement would make its
- * home; the word that decides lies in the memory of the keeper's domain. Ranks
+ * home (of the heap stripes go round the ranks); the word that decides lies in the memory of the keeper's domain. Ranks
  * that share with the keeper read and claim it by CPU atomics; others ask the
  * keeper's service thread and note the answer in the word at the same place in
  * their own domain's memory:
@@ -14,8 +14,7 @@
  *     |                        | notes, wakes
  *
  * Invariants
- * 1. A word is 0 (nobody, or not known here) or home + 1, and then stays, but
- *    for space_homes_move, which is collective.
+ * 1. A word is 0 (nobody, or not known here) or home + 1, and then stays.
  * 2. A rank asks for the home before it takes a right to a page or sends a
  *    message about it; until then block placement stands in, and the page reads
  *    as zero everywhere.
@@ -33,8 +32,8 @@
 #include "base/base.h"
 
 enum touch_message {
-    TOUCH_ASK,   /* a = granule, b = wait, c = claim */
-    TOUCH_ANSWER /* a = granule, b = wait, c = word */
+    TOUCH_ASK,   /* a = granule, b = wait, c = claim, d = granules */
+    TOUCH_ANSWER /* the same, c = word of the first */
 };
 
 struct touch_wait {
@@ -52,16 +51,33 @@ uint64_t space_touch_bytes(const struct space_segment *s)
     return space_touches(s) ? granules(s) * sizeof(uint32_t) : 0;
 }
 
-/* Granules that one rank keeps. */
+/* ---- keepers: granules in blocks, or in stripes of the heap ----------------------- */
+
+enum {
+    STRIPE = 16
+};
+
+/* Granules that one rank keeps, at most. */
 static uint64_t kept(const struct space_segment *s)
 {
-    uint64_t ranks = (uint64_t)net_size();
-    return (granules(s) + ranks - 1) / ranks;
+    uint64_t unit = s->heap ? STRIPE : 1;
+    uint64_t share = unit * (uint64_t)net_size();
+    return (granules(s) + share - 1) / share * unit;
 }
 
 static int keeper(const struct space_segment *s, uint64_t granule)
 {
-    return (int)(granule / kept(s));
+    return s->heap ? (int)(granule / STRIPE % (uint64_t)net_size())
+                   : (int)(granule / kept(s));
+}
+
+/* The i-th granule that a rank keeps; it may lie behind the last. */
+static uint64_t kept_granule(const struct space_segment *s, uint64_t rank,
+                             uint64_t i)
+{
+    return s->heap ? (i / STRIPE * (uint64_t)net_size() + rank) * STRIPE +
+                         i % STRIPE
+                   : rank * kept(s) + i;
 }
 
 static _Atomic uint32_t *words(const struct space_segment *s, int domain)
@@ -147,13 +163,18 @@ static void post(int target, enum touch_message type, struct net_msg msg)
     net_post(target, &msg);
 }
 
-static uint32_t ask(struct space_segment *s, uint64_t granule, bool claim)
+/* For `count` granules of one keeper; returns the word of the first. */
+static uint32_t ask(struct space_segment *s, uint64_t granule, bool claim,
+                    uint64_t count)
 {
     struct touch_wait wait = {0};
     int target = keeper(s, granule);
     post(target, TOUCH_ASK,
-         (struct net_msg){
-             .object = s->id, .a = granule, .b = (uintptr_t)&wait, .c = claim});
+         (struct net_msg){.object = s->id,
+                          .a = granule,
+                          .b = (uintptr_t)&wait,
+                          .c = claim,
+                          .d = count});
     while (atomic_load_explicit(&wait.done, memory_order_acquire) == 0) {
         if (net_futex_wait((const uint32_t *)&wait.done, 0, net_timeout(),
                            false) != 0) {
@@ -175,7 +196,7 @@ static int find(struct space_segment *s, uint64_t page, bool claim)
     }
     uint32_t word = 0;
     if (!net_shares(keeper(s, granule))) {
-        word = ask(s, granule, claim);
+        word = ask(s, granule, claim, 1);
     } else if (claim) {
         word = decide(s, granule, net_rank());
     }
@@ -193,12 +214,40 @@ int space_home_ask(struct space_segment *s, uint64_t page)
                                                  : space_home(s, page);
 }
 
+void space_homes_claim(struct space_segment *s, uint64_t first, uint64_t count)
+{
+    uint64_t granule = first / s->granule_pages;
+    uint64_t end = granule + count / s->granule_pages;
+    if (!space_touches(s)) {
+        return;
+    }
+    while (granule < end) {
+        uint64_t run = 1;
+        while (granule + run < end &&
+               keeper(s, granule + run) == keeper(s, granule)) {
+            run++;
+        }
+        if (!net_shares(keeper(s, granule))) {
+            (void)ask(s, granule, true, run);
+        }
+        for (uint64_t g = granule; g < granule + run; g++) {
+            uint32_t word = decide(s, g, net_rank());
+            RECTO_ASSERT((int)word == net_rank() + 1);
+            (void)word;
+        }
+        granule += run;
+    }
+}
+
 static void asked(struct space_segment *s, const struct net_msg *msg)
 {
     struct net_msg answer = *msg;
     answer.c = msg->c != 0 ? decide(s, msg->a, msg->source)
                            : atomic_load_explicit(word_of(s, msg->a),
                                                   memory_order_acquire);
+    for (uint64_t i = 1; msg->c != 0 && i < msg->d; i++) {
+        (void)decide(s, msg->a + i, msg->source);
+    }
     post(msg->source, TOUCH_ANSWER, answer);
 }
 
@@ -234,9 +283,12 @@ void space_touch_init(void)
 /* The words that I keep, where I reach them myself. */
 static void kept_copy(const struct space_segment *s, uint32_t *out, bool settle)
 {
-    uint64_t first = (uint64_t)net_rank() * kept(s);
-    for (uint64_t i = 0; i < kept(s) && first + i < granules(s); i++) {
-        _Atomic uint32_t *word = word_of(s, first + i);
+    for (uint64_t i = 0; i < kept(s); i++) {
+        uint64_t granule = kept_granule(s, (uint64_t)net_rank(), i);
+        if (granule >= granules(s)) {
+            break;
+        }
+        _Atomic uint32_t *word = word_of(s, granule);
         uint32_t nobody = 0;
         if (settle) {
             atomic_compare_exchange_strong_explicit(
@@ -252,6 +304,7 @@ int space_homes_share(struct space_segment *s, bool settle)
     if (!space_touches(s) || s->settled) {
         return 0;
     }
+    bool decides = settle && !s->heap;
     uint64_t n = kept(s);
     uint32_t *mine = calloc(n, sizeof *mine);
     uint32_t *all = calloc(n * (uint64_t)net_size(), sizeof *all);
@@ -260,17 +313,18 @@ int space_homes_share(struct space_segment *s, bool settle)
                 : base_error(RECTO_ENOMEM, "homes of \"%s\"", s->name);
     r = net_verdict(r);
     if (r == 0) {
-        kept_copy(s, mine, settle);
+        kept_copy(s, mine, decides);
         r = net_allgather(mine, n * sizeof *mine, all);
     }
-    for (uint64_t g = 0; r == 0 && g < granules(s); g++) {
-        if (all[g] != 0) {
-            atomic_store_explicit(word_of(s, g), all[g], memory_order_release);
+    for (uint64_t i = 0; r == 0 && i < n * (uint64_t)net_size(); i++) {
+        if (all[i] != 0) {
+            uint64_t g = kept_granule(s, i / n, i % n);
+            atomic_store_explicit(word_of(s, g), all[i], memory_order_release);
         }
     }
     free(mine);
     free(all);
     r = net_verdict(r);
-    s->settled = r == 0 && settle;
+    s->settled = r == 0 && decides;
     return r;
 }

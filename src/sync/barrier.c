@@ -41,6 +41,22 @@ int recto_acquire(void)
     return started("recto_acquire");
 }
 
+int recto_release_range(const void *p, size_t bytes)
+{
+    coherence_release_range(p, bytes);
+    return started("recto_release_range");
+}
+
+/* Notices cannot be told apart by range without losing their order, and cost
+ * nothing but for pages that were written: all are applied. */
+int recto_acquire_range(const void *p, size_t bytes)
+{
+    (void)p;
+    (void)bytes;
+    coherence_acquire();
+    return started("recto_acquire_range");
+}
+
 int recto_prefetch(const void *p, size_t bytes)
 {
     coherence_prefetch(p, bytes);

@@ -24,14 +24,10 @@
  */
 #include "sync/object.h"
 
-#include <pthread.h>
 #include <recto.h>
-#include <recto/vm.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/base.h"
 #include "coherence/coherence.h"
@@ -65,8 +61,7 @@ struct answer {
 
 static struct {
     bool started;
-    int fd;
-    int size;              /* tables: sync_finalize comes after net's end */
+    struct net_memory memory;
     struct table **tables; /* by rank; NULL where not shared */
     int32_t *machines;     /* by rank: lowest rank that it shares with */
     uint32_t next_index;
@@ -174,25 +169,13 @@ int slot_nearness(int rank, int other)
 
 /* ---- messages ------------------------------------------------------------------------------ */
 
-/* A signal handler that faulted between claim and publication of a message
- * would wait for itself (net/ring.h). */
-static void post(int rank, const struct net_msg *msg)
-{
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    net_post(rank, msg);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-
 static void answer_post(int rank, uint64_t token, int code)
 {
     struct net_msg msg = {.service = NET_SERVICE_SYNC,
                           .type = MESSAGE_ANSWER,
                           .a = (uint64_t)(int64_t)code,
                           .b = token};
-    post(rank, &msg);
+    net_post_masked(rank, &msg);
 }
 
 /* Tells those whose wait is over. */
@@ -224,12 +207,12 @@ static void asked(const struct net_msg *msg)
                              .rank = msg->source,
                              .token = msg->d != 0 ? msg->d : msg->b};
     struct slot_outcome o;
-    if (!slot_guard_try(s)) {
+    if (!sync_guard_try(&s->guard)) {
         net_defer(msg, base_now() + RETRY_NS);
         return;
     }
     int r = slot_operate(s, &q, &o);
-    slot_guard_give(s);
+    sync_guard_give(&s->guard);
     admitted_tell(o.admitted);
     if (o.queued == NULL || msg->d != 0) {
         answer_post(msg->source, msg->b, r);
@@ -267,7 +250,7 @@ static int far_call(enum slot_kind kind, uint64_t id,
                           .b = (uintptr_t)&a,
                           .c = generation_of(id),
                           .d = (uintptr_t)woken};
-    post(home_of(id), &msg);
+    net_post_masked(home_of(id), &msg);
     return answer_wait(&a);
 }
 
@@ -289,9 +272,9 @@ static struct slot *slot_find(uint64_t id, bool *far)
 static int near_call(struct slot *s, const struct slot_request *q,
                      struct slot_outcome *o)
 {
-    slot_guard_take(s);
+    sync_guard_take(&s->guard);
     int r = slot_operate(s, q, o);
-    slot_guard_give(s);
+    sync_guard_give(&s->guard);
     if (o->admitted != 0) {
         admitted_tell(o->admitted);
     }
@@ -420,7 +403,7 @@ static uint64_t id_make(void)
 static void slot_start(struct slot *s, enum slot_kind kind, uint64_t id,
                        int64_t value)
 {
-    slot_guard_take(s);
+    sync_guard_take(&s->guard);
     s->generation = generation_of(id);
     s->kind = (int32_t)kind;
     s->value = value;
@@ -428,7 +411,7 @@ static void slot_start(struct slot *s, enum slot_kind kind, uint64_t id,
     s->first = 0;
     s->last = 0;
     s->passed = 0;
-    slot_guard_give(s);
+    sync_guard_give(&s->guard);
 }
 
 int object_create(enum slot_kind kind, int64_t value, uint64_t *ids,
@@ -465,10 +448,10 @@ static int free_check(enum slot_kind kind, uint64_t id)
     if (s == NULL) {
         return 0;
     }
-    slot_guard_take(s);
+    sync_guard_take(&s->guard);
     bool there = s->generation == generation_of(id) && s->kind == (int32_t)kind;
     bool busy = there && slot_busy(s);
-    slot_guard_give(s);
+    sync_guard_give(&s->guard);
     return !there ? result(kind, id, RECTO_ENOENT)
            : busy ? base_error(RECTO_EBUSY, "%s %lx is held or waited for",
                                kind_names[kind], (unsigned long)id)
@@ -482,10 +465,10 @@ static int slot_stop(enum slot_kind kind, uint64_t id)
     if (s == NULL) {
         return 0;
     }
-    slot_guard_take(s);
+    sync_guard_take(&s->guard);
     bool busy = slot_busy(s);
     s->generation = busy ? s->generation : 0;
-    slot_guard_give(s);
+    sync_guard_give(&s->guard);
     return busy ? base_error(RECTO_EBUSY, "%s %lx was taken while it was freed",
                              kind_names[kind], (unsigned long)id)
                 : 0;
@@ -540,52 +523,27 @@ int object_free(enum slot_kind kind, uint64_t *ids, size_t count,
 
 /* ---- life cycle -------------------------------------------------------------------------------------- */
 
-static int table_map(int rank, const int *fds)
-{
-    int fd = objects.fd;
-    void *view = NULL;
-    int r = rank != net_rank() ? net_fd_open(rank, fds[rank], &fd) : 0;
-    if (r == 0) {
-        r = recto_vm_map(fd, 0, sizeof(struct table), NULL, RECTO_VM_WRITE,
-                         &view);
-        if (rank != net_rank()) {
-            close(fd);
-        }
-    }
-    objects.tables[rank] = view;
-    return r;
-}
-
-static int tables_share(int *fds)
+/* The lowest rank that each rank shares with. */
+static int machines_share(void)
 {
     int32_t lowest = 0;
-    int n = net_size();
-    int r = net_allgather(&objects.fd, sizeof objects.fd, fds);
-    for (int i = 0; r == 0 && i < n; i++) {
-        r = net_shares(i) ? table_map(i, fds) : 0;
-    }
-    r = net_verdict(r);
-    while (objects.tables[lowest] == NULL && lowest < n - 1) {
+    while (objects.tables[lowest] == NULL && lowest < net_size() - 1) {
         lowest++;
     }
-    return r == 0 ? net_allgather(&lowest, sizeof lowest, objects.machines) : r;
+    return net_allgather(&lowest, sizeof lowest, objects.machines);
 }
 
 int sync_init(void)
 {
-    size_t n = (size_t)net_size();
-    objects.fd = -1;
-    objects.size = net_size();
-    objects.tables = calloc(n, sizeof(struct table *));
-    objects.machines = calloc(n, sizeof *objects.machines);
-    int *fds = calloc(n, sizeof *fds);
-    int r = objects.tables != NULL && objects.machines != NULL && fds != NULL
-                ? recto_vm_memory_create("recto-locks", sizeof(struct table),
-                                         &objects.fd)
-                : base_error(RECTO_ENOMEM, "lock tables");
+    objects.machines = calloc((size_t)net_size(), sizeof *objects.machines);
+    int r =
+        objects.machines != NULL ? 0 : base_error(RECTO_ENOMEM, "lock tables");
     r = net_verdict(r);
-    r = r == 0 ? tables_share(fds) : r;
-    free(fds);
+    r = r == 0 ? net_memory_create(&objects.memory, "recto-locks",
+                                   sizeof(struct table))
+               : r;
+    objects.tables = (struct table **)objects.memory.views;
+    r = r == 0 ? machines_share() : r;
     net_service_receiver(NET_SERVICE_SYNC, receive);
     objects.started = r == 0;
     return r;
@@ -593,15 +551,7 @@ int sync_init(void)
 
 void sync_finalize(void)
 {
-    for (int i = 0; objects.tables != NULL && i < objects.size; i++) {
-        if (objects.tables[i] != NULL) {
-            recto_vm_unmap(objects.tables[i], sizeof(struct table));
-        }
-    }
-    if (objects.tables != NULL && objects.fd >= 0) {
-        close(objects.fd);
-    }
-    free(objects.tables);
+    net_memory_free(&objects.memory);
     free(objects.machines);
     free(objects.freed);
     memset(&objects, 0, sizeof objects);

@@ -1,56 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The machine of sync/slot.h: what each operation does to a slot, under its
- * guard. The guard is held for some tens of instructions; who finds it taken
- * spins for as long, then sleeps (the three states of Drepper's "Futexes Are
- * Tricky", mutex 2). Service threads only ever try it: a thread may be stopped
- * in it by a signal handler that waits for a page from that service thread.
+ * The machine of sync/slot.h: what each operation does to a slot, under its guard.
  */
 #include "sync/slot.h"
 
 #include <recto.h>
 
-#include "base/base.h"
-#include "net/net.h"
 #include "sync/wait.h"
-
-enum {
-    GUARD_SPINS = 200
-};
-
-/* ---- the guard ------------------------------------------------------------------ */
-
-bool slot_guard_try(struct slot *s)
-{
-    for (int i = 0; i < GUARD_SPINS; i++) {
-        uint32_t free = 0;
-        /* acquire: pairs with the release in slot_guard_give */
-        if (atomic_compare_exchange_strong_explicit(&s->guard, &free, 1,
-                                                    memory_order_acquire,
-                                                    memory_order_relaxed)) {
-            return true;
-        }
-        sync_pause();
-    }
-    return false;
-}
-
-void slot_guard_take(struct slot *s)
-{
-    if (slot_guard_try(s)) {
-        return;
-    }
-    while (atomic_exchange_explicit(&s->guard, 2, memory_order_acquire) != 0) {
-        net_futex_wait((const uint32_t *)&s->guard, 2, 0, true);
-    }
-}
-
-void slot_guard_give(struct slot *s)
-{
-    if (atomic_exchange_explicit(&s->guard, 0, memory_order_release) == 2) {
-        net_futex_wake((const uint32_t *)&s->guard, 1, true);
-    }
-}
 
 /* ---- the three rules --------------------------------------------------------------- */
 

@@ -36,6 +36,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sync/guard.h"
+
 enum {
     SLOT_PASSES = 64,
     SLOT_LOOK = 16
@@ -64,10 +66,10 @@ enum slot_operation {
 };
 
 struct slot {
-    _Alignas(64) _Atomic uint32_t guard; /* futex: 0 free, 1 taken, 2 wanted */
-    uint32_t generation;                 /* of its id; 0: no object */
-    int32_t kind;                        /* enum slot_kind */
-    int32_t holder;                      /* lock: rank that got it last */
+    _Alignas(64) sync_guard guard;
+    uint32_t generation; /* of its id; 0: no object */
+    int32_t kind;        /* enum slot_kind */
+    int32_t holder;      /* lock: rank that got it last */
     int64_t value;
     uint64_t first; /* queue of waiters; 0 is none */
     uint64_t last;
@@ -110,10 +112,6 @@ uint64_t waiter_begin(void);
 void waiter_end(uint64_t id);
 /* 2: same domain, 1: same machine, 0: apart. */
 int slot_nearness(int rank, int other);
-
-bool slot_guard_try(struct slot *s); /* gives up soon */
-void slot_guard_take(struct slot *s);
-void slot_guard_give(struct slot *s);
 
 /* Under the guard: does what is asked. 0, RECTO_EBUSY, RECTO_ENOENT for another
  * generation or kind, RECTO_ESTATE for what is not held, RECTO_ENOMEM. */
