@@ -85,7 +85,7 @@ static int64_t head_of(uint64_t chunk)
 {
     struct chunk *c = chunk_at(net_rank(), chunk);
     int64_t count = (int64_t)c->count << 2;
-    switch (c->kind) {
+    switch (atomic_load_explicit(&c->kind, memory_order_relaxed)) {
     case CHUNK_BLOCKS: return c->size < CHUNK_SIZES ? HEAD_BLOCKS | count : 0;
     case CHUNK_LARGE:
         return c->freed[0] & 1 ? HEAD_FREE | count : HEAD_LARGE | count;
