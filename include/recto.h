@@ -226,6 +226,23 @@ int recto_acquire_range(const void *p, size_t bytes);
 int recto_prefetch(const void *p, size_t bytes);
 
 /*
+ * Keeps [p, p + bytes) of one release consistent array accessible to this rank
+ * until recto_unpin of the same: for what cannot take page faults, a network card,
+ * a device, a library that is not wrapped. RECTO_WRITE (or both): what is written
+ * through it goes home with each release. What others release meanwhile is brought
+ * in at this rank's next acquire. Pins count; none may be held at a checkpoint.
+ * System calls and MPI need none (RECTO_INTERPOSE). Local; may wait for pages.
+ * RECTO_EINVAL, RECTO_ENOMEM past 65 535 pins of a page; RECTO_EUNSUPPORTED for
+ * sequential memory. recto_unpin: RECTO_ESTATE for what is not pinned.
+ */
+enum recto_access {
+    RECTO_READ = 1,
+    RECTO_WRITE = 2
+};
+int recto_pin(void *p, size_t bytes, int mode);
+int recto_unpin(void *p, size_t bytes, int mode);
+
+/*
  * Synchronisation objects. Each is created and freed collectively: every rank
  * gets the same value, which may be stored in shared memory and used by any
  * thread of any rank; all these other calls are local. Up to 65 536 of all kinds

@@ -56,6 +56,19 @@ void coherence_drop(const void *p, uint64_t bytes);
 /* Fetches what I lack of a part of release consistent memory. */
 void coherence_prefetch(const void *p, uint64_t bytes);
 
+/*
+ * Loans: memory, shared or not, made fit for a call that cannot fault (a system
+ * call, MPI) until it is returned. coherence_lend gives where the call finds it,
+ * NULL when that fails (RECTO_ENOMEM, with its message); *loan NULL: nothing to
+ * return. `write`: the call may change it. Any thread, not in signal handlers;
+ * coherence_lendable is local and async-signal-safe: may it need a loan at all?
+ */
+struct coherence_loan;
+bool coherence_lendable(const void *p);
+void *coherence_lend(void *p, uint64_t bytes, bool write,
+                     struct coherence_loan **loan);
+void coherence_return(struct coherence_loan *loan);
+
 /* Atomic operations on words of release consistent memory, which are made at
  * the page's home. */
 enum coherence_operation {

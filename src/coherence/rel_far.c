@@ -345,7 +345,8 @@ void rel_stage_add(struct rel_stage *stage, uint64_t page, bool dirty, bool all)
     if (dirty) {
         bytes = diff_pack(at + sizeof record, space_verso(m->s, page),
                           m->twins + page * SPACE_PAGE,
-                          rel_writers(m, page) > 1, &changed);
+                          rel_writers(m, page) > 1 || rel_pinned_write(m, page),
+                          &changed);
     }
     if (bytes == 0 && !all) {
         return; /* written, but nothing changed */

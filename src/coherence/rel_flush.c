@@ -93,8 +93,10 @@ static bool sweeps(const struct flush *f, enum sweep what, uint32_t i)
     struct rel_segment *m = f->b->m;
     uint64_t page = f->b->pages[i];
     switch (what) {
-    case TAKE_WRITE: return f->how == REL_WATCH || written(m, page);
-    case TAKE_ALL: return !rel_is_home(m, page);
+    case TAKE_WRITE:
+        return (f->how == REL_WATCH || written(m, page)) &&
+               !rel_pinned_write(m, page);
+    case TAKE_ALL: return !rel_is_home(m, page) && !rel_pinned(m, page);
     default: return (f->free[i / 64] >> i % 64 & 1) != 0;
     }
 }
@@ -130,7 +132,9 @@ static void sweep(const struct flush *f, enum sweep what)
  * they come back, so it stays watched. */
 static void home_flush(struct flush *f, uint32_t i)
 {
-    if (rel_tell(f->b->m, f->b->pages[i], false, f->how != REL_WATCH,
+    bool last =
+        f->how != REL_WATCH && !rel_pinned_write(f->b->m, f->b->pages[i]);
+    if (rel_tell(f->b->m, f->b->pages[i], false, last,
                  &f->stage.teller)) {
         f->free[i / 64] |= (uint64_t)1 << i % 64;
     }
@@ -144,8 +148,9 @@ static void near_flush(struct flush *f, uint64_t page, unsigned flags)
     if (flags & REL_DIRTY) {
         changed = diff_store(
             m->s->versos[domain] + page * SPACE_PAGE, space_verso(m->s, page),
-            m->twins + page * SPACE_PAGE, rel_writers(m, page) > 1);
-        rel_writer_add(m, page, -1);
+            m->twins + page * SPACE_PAGE,
+            rel_writers(m, page) > 1 || rel_pinned_write(m, page));
+        rel_writer_add(m, page, rel_pinned_write(m, page) ? 0 : -1);
         f->diffs++;
         f->changed += changed;
     }
@@ -164,8 +169,17 @@ static void far_flush(struct flush *f, uint64_t page, unsigned flags)
     bool dirty = (flags & REL_DIRTY) != 0;
     rel_stage_add(&f->stage, page, dirty, (flags & REL_ATOMIC) != 0);
     if (dirty) {
-        rel_writer_add(m, page, -1);
+        rel_writer_add(m, page, rel_pinned_write(m, page) ? 0 : -1);
         f->diffs++;
+    }
+}
+
+/* What was written so far is on its way; what is pinned goes on being written. */
+static void sent(struct rel_segment *m, uint64_t page)
+{
+    flags_clear(m, page, REL_DIRTY | REL_ATOMIC);
+    if (rel_pinned_write(m, page)) {
+        rel_list(m, page, REL_DIRTY);
     }
 }
 
@@ -186,7 +200,7 @@ static void near_pages(struct flush *f)
         } else {
             continue;
         }
-        flags_clear(m, page, REL_DIRTY | REL_ATOMIC);
+        sent(m, page);
     }
 }
 
@@ -203,7 +217,7 @@ static void far_pages(struct flush *f)
             uint64_t page = f->b->pages[i];
             if (written(m, page) && space_home(m->s, page) == home) {
                 far_flush(f, page, flags_of(m, page));
-                flags_clear(m, page, REL_DIRTY | REL_ATOMIC);
+                sent(m, page);
             }
         }
     }
@@ -217,9 +231,22 @@ static void copies_mark(const struct flush *f)
         uint64_t page = f->b->pages[i];
         if (f->how == REL_DROP) {
             flags_clear(m, page, REL_AGED);
-        } else if (recto_vm_right_of(m->s->range, page) != RECTO_VM_NONE) {
+        } else if (recto_vm_right_of(m->s->range, page) != RECTO_VM_NONE &&
+                   !rel_pinned(m, page)) {
             atomic_fetch_or_explicit(&m->flags[page], REL_AGED,
                                      memory_order_relaxed);
+        }
+    }
+}
+
+/* Copies that cannot be dropped are fetched anew. */
+static void pinned_refresh(const struct flush *f)
+{
+    struct rel_segment *m = f->b->m;
+    for (uint32_t i = 0; i < f->b->count; i++) {
+        uint64_t page = f->b->pages[i];
+        if (rel_pinned(m, page) && !rel_is_home(m, page)) {
+            rel_fetch(m, page, 1);
         }
     }
 }
@@ -250,6 +277,9 @@ void rel_flush(struct rel_batch *b, enum rel_flush how, bool listed)
     if (how == REL_DROP || how == REL_AGE) {
         copies_mark(&f);
         sweep(&f, TAKE_ALL);
+        if (how == REL_DROP) {
+            pinned_refresh(&f);
+        }
     }
     for (uint32_t i = 0; i < b->count; i++) {
         rel_unlock(m, b->pages[i]);

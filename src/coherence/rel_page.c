@@ -216,8 +216,7 @@ static void fetch_far(struct rel_segment *m, uint64_t first, uint64_t count)
     }
 }
 
-/* Pages of one home, locked, to which I have no right. */
-static void fetch(struct rel_segment *m, uint64_t first, uint64_t count)
+void rel_fetch(struct rel_segment *m, uint64_t first, uint64_t count)
 {
     rel_count(&rel_counts.bytes_fetched, count * SPACE_PAGE);
     if (net_shares(space_home(m->s, first))) {
@@ -297,7 +296,7 @@ static void run_grant(struct rel_segment *m, uint64_t first, uint64_t count,
 {
     if (had.right == RECTO_VM_NONE) {
         if (!had.aged) {
-            fetch(m, first, count);
+            rel_fetch(m, first, count);
         }
         rel_cache_add(m, first, count);
     }

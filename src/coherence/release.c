@@ -313,6 +313,7 @@ static int tables_create(struct rel_segment *m)
     void *flags = NULL;
     void *list = NULL;
     void *ring = NULL;
+    void *pins = NULL;
     m->directories = calloc((size_t)net_domains(), sizeof(struct rel_entry *));
     int r = m->directories != NULL
                 ? recto_vm_table_create(m->s->pages, &flags)
@@ -321,7 +322,10 @@ static int tables_create(struct rel_segment *m)
                : r;
     r = r == 0 ? recto_vm_table_create(m->s->pages * sizeof(uint64_t), &ring)
                : r;
+    r = r == 0 ? recto_vm_table_create(m->s->pages * sizeof(uint32_t), &pins)
+               : r;
     m->flags = flags;
+    m->pins = pins;
     m->list = list;
     m->ring = ring;
     if (r == 0) {
@@ -343,6 +347,9 @@ static void tables_free(struct rel_segment *m)
     }
     if (m->flags != NULL) {
         recto_vm_unmap((void *)m->flags, m->s->pages);
+    }
+    if (m->pins != NULL) {
+        recto_vm_unmap((void *)m->pins, m->s->pages * sizeof(uint32_t));
     }
     free((void *)m->directories);
     m->s->coherence = NULL;

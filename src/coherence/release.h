@@ -63,6 +63,10 @@
  *    twin is meaningful while there are some. The holders are those with HELD;
  *    when the last one gives the page up its memory goes.
  * 7. Lock order: a rank's `releasing`, then page locks.
+ * 8. A pinned page keeps the rank's right to it: somebody writes or reads it who
+ *    cannot fault (rel_pin.c). Pinned for writing it counts as written at every
+ *    release, and its twin follows what was sent. A notice for a pinned copy
+ *    fetches it anew at once, instead of taking the right.
  */
 #ifndef RECTO_SRC_RELEASE_H
 #define RECTO_SRC_RELEASE_H
@@ -128,6 +132,9 @@ struct rel_segment {
     char *twins;                    /* of my domain, by page */
     struct rel_entry **directories; /* by domain; NULL: not shared */
     _Atomic uint8_t *flags;
+    /* Pins of my rank: for reading, and for writing times PIN_WRITE; changed
+     * under the page's lock. */
+    _Atomic uint32_t *pins;
     /* Pages written: a ring of page + 1, at most one entry per page. */
     _Atomic uint64_t *list;
     _Atomic uint64_t list_tail;
@@ -236,6 +243,33 @@ enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
                                 void *segment);
 /* Fetches what I lack of pages [first, first + count). */
 void rel_prefetch(struct rel_segment *m, uint64_t first, uint64_t count);
+
+/* Fetches pages of one home, locked, into the copy, whatever my right. */
+void rel_fetch(struct rel_segment *m, uint64_t first, uint64_t count);
+
+/* ---- rel_pin.c ------------------------------------------------------------------------- */
+
+enum {
+    REL_PIN_WRITE = 1 << 16
+};
+
+static inline bool rel_pinned(const struct rel_segment *m, uint64_t page)
+{
+    return atomic_load_explicit(&m->pins[page], memory_order_relaxed) != 0;
+}
+
+static inline bool rel_pinned_write(const struct rel_segment *m, uint64_t page)
+{
+    return atomic_load_explicit(&m->pins[page], memory_order_relaxed) >=
+           REL_PIN_WRITE;
+}
+
+/* Pins pages [first, first + count) for writing or reading: faults them in.
+ * RECTO_ENOMEM: too many pins. */
+int rel_pin(struct rel_segment *m, uint64_t first, uint64_t count, bool write);
+/* RECTO_ESTATE, and nothing changes, when one has no such pin. */
+int rel_unpin(struct rel_segment *m, uint64_t first, uint64_t count,
+              bool write);
 
 /* ---- rel_flush.c --------------------------------------------------------------------- */
 
