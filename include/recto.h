@@ -32,10 +32,9 @@
  * - Every rank gets the same verdict from a collective call.
  *
  * Caveats
- * - Handing shared memory to system calls and MPI: touch it first. The kernel
- *   does not fault pages in: read(2) into a page that this rank may not write
- *   returns EFAULT. When ranks are reached through MPI a page fault inside an
- *   MPI call may wait for that very call; copy through private memory.
+ * - Shared buffers may be handed to read(2) and its kin and to MPI's calls but
+ *   for windows and Fortran (docs/memory-model.md lists them). Memory that such a
+ *   call reaches otherwise must be pinned or copied (recto_pin).
  * - A child of fork(2) has no shared memory.
  * - Collective calls are made by one thread of each rank, in the same order on
  *   all of them. A call that differs is reported on every rank

@@ -95,6 +95,8 @@ _Noreturn void base_fatal(const char *format, ...)
       "heap of recto_malloc, of all ranks together; 0: none")                  \
     X(INBOX, "RECTO_INBOX", "65536", "COUNT",                                  \
       "write notices that a rank's inbox holds before all copies are dropped") \
+    X(INTERPOSE, "RECTO_INTERPOSE", "auto", "auto|off",                        \
+      "shared buffers are made fit for system calls and MPI")                  \
     X(MAX_MAPPINGS, "RECTO_MAX_MAPPINGS", "0", "COUNT",                        \
       "kernel mappings that protection may use; 0: from vm.max_map_count")     \
     X(TIMEOUT, "RECTO_TIMEOUT", "600", "SECONDS",                              \

@@ -371,6 +371,7 @@ int coherence_init(const struct space_protocol **protocol)
     net_service_receiver(NET_SERVICE_COHERENCE, receive);
     *protocol = &both;
     int r = times_start();
+    r = r == 0 ? coherence_calls_start() : r;
     return r == 0 ? msi_page_init() : r;
 }
 
@@ -381,6 +382,7 @@ int coherence_start(void)
 
 void coherence_stop(void)
 {
+    coherence_calls_stop();
     rel_end();
 }
 

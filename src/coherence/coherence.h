@@ -69,6 +69,11 @@ void *coherence_lend(void *p, uint64_t bytes, bool write,
                      struct coherence_loan **loan);
 void coherence_return(struct coherence_loan *loan);
 
+/* The wrappers of system calls and MPI lend shared buffers from now on
+ * (RECTO_INTERPOSE), and no more. */
+int coherence_calls_start(void);
+void coherence_calls_stop(void);
+
 /* Atomic operations on words of release consistent memory, which are made at
  * the page's home. */
 enum coherence_operation {

@@ -126,8 +126,11 @@ static void ask(struct msi_segment *m, uint64_t page, bool write,
           : from == MSI_INVALID ? &msi_counts.write_misses
                                 : &msi_counts.upgrades,
           1);
-    msi_post(m, space_home(m->s, page),
-             write ? MSI_REQ_EXCLUSIVE : MSI_REQ_SHARE, page, 0);
+    int home = space_home(m->s, page);
+    if (!net_shares(home)) {
+        net_mpi_wait(m->s->recto + page * SPACE_PAGE);
+    }
+    msi_post(m, home, write ? MSI_REQ_EXCLUSIVE : MSI_REQ_SHARE, page, 0);
 }
 
 static void wait_for(struct msi_segment *m, uint64_t page, uint32_t word)

@@ -59,9 +59,9 @@ static void touch_all(const struct space_segment *s, const char *p,
 {
     for (uint64_t i = page_of(s, p); i < page_of(s, p) + pages_of(s, p, bytes);
          i++) {
-        atomic_fetch_or_explicit(
-            (_Atomic unsigned char *)s->recto + i * SPACE_PAGE, 0,
-            memory_order_relaxed);
+        atomic_fetch_or_explicit((_Atomic unsigned char *)s->recto +
+                                     i * SPACE_PAGE,
+                                 0, memory_order_relaxed);
     }
 }
 

@@ -279,6 +279,7 @@ void rel_far_fetch(struct rel_segment *m, uint64_t first, uint64_t count,
                    char *to)
 {
     struct rel_wait wait;
+    net_mpi_wait(m->s->recto + first * SPACE_PAGE);
     wait_start(&wait);
     atomic_fetch_add_explicit(&wait.left, WHOLE, memory_order_relaxed);
     post(space_home(m->s, first), FETCH,

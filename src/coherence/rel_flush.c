@@ -86,6 +86,7 @@ struct flush {
     uint64_t diffs;
     uint64_t changed;
     uint64_t free[REL_BATCH / 64]; /* home pages without readers, by index */
+    uint64_t far[REL_BATCH / 64];  /* written, of homes that do not share */
 };
 
 static bool sweeps(const struct flush *f, enum sweep what, uint32_t i)
@@ -134,8 +135,7 @@ static void home_flush(struct flush *f, uint32_t i)
 {
     bool last =
         f->how != REL_WATCH && !rel_pinned_write(f->b->m, f->b->pages[i]);
-    if (rel_tell(f->b->m, f->b->pages[i], false, last,
-                 &f->stage.teller)) {
+    if (rel_tell(f->b->m, f->b->pages[i], false, last, &f->stage.teller)) {
         f->free[i / 64] |= (uint64_t)1 << i % 64;
     }
 }
@@ -146,10 +146,10 @@ static void near_flush(struct flush *f, uint64_t page, unsigned flags)
     int domain = net_domain_of(space_home(m->s, page));
     size_t changed = 0;
     if (flags & REL_DIRTY) {
-        changed = diff_store(
-            m->s->versos[domain] + page * SPACE_PAGE, space_verso(m->s, page),
-            m->twins + page * SPACE_PAGE,
-            rel_writers(m, page) > 1 || rel_pinned_write(m, page));
+        changed =
+            diff_store(m->s->versos[domain] + page * SPACE_PAGE,
+                       space_verso(m->s, page), m->twins + page * SPACE_PAGE,
+                       rel_writers(m, page) > 1 || rel_pinned_write(m, page));
         rel_writer_add(m, page, rel_pinned_write(m, page) ? 0 : -1);
         f->diffs++;
         f->changed += changed;
@@ -198,10 +198,16 @@ static void near_pages(struct flush *f)
         } else if (net_shares(space_home(m->s, page))) {
             near_flush(f, page, flags);
         } else {
+            f->far[i / 64] |= (uint64_t)1 << i % 64;
             continue;
         }
         sent(m, page);
     }
+}
+
+static bool is_far(const struct flush *f, uint32_t i)
+{
+    return (f->far[i / 64] >> i % 64 & 1) != 0;
 }
 
 /* The others, home by home: one message for all pages of a home. */
@@ -209,13 +215,14 @@ static void far_pages(struct flush *f)
 {
     struct rel_segment *m = f->b->m;
     for (uint32_t first = 0; first < f->b->count; first++) {
-        if (!written(m, f->b->pages[first])) {
+        if (!is_far(f, first)) {
             continue;
         }
         int home = space_home(m->s, f->b->pages[first]);
         for (uint32_t i = first; i < f->b->count; i++) {
             uint64_t page = f->b->pages[i];
-            if (written(m, page) && space_home(m->s, page) == home) {
+            if (is_far(f, i) && space_home(m->s, page) == home) {
+                f->far[i / 64] &= ~((uint64_t)1 << i % 64);
                 far_flush(f, page, flags_of(m, page));
                 sent(m, page);
             }

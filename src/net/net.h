@@ -202,6 +202,21 @@ int net_window_get(net_window *window, int target, uint64_t offset,
 int net_window_put(net_window *window, int target, uint64_t offset,
                    const void *buffer, size_t bytes);
 
+/* ---- the program's own MPI calls (src/net/calls.h) ------------------------------ */
+
+/* Who makes buffers fit for MPI: as coherence_lend and its kin. */
+struct net_lender {
+    bool (*lendable)(const void *p);
+    void *(*lend)(void *p, uint64_t bytes, bool write, void **loan);
+    void (*give)(void *loan);
+};
+void net_lender_set(const struct net_lender *lender); /* NULL: nobody */
+
+/* A page fault at `address` is about to wait for a rank that MPI reaches. Ends the
+ * job with a message when the thread is in an MPI call, whose locks may keep the
+ * service thread from answering. Async-signal-safe. */
+void net_mpi_wait(const void *address);
+
 /* ---- life cycle (src/net/init.c) -------------------------------------------- */
 
 int net_init(int *argc, char ***argv, const void *comm);

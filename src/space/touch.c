@@ -168,6 +168,7 @@ static uint32_t ask(struct space_segment *s, uint64_t granule, bool claim,
                     uint64_t count)
 {
     struct touch_wait wait = {0};
+    net_mpi_wait(s->recto + granule * s->granule_pages * SPACE_PAGE);
     int target = keeper(s, granule);
     post(target, TOUCH_ASK,
          (struct net_msg){.object = s->id,
