@@ -104,6 +104,10 @@ static bool lendable(const void *p)
         return result;                                                         \
     } while (0)
 
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name,
+ * performance-no-int-to-ptr): the C library's names of parameters are its own;
+ * const goes */
+
 /* ---- one buffer ------------------------------------------------------------------ */
 
 INTERPOSED ssize_t read(int fd, void *buffer, size_t bytes)
@@ -321,6 +325,9 @@ INTERPOSED ssize_t pwritev64(int fd, const struct iovec *parts, int n, off_t at)
 {
     return pwritev(fd, parts, n, at);
 }
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name,
+ * performance-no-int-to-ptr) */
 
 /* ---- life cycle ---------------------------------------------------------------------------- */
 

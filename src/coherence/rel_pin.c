@@ -15,6 +15,7 @@
 #include "base/base.h"
 #include "coherence/release.h"
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): a write, that changes nothing */
 static void touch(char *p, bool write)
 {
     if (write) {

@@ -72,15 +72,15 @@ static void span(int count, MPI_Datatype type, int64_t *from, int64_t *to)
     *to = true_lb + true_extent + (last > 0 ? last : 0);
 }
 
+/* NOLINTBEGIN(performance-no-int-to-ptr): MPI_BOTTOM counts from address 0, and
+ * const goes */
 /* Lends bytes [from, to) of the buffer. */
 static void *lend(struct loans *l, const void *buffer, int64_t from, int64_t to,
                   bool write)
 {
-    /* NOLINTNEXTLINE(performance-no-int-to-ptr): MPI_BOTTOM counts from 0 */
     char *p = (char *)((uintptr_t)buffer + (uintptr_t)from);
     if (to <= from || !lendable(p)) {
-        return (
-            void *)(uintptr_t)buffer; /* NOLINT(performance-no-int-to-ptr) */
+        return (void *)(uintptr_t)buffer;
     }
     const char *call = inside;
     inside = l->outer; /* a fault here may use MPI */
@@ -92,9 +92,9 @@ static void *lend(struct loans *l, const void *buffer, int64_t from, int64_t to,
         return NULL;
     }
     l->count += l->loan[l->count] != NULL;
-    /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
     return (void *)((uintptr_t)use - (uintptr_t)from);
 }
+/* NOLINTEND(performance-no-int-to-ptr) */
 
 static void *lend_elements(struct loans *l, const void *buffer, int count,
                            MPI_Datatype type, bool write)
@@ -478,6 +478,8 @@ WRAPPED int MPI_Request_free(MPI_Request *request)
 
 /* ---- point to point ------------------------------------------------------------------------ */
 
+/* NOLINTBEGIN(bugprone-macro-parentheses,readability-function-size): parameters
+ * are parts of declarations, and as many as MPI's calls have */
 #define CALL(l, call)                                                          \
     (calls_ready(&(l)) == MPI_SUCCESS ? (call) : MPI_ERR_NO_MEM)
 
@@ -594,3 +596,4 @@ WRAPPED int MPI_Sendrecv_replace(void *buffer, int count, MPI_Datatype type,
                      CALL(l, PMPI_Sendrecv_replace(b, count, type, to, stag,
                                                    from, rtag, comm, status)));
 }
+/* NOLINTEND(bugprone-macro-parentheses,readability-function-size) */

@@ -9,6 +9,7 @@
  */
 #include "net/calls.h"
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): parts of declarations */
 #define CALL(l, call)                                                          \
     (calls_ready(&(l)) == MPI_SUCCESS ? (call) : MPI_ERR_NO_MEM)
 
@@ -108,3 +109,4 @@ LATER_READS(SPLIT, read_at_all, , OFFSET, AT)
 LATER_WRITES(SPLIT, write_all, , HERE, ())
 LATER_WRITES(SPLIT, write_ordered, , HERE, ())
 LATER_WRITES(SPLIT, write_at_all, , OFFSET, AT)
+/* NOLINTEND(bugprone-macro-parentheses) */

@@ -210,7 +210,7 @@ struct net_lender {
     void *(*lend)(void *p, uint64_t bytes, bool write, void **loan);
     void (*give)(void *loan);
 };
-void net_lender_set(const struct net_lender *lender); /* NULL: nobody */
+void net_lender_set(const struct net_lender *with); /* NULL: nobody */
 
 /* A page fault at `address` is about to wait for a rank that MPI reaches. Ends the
  * job with a message when the thread is in an MPI call, whose locks may keep the
