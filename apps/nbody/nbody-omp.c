@@ -117,9 +117,8 @@ static bool gather(const struct team *t, struct row *row)
     size_t count = 0;
     for (int i = 0; i < t->threads; i++) {
         const uint32_t *starts = t->rows[i].starts;
-        row->pieces[i] =
-            (struct nbody_piece){t->rows[i].run.staged + starts[me],
-                                 starts[me + 1] - starts[me]};
+        row->pieces[i] = (struct nbody_piece){
+            t->rows[i].run.staged + starts[me], starts[me + 1] - starts[me]};
         count += row->pieces[i].count;
     }
     if (count > row->run.capacity) {
@@ -168,7 +167,8 @@ static bool steps(struct team *t, struct row *row)
     if (!step(t, row)) {
         return false;
     }
-    row->before = nbody_sums_of(&row->run, row->tree.interactions);
+    row->before =
+        nbody_sums_of(&row->run, row->tree.interactions, row->tree.missing);
     for (int64_t i = 0; i < t->options->steps; i++) {
         nbody_kick(&row->run, i == 0 ? 0.5 : 1.0);
         nbody_drift(&row->run, 1.0);
@@ -186,11 +186,11 @@ static void check(const struct team *t, struct row *row)
     if (t->options->spoil) {
         nbody_spoil(&row->run);
     }
-    row->after = nbody_sums_of(&row->run, row->tree.interactions);
+    row->after =
+        nbody_sums_of(&row->run, row->tree.interactions, row->tree.missing);
     nbody_probes_fill(&row->run, t->probes);
 #pragma omp barrier
-    memcpy(row->sums, t->probes,
-           nbody_probes(t->options) * sizeof *row->sums);
+    memcpy(row->sums, t->probes, nbody_probes(t->options) * sizeof *row->sums);
     nbody_probes_sum(&row->run, row->sums);
 }
 

@@ -233,7 +233,7 @@ static int steps(struct shared *s, struct nbody_run *run,
     if (step(s, run, tree, pieces) != 0) {
         return -1;
     }
-    row->before = nbody_sums_of(run, tree->interactions);
+    row->before = nbody_sums_of(run, tree->interactions, tree->missing);
     for (int64_t i = 0; i < count; i++) {
         nbody_kick(run, i == 0 ? 0.5 : 1.0);
         nbody_drift(run, 1.0);
@@ -257,7 +257,7 @@ static int check(struct shared *s, struct nbody_run *run,
     if (run->options->spoil) {
         nbody_spoil(run);
     }
-    row->after = nbody_sums_of(run, tree->interactions);
+    row->after = nbody_sums_of(run, tree->interactions, tree->missing);
     nbody_probes_fill(run, s->probes);
     if (barrier() != 0) {
         return -1;
@@ -295,7 +295,8 @@ static int report(const struct nbody_options *o,
 }
 
 /* Private memory of a rank. */
-struct private {
+struct private
+{
     struct nbody_run run;
     struct nbody_tree tree;
     struct nbody_piece *pieces;

@@ -50,7 +50,7 @@ struct nbody_options {
     int64_t n;
     int64_t steps;
     int64_t seed;
-    int64_t check; /* bodies whose forces are compared with the direct sum */
+    int64_t check;   /* bodies whose forces are compared with the direct sum */
     int64_t threads; /* the OpenMP version's */
     double theta;    /* opening angle */
     double dt;
@@ -111,6 +111,7 @@ struct nbody_sums {
     double momentum[3];
     uint64_t checksum; /* of the bodies, modulo 2^64 */
     uint64_t interactions;
+    uint64_t missing; /* cells that were needed and not there */
 };
 
 /* A body whose force is checked. */
@@ -146,10 +147,10 @@ struct nbody_run {
     struct nbody_pair {
         uint64_t key;
         uint64_t index;
-    } *pairs, *scratch;
-    uint64_t *keys;                /* of the bodies */
-    uint64_t *splits;              /* workers + 1 */
-    struct nbody_stretch *merged;  /* all samples */
+    } * pairs, *scratch;
+    uint64_t *keys;               /* of the bodies */
+    uint64_t *splits;             /* workers + 1 */
+    struct nbody_stretch *merged; /* all samples */
 };
 
 double nbody_softening(const struct nbody_options *o);
@@ -195,7 +196,7 @@ void nbody_gather(struct nbody_run *run, struct nbody_piece *pieces);
 /* ---- the check ----------------------------------------------------------- */
 
 struct nbody_sums nbody_sums_of(const struct nbody_run *run,
-                                uint64_t interactions);
+                                uint64_t interactions, uint64_t missing);
 void nbody_sums_add(struct nbody_sums *all, const struct nbody_sums *more);
 
 size_t nbody_probes(const struct nbody_options *o);

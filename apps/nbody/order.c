@@ -48,8 +48,7 @@ int nbody_run_init(struct nbody_run *run, const struct nbody_options *o, int me,
     run->scratch = malloc(capacity * sizeof *run->scratch);
     run->keys = malloc(capacity * sizeof *run->keys);
     run->splits = malloc(((size_t)workers + 1) * sizeof *run->splits);
-    run->merged =
-        malloc((size_t)workers * NBODY_SAMPLES * sizeof *run->merged);
+    run->merged = malloc((size_t)workers * NBODY_SAMPLES * sizeof *run->merged);
     return run->forces != NULL && run->pairs != NULL && run->scratch != NULL &&
                    run->keys != NULL && run->splits != NULL &&
                    run->merged != NULL
@@ -334,8 +333,7 @@ void nbody_split(struct nbody_run *run, const struct nbody_sample *samples,
                  size_t stride, uint32_t *starts)
 {
     uint64_t workers = (uint64_t)run->workers;
-    uint64_t limit =
-        share_limit((uint64_t)run->options->n, run->workers);
+    uint64_t limit = share_limit((uint64_t)run->options->n, run->workers);
     size_t n = merge_samples(run, samples, stride);
     struct rest rest = {0};
     for (size_t i = 0; i < n; i++) {
@@ -350,8 +348,7 @@ void nbody_split(struct nbody_run *run, const struct nbody_sample *samples,
     }
     run->splits[workers] = NBODY_KEY_END;
     for (uint64_t w = 0; w <= workers; w++) {
-        starts[w] =
-            (uint32_t)find(run->staged, run->count, run->splits[w]);
+        starts[w] = (uint32_t)find(run->staged, run->count, run->splits[w]);
     }
 }
 

@@ -251,16 +251,6 @@ static void finish_top(const struct nbody_tree *tree, struct nbody_top *top)
     }
 }
 
-void nbody_moments(const struct nbody_tree *tree, struct nbody_top *top)
-{
-    for (int o = 0; o < 8; o++) {
-        if (top->top[o] != NULL) {
-            nbody_moments(tree, top->top[o]);
-        }
-    }
-    finish_top(tree, top);
-}
-
 static void lock_top(const struct nbody_tree *tree, const struct nbody_top *top)
 {
     if (tree->lock != NULL) {

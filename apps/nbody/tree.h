@@ -106,12 +106,10 @@ void nbody_root_init(struct nbody_top *root);
 void nbody_branches(struct nbody_tree *tree);
 
 /* Links the branches of `worker`, `n` of them, under the root. When all workers
- * have done so the tree is complete. */
+ * have done so the tree is complete; where points are NULL, with counts but
+ * without centres of mass. */
 void nbody_join(struct nbody_tree *tree, int worker,
                 const struct nbody_branch *branch, size_t n);
-
-/* Computes centres of mass of this top and those below once more. */
-void nbody_moments(const struct nbody_tree *tree, struct nbody_top *top);
 
 /* The top that is a leaf and has the branch; NULL: there is none. */
 const struct nbody_top *nbody_leaf_above(const struct nbody_top *root,
