@@ -13,9 +13,9 @@
 /* Bounds of the check, of which measured errors stay below a third. Those of
  * energy and momentum hold for time steps in which a body moves by less than the
  * softening length; see nbody_right. */
-static const double energy_bound = 0.01;
-static const double momentum_bound = 0.01;
-static const double force_bound = 0.05; /* times theta^2 */
+static const double energy_bound = 5e-3;
+static const double momentum_bound = 2e-3;
+static const double force_bound = 0.03; /* times theta^2 */
 
 static const double pi = 3.14159265358979323846;
 

@@ -38,7 +38,7 @@
 #include "nbody.h"
 
 enum {
-    NBODY_LEAF = 16,
+    NBODY_LEAF = 32,
     NBODY_TOPS = 48, /* a worker's pool */
     NBODY_BRANCHES = 7 * NBODY_TOPS
 };
