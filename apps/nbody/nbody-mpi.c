@@ -42,7 +42,8 @@ struct local {
     struct nbody_branch *branches; /* of all ranks */
     struct essential sent, received;
     struct counts bodies, cells, points;
-    int *sizes; /* of essential trees: cells, points; sent, then received */
+    /* Of essential trees: cells and points, sent and then received. */
+    int (*sizes)[2];
     struct nbody_probe *probes;
     struct nbody_sums before;
     MPI_Datatype body_type, cell_type, point_type, root_type;
@@ -120,7 +121,7 @@ static void start(struct local *l, const struct nbody_options *o)
     l->branches = need(p * NBODY_BRANCHES * sizeof *l->branches);
     l->root_counts = need(2 * p * sizeof(int));
     l->root_starts = l->root_counts + ranks;
-    l->sizes = need(4 * p * sizeof(int));
+    l->sizes = need(2 * p * sizeof *l->sizes);
     l->probes = need(nbody_probes(o) * sizeof *l->probes);
     counts_init(&l->bodies);
     counts_init(&l->cells);
@@ -271,8 +272,8 @@ static void exchange_roots(struct local *l)
 static void pack_essential(struct local *l)
 {
     struct essential *e = &l->sent;
-    int *sent = l->sizes;
-    int *received = l->sizes + 2 * (ptrdiff_t)ranks;
+    int(*sent)[2] = l->sizes;
+    int(*received)[2] = l->sizes + ranks;
     e->cell_count = 0;
     e->point_count = 0;
     for (int r = 0; r < ranks; r++) {
@@ -283,13 +284,13 @@ static void pack_essential(struct local *l)
                           (size_t)l->root_counts[r]) != 0) {
             out_of_memory();
         }
-        sent[2 * r] = l->cells.sent[r] = (int)(e->cell_count - cells);
-        sent[2 * r + 1] = l->points.sent[r] = (int)(e->point_count - points);
+        sent[r][0] = l->cells.sent[r] = (int)(e->cell_count - cells);
+        sent[r][1] = l->points.sent[r] = (int)(e->point_count - points);
     }
     (void)MPI_Alltoall(sent, 2, MPI_INT, received, 2, MPI_INT, MPI_COMM_WORLD);
     for (int r = 0; r < ranks; r++) {
-        l->cells.received[r] = received[2 * r];
-        l->points.received[r] = received[2 * r + 1];
+        l->cells.received[r] = received[r][0];
+        l->points.received[r] = received[r][1];
     }
 }
 

@@ -175,8 +175,8 @@ void nbody_fill(struct nbody_run *run)
     }
 }
 
-/* About the best for a Plummer model of n bodies: E. Athanassoula et al., Mon.
- * Not. R. Astron. Soc. 314 (2000). */
+/* About the best for a Plummer model of n bodies: D. Merritt, Astron. J. 111
+ * (1996). */
 double nbody_softening(const struct nbody_options *o)
 {
     return pow((double)o->n, -0.26);

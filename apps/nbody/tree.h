@@ -20,7 +20,7 @@
  * of branches, and where splits happen to make tops of them no interaction
  * changes.
  *
- * Building tops (nbody_join), after D. Shan and J. P. Singh, "Parallel tree
+ * Building tops (nbody_join), after H. Shan and J. P. Singh, "Parallel tree
  * building on a range of shared address space multiprocessors" (IPPS'98), whose
  * method PARTREE it is close to: branches are built without locks, then linked.
  *
