@@ -334,6 +334,20 @@ static struct pagerank_sums publish(const struct solver *s, int which)
     return total;
 }
 
+/*
+ * Own contributions are all written in every iteration. Pinned, their pages keep
+ * the right to be written, where otherwise the first write to each would fault again
+ * once others have read it.
+ */
+static void pin(const struct solver *s, int (*how)(void *, size_t, int))
+{
+    const struct program_part *mine = &s->graph.mine;
+    for (int i = 0; i < 2 && mine->first < mine->last; i++) {
+        must(how(s->c[i] + mine->first,
+                 (mine->last - mine->first) * sizeof *s->c[i], RECTO_WRITE));
+    }
+}
+
 /* What others have changed is fetched in large pieces. */
 static void fetch(const struct solver *s, const double *c)
 {
@@ -357,7 +371,9 @@ static void checkpoint(struct solver *s)
     if (s->team.rank == 0) {
         s->run->iteration = s->state.iteration;
     }
+    pin(s, recto_unpin); /* no checkpoint while there are pins */
     int code = recto_checkpoint();
+    pin(s, recto_pin);
     if (code == RECTO_ENOSPC || code == RECTO_EIO) {
         if (s->team.rank == 0) {
             (void)program_fail(
@@ -379,6 +395,7 @@ static void iterate(struct solver *s)
     struct pagerank_state *state = &s->state;
     size_t first = s->graph.mine.first;
     int now = (int)(state->iteration % 2);
+    pin(s, recto_pin);
     pagerank_start(&s->rows, s->x + first, s->c[now] + first, my_sums(s, now));
     while (pagerank_next(state, publish(s, now))) {
         int next = (int)(state->iteration % 2);
@@ -388,6 +405,7 @@ static void iterate(struct solver *s)
         now = next;
         checkpoint(s);
     }
+    pin(s, recto_unpin);
 }
 
 /* Each rank checks an equal number of vertices, most of which others have ranked. */
