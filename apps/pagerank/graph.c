@@ -34,7 +34,7 @@ static void split(struct team *t, const uint64_t *keys, size_t n,
     keys_sample(keys, n, mine);
     t->all(t, mine, KEYS_ROW, rows);
     if (keys_split(rows, t->size, splitter) != 0) {
-        (void)program_fail(t->name, "worker %d: out of memory", t->rank);
+        (void)program_fail(t->name, "%s %d: out of memory", t->kind, t->rank);
         t->end();
     }
     free(rows);
@@ -54,11 +54,11 @@ static void say_wrong(struct team *t, const char *file, const struct edges *e,
                       uint64_t lines_before)
 {
     if (e->at_line) {
-        (void)program_fail(t->name, "%.200s:%" PRIu64 ": %s (worker %d)", file,
-                           lines_before + e->lines, e->wrong, t->rank);
+        (void)program_fail(t->name, "%.200s:%" PRIu64 ": %s (%s %d)", file,
+                           lines_before + e->lines, e->wrong, t->kind, t->rank);
     } else {
-        (void)program_fail(t->name, "%.200s: %s (worker %d)", file, e->wrong,
-                           t->rank);
+        (void)program_fail(t->name, "%.200s: %s (%s %d)", file, e->wrong,
+                           t->kind, t->rank);
     }
 }
 
@@ -100,9 +100,10 @@ static int read_edges(struct team *t, const char *file, struct edges *e)
     if (differ || count == 0) {
         if (t->rank == 0) {
             (void)program_fail(t->name, "%.200s: %s", file,
-                               differ ? "workers see different sizes: it is "
-                                        "being written, or not the same file"
-                                      : "no line has an edge");
+                               differ
+                                   ? "its size is not the same everywhere: it "
+                                     "is being written, or another file"
+                                   : "no line has an edge");
         }
         return -1;
     }

@@ -164,7 +164,8 @@ static int agree(struct team *t, const char *path, bool failed)
     const char *why = failed ? program_errno() : "";
     int lowest = team_failed(t, failed);
     if (lowest == t->rank) {
-        (void)program_fail(t->name, "%s: %s (worker %d)", path, why, t->rank);
+        (void)program_fail(t->name, "%s: %s (%s %d)", path, why, t->kind,
+                           t->rank);
     }
     return lowest < 0 ? 0 : -1;
 }

@@ -233,7 +233,7 @@ int main(int argc, char **argv)
         return PROGRAM_OK;
     }
     struct solver s = {
-        .options = &o, .team = {0, 1, name, all, exchange, end}
+        .options = &o, .team = {0, 1, name, "rank", all, exchange, end}
     };
     (void)MPI_Init(&argc, &argv); /* errors end the job */
     (void)MPI_Comm_rank(MPI_COMM_WORLD, &s.team.rank);

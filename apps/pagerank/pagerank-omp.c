@@ -210,8 +210,8 @@ static void team(struct shared *s)
 #pragma omp parallel
     {
         struct worker w = {
-            .team = {omp_get_thread_num(), omp_get_num_threads(), name, all,
-                     exchange, end},
+            .team = {omp_get_thread_num(), omp_get_num_threads(), name,
+                     "thread", all, exchange, end},
             .shared = s
         };
         int code = work(&w);

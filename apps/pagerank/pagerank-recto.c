@@ -473,7 +473,8 @@ int main(int argc, char **argv)
     if (action == PROGRAM_RUN) {
         struct solver s = {
             .options = &o,
-            .team = {recto_rank(), recto_size(), name, all, exchange, end}
+            .team = {recto_rank(), recto_size(), name, "rank", all, exchange,
+                     end}
         };
         code = run(&s);
         graph_free(&s.graph);

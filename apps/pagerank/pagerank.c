@@ -109,7 +109,7 @@ void pagerank_start(const struct pagerank_rows *rows, const double *x,
     size_t count = rows->part.last - rows->part.first;
     for (size_t first = 0; first < count; first += GRAPH_BLOCK) {
         size_t last = first + GRAPH_BLOCK < count ? first + GRAPH_BLOCK : count;
-        struct pagerank_sums sums = {0.0, 0.0};
+        struct pagerank_sums sums = {0.0, INFINITY};
         for (size_t i = first; i < last; i++) {
             c[i] = rows->degree[i] > 0 ? x[i] / rows->degree[i] : 0.0;
             sums.stuck += rows->degree[i] > 0 ? 0.0 : x[i];
@@ -168,8 +168,7 @@ bool pagerank_next(struct pagerank_state *state, struct pagerank_sums all)
     const struct pagerank_options *o = state->options;
     state->base = base_of(state, all);
     state->moved = all.moved;
-    if (state->iteration >= o->iterations ||
-        (state->iteration > 0 && all.moved <= o->tolerance)) {
+    if (all.moved <= o->tolerance || state->iteration >= o->iterations) {
         return false;
     }
     state->iteration++;
@@ -217,8 +216,7 @@ static double rounding(const struct pagerank_answer *a)
 
 static bool converged(const struct pagerank_answer *a)
 {
-    return a->state->iteration > 0 &&
-           a->state->moved <= a->state->options->tolerance;
+    return a->state->moved <= a->state->options->tolerance;
 }
 
 /* The residual shrinks by d with each iteration, so it lies below the last

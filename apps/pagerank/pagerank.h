@@ -73,7 +73,7 @@ struct pagerank_state {
 };
 
 /* Contributions c[i] and the blocks' sums, from the ranks x[i] of a worker's
- * vertices; nothing has moved. */
+ * vertices. What the ranks moved is not known then: infinite. */
 void pagerank_start(const struct pagerank_rows *rows, const double *x,
                     double *c, struct pagerank_sums *blocks);
 

@@ -11,8 +11,8 @@ void *team_memory(struct team *t, size_t count, size_t bytes)
 {
     void *p = calloc(count > 0 ? count : 1, bytes);
     if (p == NULL) {
-        (void)program_fail(t->name, "worker %d: no memory for %zu x %zu bytes",
-                           t->rank, count, bytes);
+        (void)program_fail(t->name, "%s %d: no memory for %zu x %zu bytes",
+                           t->kind, t->rank, count, bytes);
         t->end();
     }
     return p;

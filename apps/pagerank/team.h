@@ -13,6 +13,7 @@ struct team {
     int rank; /* of this worker */
     int size;
     const char *name; /* of the program, for messages */
+    const char *kind; /* of worker: "rank" or "thread" */
 
     /* Every worker gives `count` words (the same number each) and gets all
      * workers' in order: everyone[size * count]. Collective. */
