@@ -35,6 +35,7 @@ struct run {
     uint64_t fingerprint; /* of the graph */
     double damping;
     int64_t iteration;
+    double moved; /* by the last iteration */
 };
 
 /* Blocks of others' contributions that this rank reads. */
@@ -51,15 +52,14 @@ struct solver {
     struct pagerank_state state;
     struct pagerank_rows rows;
     struct reach reach;
-    size_t *sums_at;
+    size_t *sums_at; /* each rank's from a new page; size + 1 */
     /* Shared; n elements, where nothing else is said. */
     uint64_t *start;  /* n + 1 */
     uint32_t *source; /* as many as edges */
     uint32_t *degree;
     double *x;
     double *c[2];
-    struct pagerank_sums
-        *sums[2]; /* rank w's blocks from sums_at[w], a new page */
+    struct pagerank_sums *sums[2]; /* rank w's blocks from sums_at[w] */
     struct run *run;
 };
 
@@ -264,8 +264,8 @@ static int examine(const struct solver *s)
         wrong = "of another graph";
     } else if (s->run->damping != o->damping) {
         wrong = "of a run with another --damping";
-    } else if (s->run->iteration >= o->iterations) {
-        wrong = "as far as --iterations already, or behind";
+    } else if (s->run->iteration > o->iterations) {
+        wrong = "past --iterations";
     }
     if (wrong != NULL && s->team.rank == 0) {
         (void)program_fail(
@@ -300,7 +300,8 @@ static int begin(struct solver *s)
         }
     }
     if (s->team.rank == 0) {
-        *s->run = (struct run){s->graph.fingerprint, s->options->damping, 0};
+        *s->run = (struct run){.fingerprint = s->graph.fingerprint,
+                               .damping = s->options->damping};
     }
     return 0;
 }
@@ -362,7 +363,7 @@ static void fetch(const struct solver *s, const double *c)
 }
 
 /* A full disk does not end the run: the epochs before are intact. */
-static void checkpoint(struct solver *s)
+static void checkpoint(struct solver *s, double moved)
 {
     int64_t every = s->options->checkpoint_every;
     if (every == 0 || s->state.iteration % every != 0) {
@@ -370,6 +371,7 @@ static void checkpoint(struct solver *s)
     }
     if (s->team.rank == 0) {
         s->run->iteration = s->state.iteration;
+        s->run->moved = moved;
     }
     pin(s, recto_unpin); /* no checkpoint while there are pins */
     int code = recto_checkpoint();
@@ -397,13 +399,18 @@ static void iterate(struct solver *s)
     int now = (int)(state->iteration % 2);
     pin(s, recto_pin);
     pagerank_start(&s->rows, s->x + first, s->c[now] + first, my_sums(s, now));
-    while (pagerank_next(state, publish(s, now))) {
-        int next = (int)(state->iteration % 2);
+    struct pagerank_sums total = publish(s, now);
+    if (state->iteration > 0) {
+        total.moved = s->run->moved; /* restored */
+    }
+    while (pagerank_next(state, total)) {
+        int next = 1 - now;
         fetch(s, s->c[now]);
         pagerank_step(&s->rows, state, s->c[now], s->x + first,
                       s->c[next] + first, my_sums(s, next));
         now = next;
-        checkpoint(s);
+        total = publish(s, now);
+        checkpoint(s, total.moved);
     }
     pin(s, recto_unpin);
 }

@@ -119,10 +119,11 @@ void pagerank_start(const struct pagerank_rows *rows, const double *x,
 }
 
 void pagerank_step(const struct pagerank_rows *rows,
-                   const struct pagerank_state *state, const double *restrict z,
+                   struct pagerank_state *state, const double *restrict z,
                    double *restrict x, double *restrict c,
                    struct pagerank_sums *blocks)
 {
+    state->iteration++;
     const uint64_t *start = rows->start;
     const uint32_t *source = rows->source;
     double base = state->base;
@@ -168,11 +169,7 @@ bool pagerank_next(struct pagerank_state *state, struct pagerank_sums all)
     const struct pagerank_options *o = state->options;
     state->base = base_of(state, all);
     state->moved = all.moved;
-    if (all.moved <= o->tolerance || state->iteration >= o->iterations) {
-        return false;
-    }
-    state->iteration++;
-    return true;
+    return all.moved > o->tolerance && state->iteration < o->iterations;
 }
 
 /* ---- check --------------------------------------------------------------- */

@@ -67,9 +67,9 @@ struct pagerank_sums {
 struct pagerank_state {
     const struct pagerank_options *options;
     size_t n;
-    int64_t iteration;
-    double base;  /* what every vertex gets */
-    double moved; /* by the last iteration */
+    int64_t iteration; /* how many there have been */
+    double base;       /* what every vertex gets */
+    double moved;      /* by the last iteration */
 };
 
 /* Contributions c[i] and the blocks' sums, from the ranks x[i] of a worker's
@@ -80,8 +80,8 @@ void pagerank_start(const struct pagerank_rows *rows, const double *x,
 /* An iteration: new ranks x[i], contributions c[i] and blocks' sums from the old
  * contributions of all, z[source]. */
 void pagerank_step(const struct pagerank_rows *rows,
-                   const struct pagerank_state *state, const double *z,
-                   double *x, double *c, struct pagerank_sums *blocks);
+                   struct pagerank_state *state, const double *z, double *x,
+                   double *c, struct pagerank_sums *blocks);
 
 /* Adds sums of blocks, in order. */
 void pagerank_add(struct pagerank_sums *all, const struct pagerank_sums *blocks,

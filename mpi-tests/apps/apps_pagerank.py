@@ -124,7 +124,7 @@ def restart(ranks, file):
         if "restarted" in early.text:
             sys.exit(f"{early.title}: from what?\n{early.text}")
         for count in (ranks, ranks % 4 + 1):
-            # the first also writes epochs, of which the second takes the last
+            # the second from an epoch of the first
             late = Run(count, "pagerank-recto", file, "--checkpoint-every", 2,
                        **env).expect(0, "restarted from epoch", "answer ok")
             same([whole, late], r"checksum (\w+)")
@@ -132,7 +132,7 @@ def restart(ranks, file):
         Run(ranks, "pagerank-recto", file, "--checkpoint-every", 2, "--damping",
             "0.5", **env).expect(1, "of a run with another --damping")
         Run(ranks, "pagerank-recto", file, "--checkpoint-every", 2,
-            "--iterations", 2, **env).expect(1, "--iterations already")
+            "--iterations", 2, **env).expect(1, "past --iterations")
         Run(ranks, "pagerank-recto", WORK / "star", "--checkpoint-every", 2,
             **env).expect(1, "RECTO_ECHANGED")
         other = write("other", file.read_text().replace("\n", "\n0 1\n", 2))
