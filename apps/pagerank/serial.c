@@ -56,9 +56,11 @@ static void read_links(struct team *t, const char *name, struct serial *s)
         }
         if (s->count == room) {
             room = room > 0 ? 2 * room : 1024;
-            struct link *links = team_memory(t, room, sizeof *links);
-            memcpy(links, s->links, s->count * sizeof *links);
-            free(s->links);
+            struct link *links = realloc(s->links, room * sizeof *links);
+            if (links == NULL) {
+                (void)program_fail(t->name, "--check: out of memory");
+                t->end();
+            }
             s->links = links;
         }
         s->links[s->count].from = strtoull(at, &at, 10);

@@ -50,11 +50,11 @@ def star(spokes, hub, ids):
 def known():
     """(name, edges, ranks) of graphs whose ranks can be written down."""
     d = DAMPING
-    ids = random.sample(range(1 << 64), 2000)
+    ids = [*{random.getrandbits(64) for _ in range(2000)}]
     three = 3 + 2 * d + d * d
     yield "ring", [(v, (v + 1) % 1500) for v in range(1500)], {
         v: 1 / 1500 for v in range(1500)}
-    yield "star", *star(1999, ids[0], ids[1:])
+    yield "star", *star(len(ids) - 1, ids[0], ids[1:])
     # 0 -> 1 -> 2, from where nothing leads
     yield "chain", [(0, 1), (1, 2)], {
         0: 1 / three, 1: (1 + d) / three, 2: (1 + d + d * d) / three}
@@ -75,7 +75,7 @@ def check_known(ranks):
         for count, name in names:
             out = WORK / f"{title}.out"
             extra = ["--threads", ranks] if count is None else []
-            run = Run(count, name, file, "--check", "--tolerance", "1e-13",
+            run = Run(count, name, file, "--check", "--tolerance", "1e-11",
                       "--output", out, *extra, RECTO_NODE="rank").expect(
                           0, "answer ok", "from a serial program's ranks")
             close(run, ranks_of(out), expected)
