@@ -127,7 +127,7 @@ static uint64_t stream_length(struct rel_segment *m, uint64_t page, bool write)
         if (length > 0 && stream >> 16 == page &&
             (stream >> 15 & 1) == (uint64_t)write) {
             atomic_store_explicit(&m->streams[i], 0, memory_order_relaxed);
-            uint64_t most = rel_cache_transfer();
+            uint64_t most = cache_transfer();
             return length * 2 < most ? length * 2 : most;
         }
     }
@@ -326,7 +326,7 @@ static void copy_fault(struct rel_segment *m, uint64_t page, struct found found,
     run_grant(m, page, n, found, write);
     stream_note(m, page + n, n, write);
     run_unlock(m, page, n);
-    rel_cache_shrink();
+    cache_shrink(0);
 }
 
 static bool has_readers(const struct rel_segment *m, uint64_t page)
@@ -398,7 +398,7 @@ static uint64_t prefetch_some(struct rel_segment *m, uint64_t first,
     struct found found = find(m, first);
     if (!rel_is_home(m, first) && space_home_known(m->s, first) &&
         found.right == RECTO_VM_NONE) {
-        uint64_t most = rel_cache_transfer();
+        uint64_t most = cache_transfer();
         n = run_lock(m, first, count < most ? count : most, found);
         run_grant(m, first, n, found, false);
     }
@@ -416,7 +416,7 @@ void rel_prefetch(struct rel_segment *m, uint64_t first, uint64_t count)
     pthread_sigmask(SIG_BLOCK, &all, &before);
     for (uint64_t p = first; p < first + count;) {
         p += prefetch_some(m, p, first + count - p);
-        rel_cache_shrink();
+        cache_shrink(0);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
