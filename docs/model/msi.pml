@@ -226,7 +226,7 @@ byte requester;                 /* ... of this rank */
 byte pending;                   /* set of ranks that have yet to answer */
 byte last = NONE;               /* holder to ask when pending is empty */
 bit granted;                    /* all have answered; `done` is awaited */
-chan queue = [NR] of { mtype, byte };
+chan queue = [NR + ROOM - 2] of { mtype, byte };
 
 #define REVOCATION  (request == req_share -> downgrade : invalidate)
 #define ANSWER      (request == req_share -> write_back : ack_invalidate)

@@ -16,8 +16,13 @@ enum {
     SHARES = 4     /* of memory: what all ranks of a machine may hold */
 };
 
-static uint64_t bound;       /* pages */
-static _Atomic int64_t held; /* pages */
+static uint64_t bound;                    /* pages */
+static _Atomic int64_t held[CACHE_KINDS]; /* pages */
+
+static int64_t held_of(enum cache_kind kind)
+{
+    return atomic_load_explicit(&held[kind], memory_order_relaxed);
+}
 
 int cache_init(void)
 {
@@ -30,18 +35,20 @@ int cache_init(void)
                        base_env_name(BASE_ENV_CACHE), LEAST_PAGES * SPACE_PAGE);
     }
     bound = bytes / SPACE_PAGE;
-    atomic_store_explicit(&held, 0, memory_order_relaxed);
+    for (int i = 0; i < CACHE_KINDS; i++) {
+        atomic_store_explicit(&held[i], 0, memory_order_relaxed);
+    }
     return r;
 }
 
-void cache_count(int64_t by)
+void cache_count(enum cache_kind kind, int64_t by)
 {
-    atomic_fetch_add_explicit(&held, by, memory_order_relaxed);
+    atomic_fetch_add_explicit(&held[kind], by, memory_order_relaxed);
 }
 
 bool cache_full(int64_t more)
 {
-    return atomic_load_explicit(&held, memory_order_relaxed) + more >
+    return held_of(CACHE_RELEASE) + held_of(CACHE_SEQUENTIAL) + more >
            (int64_t)bound;
 }
 
@@ -56,6 +63,23 @@ uint64_t cache_transfer(void)
     return part < REL_TRANSFER ? part : REL_TRANSFER;
 }
 
+static void released_shrink(void)
+{
+    sigset_t before;
+    rel_enter(&before);
+    rel_cache_shrink();
+    rel_leave(&before);
+}
+
+static void sequential_shrink(int64_t more)
+{
+    sigset_t before;
+    rel_enter(&before);
+    msi_cache_shrink();
+    rel_leave(&before);
+    msi_cache_wait(more);
+}
+
 void cache_shrink(int64_t more)
 {
     /* giving up may need MPI, which this thread may keep from the service
@@ -63,12 +87,16 @@ void cache_shrink(int64_t more)
     if (!cache_full(more) || net_mpi_inside()) {
         return;
     }
-    sigset_t before;
-    rel_enter(&before);
-    msi_cache_shrink();
-    rel_cache_shrink();
-    rel_leave(&before);
-    msi_cache_wait(more);
+    bool first = held_of(CACHE_RELEASE) > held_of(CACHE_SEQUENTIAL);
+    if (first) {
+        released_shrink();
+    }
+    if (cache_full(more)) {
+        sequential_shrink(more);
+    }
+    if (!first && cache_full(more)) {
+        released_shrink();
+    }
 }
 
 /* ---- rings -------------------------------------------------------------------------- */

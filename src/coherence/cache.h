@@ -45,8 +45,13 @@ uint64_t cache_ring_count(const struct cache_ring *ring);
 uint64_t cache_ring_ahead(const struct cache_ring *ring);
 
 int cache_init(void); /* RECTO_CACHE; RECTO_EINVAL */
-/* Copies held, of both protocols, become more or fewer. */
-void cache_count(int64_t by);
+/* Copies held, of one protocol, become more or fewer. */
+enum cache_kind {
+    CACHE_RELEASE,
+    CACHE_SEQUENTIAL,
+    CACHE_KINDS
+};
+void cache_count(enum cache_kind kind, int64_t by);
 /* Are they more than the bound when `more` come (negative: go)? */
 bool cache_full(int64_t more);
 int64_t cache_step(void);      /* pages given up at a time, at most */
@@ -54,8 +59,9 @@ uint64_t cache_transfer(void); /* pages that one fault may move */
 
 /*
  * Gives copies up until `more` have room, as far as that can be had: what is
- * pinned, in its hold time or used all the time stays. Waits for its own rank's
- * evictions under way. Holds no page lock when called, and no other; also in a
+ * pinned, in its hold time or used all the time stays. The kind of memory that
+ * holds more gives first, so that a few pages in use outlast many that are not.
+ * Waits for its own rank's evictions under way. Holds no page lock when called, and no other; also in a
  * fault handler.
  */
 void cache_shrink(int64_t more);

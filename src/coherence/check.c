@@ -111,7 +111,9 @@ static int cache_check(struct msi_segment *m)
             return contradiction(m, p, net_rank(), "counts as what it is not");
         }
     }
-    return copies == cache_ring_count(&m->ring)
+    return copies == cache_ring_count(&m->ring) &&
+                   copies ==
+                       atomic_load_explicit(&m->copies, memory_order_relaxed)
                ? 0
                : contradiction(m, 0, net_rank(), "copies lack in the cache");
 }

@@ -181,6 +181,7 @@ struct msi_segment {
     recto_vm_trap *trap;
     /* the cache, see msi_cache.c */
     struct cache_ring ring;     /* hands: the service thread */
+    _Atomic uint64_t copies;    /* pages with MSI_COPY */
     _Atomic uint32_t under_way; /* SHRINK, REVIVE and evictions */
     _Atomic uint32_t shrinking; /* SHRINK is on its way */
     bool closed;                /* no SHRINK; under `releasing` */

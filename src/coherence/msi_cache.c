@@ -41,6 +41,11 @@ static struct {
     uint32_t evicting; /* pages in MI; the service thread's own */
 } cache;
 
+static uint64_t copies_of(const struct msi_segment *m)
+{
+    return atomic_load_explicit(&m->copies, memory_order_relaxed);
+}
+
 /* ---- life cycle ---------------------------------------------------------------------- */
 
 void msi_cache_link(struct msi_segment *m)
@@ -62,7 +67,7 @@ void msi_cache_unlink(struct msi_segment *m)
     }
     *at = m->next;
     rel_leave(&before);
-    cache_count(-(int64_t)cache_ring_count(&m->ring));
+    cache_count(CACHE_SEQUENTIAL, -(int64_t)copies_of(m));
 }
 
 void msi_cache_close(struct msi_segment *m)
@@ -111,14 +116,20 @@ static void ended(struct msi_segment *m)
     atomic_fetch_sub_explicit(&m->under_way, 1, memory_order_release);
 }
 
+/* The segment with most copies gives them. */
 void msi_cache_shrink(void)
 {
+    struct msi_segment *most = NULL;
     for (struct msi_segment *m = cache.first; m != NULL; m = m->next) {
-        if (!m->closed && atomic_exchange_explicit(&m->shrinking, 1,
-                                                   memory_order_relaxed) == 0) {
-            begun(m);
-            msi_post(m, net_rank(), MSI_SHRINK, 0, 0);
+        if (!m->closed && copies_of(m) > 0 &&
+            (most == NULL || copies_of(m) > copies_of(most))) {
+            most = m;
         }
+    }
+    if (most != NULL && atomic_exchange_explicit(&most->shrinking, 1,
+                                                 memory_order_relaxed) == 0) {
+        begun(most);
+        msi_post(most, net_rank(), MSI_SHRINK, 0, 0);
     }
 }
 
@@ -153,13 +164,15 @@ void msi_cache_revive(struct msi_segment *m, uint64_t page)
 
 void msi_cache_add(struct msi_segment *m, uint64_t page)
 {
-    cache_count(1);
+    cache_count(CACHE_SEQUENTIAL, 1);
+    atomic_fetch_add_explicit(&m->copies, 1, memory_order_relaxed);
     cache_ring_put(&m->ring, &page, 1);
 }
 
 void msi_cache_gone(struct msi_segment *m)
 {
-    cache_count(-1);
+    cache_count(CACHE_SEQUENTIAL, -1);
+    atomic_fetch_sub_explicit(&m->copies, 1, memory_order_relaxed);
     cache.evicting--;
     atomic_fetch_add_explicit(&msi_counts.evictions, 1, memory_order_relaxed);
     ended(m);

@@ -43,7 +43,7 @@ void rel_cache_add(struct rel_segment *m, uint64_t first, uint64_t count)
             }
         }
         if (added > 0) {
-            cache_count((int64_t)added);
+            cache_count(CACHE_RELEASE, (int64_t)added);
             cache_ring_put(&m->ring, pages, added);
         }
     }
@@ -112,7 +112,7 @@ static void back_move(struct rel_segment *m)
             cache_ring_put(ring, &page, 1);
         }
     }
-    cache_count(-(int64_t)gone);
+    cache_count(CACHE_RELEASE, -(int64_t)gone);
     rel_count(&rel_counts.evictions, gone);
 }
 

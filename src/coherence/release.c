@@ -407,7 +407,7 @@ void rel_detach(struct space_segment *s)
         at = &(*at)->next;
     }
     *at = m->next;
-    cache_count(-(int64_t)cache_ring_count(&m->ring));
+    cache_count(CACHE_RELEASE, -(int64_t)cache_ring_count(&m->ring));
     rel_leave(&before);
     tables_free(m);
 }
