@@ -35,7 +35,9 @@ static uint64_t *word(uint64_t *pages, uint64_t page, int rank)
 static int domain_ranks(void)
 {
     const char *node = getenv("RECTO_NODE");
-    return node != NULL && strcmp(node, "rank") == 0 ? 1 : recto_size();
+    return node == NULL || strcmp(node, "auto") == 0 ? recto_size()
+           : strcmp(node, "rank") == 0               ? 1
+                                                     : atoi(node);
 }
 
 /* Pages of memory behind a segment of mine. */

@@ -9,7 +9,7 @@
 #include "coherence/release.h"
 
 enum {
-    LEAST_PAGES = 64,
+    LEAST_PAGES = 16,
     STEP = 64,     /* pages given up at a time, at most */
     STEP_PART = 8, /* and of the bound */
     FRACTION = 4,  /* of a ring that is aged */
