@@ -92,7 +92,9 @@ check_msi() {
     local c r m
     for c in THREE HOME_PAIR REMOTE_PAIR PAIRS HOME_THREADS REMOTE_THREADS \
              PAIR_THREADS IDLE_HOME "THREE UNORDERED" "REMOTE_PAIR UNORDERED" \
-             "PAIRS UNORDERED"; do
+             "PAIRS UNORDERED" "THREE EVICT" "HOME_PAIR EVICT" \
+             "REMOTE_PAIR EVICT" "REMOTE_PAIR EVICT UNORDERED" \
+             "REMOTE_THREADS EVICT"; do
         run pass safety "$c"
     done
 
@@ -103,6 +105,8 @@ check_msi() {
     done
     run pass safety "REMOTE_THREADS HOLD"
     run pass progress "REMOTE_THREADS HOLD"
+    run pass safety "REMOTE_PAIR EVICT HOLD"
+    run pass progress "REMOTE_PAIR EVICT HOLD PROGRESS_OF=1"
 
     # Each bites by what a program would notice ...
     run "value|writers" safety   "THREE BARE MUTANT_EARLY_GRANT"
@@ -114,6 +118,13 @@ check_msi() {
     run "value|writers" safety   "REMOTE_PAIR BARE MUTANT_DATA_FIRST"
     run "value|writers" safety   "REMOTE_PAIR BARE MUTANT_ALWAYS_DATA"
     run "value|writers" safety   "THREE BARE MUTANT_OWNER_KEPT"
+    run "value|writers" safety   "THREE EVICT BARE MUTANT_EVICT_NO_DATA"
+    run "value|writers" safety   "THREE EVICT BARE MUTANT_LOWER_LATE"
+    run "value|writers" safety   "THREE EVICT BARE MUTANT_OWNER_FORGOTTEN"
+    run "value|writers" safety   "THREE EVICT BARE MUTANT_EVICT_AT_ONCE"
+    run "value|writers" safety   "REMOTE_PAIR EVICT BARE MUTANT_DISCARD_SHARED"
+    run "value|writers" safety   "THREE EVICT BARE MUTANT_REVIVE_WRITE"
+    run deadlock safety   "THREE EVICT MUTANT_SILENT_MI"
     run deadlock safety   "THREE MUTANT_SILENT_SM"
     run livelock progress "REMOTE_PAIR HOLD PROGRESS_OF=0 MUTANT_SILENT_SHARED"
     run livelock progress "THREE HOLD PROGRESS_OF=2 MUTANT_UNFAIR"

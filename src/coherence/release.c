@@ -298,20 +298,17 @@ static void parts_find(struct rel_segment *m)
 static int tables_create(struct rel_segment *m)
 {
     void *flags = NULL;
-    void *ring = NULL;
     void *pins = NULL;
     m->directories = calloc((size_t)net_domains(), sizeof(struct rel_entry *));
     int r = m->directories != NULL
                 ? recto_vm_table_create(m->s->pages, &flags)
                 : base_error(RECTO_ENOMEM, "page states of \"%s\"", m->s->name);
     r = r == 0 ? pageset_create(&m->listed, m->s->pages) : r;
-    r = r == 0 ? recto_vm_table_create(m->s->pages * sizeof(uint64_t), &ring)
-               : r;
+    r = r == 0 ? cache_ring_create(&m->ring, m->s->pages) : r;
     r = r == 0 ? recto_vm_table_create(m->s->pages * sizeof(uint32_t), &pins)
                : r;
     m->flags = flags;
     m->pins = pins;
-    m->ring = ring;
     if (r == 0) {
         parts_find(m);
     }
@@ -324,9 +321,7 @@ static void tables_free(struct rel_segment *m)
         recto_vm_trap_remove(m->trap);
     }
     pageset_destroy(&m->listed);
-    if (m->ring != NULL) {
-        recto_vm_unmap((void *)m->ring, m->s->pages * sizeof(uint64_t));
-    }
+    cache_ring_free(&m->ring);
     if (m->flags != NULL) {
         recto_vm_unmap((void *)m->flags, m->s->pages);
     }
@@ -394,8 +389,7 @@ void rel_detach(struct space_segment *s)
         at = &(*at)->next;
     }
     *at = m->next;
-    atomic_fetch_sub_explicit(&rel.held, m->ring_tail - m->ring_back,
-                              memory_order_relaxed);
+    cache_count(CACHE_RELEASE, -(int64_t)cache_ring_count(&m->ring));
     rel_leave(&before);
     tables_free(m);
 }
@@ -617,7 +611,7 @@ int rel_start(void)
     (void)diff_init(DIFF_AVX512);
     int r = control_create();
     r = r == 0 ? control_share() : r;
-    r = r == 0 ? net_verdict(rel_cache_init()) : r;
+    r = r == 0 ? net_verdict(cache_init()) : r;
     int per = (net_size() + REL_GROUPS - 1) / REL_GROUPS;
     for (int i = 0; r == 0 && i < net_size(); i++) {
         rel.domain_groups[net_domain_of(i)] |= UINT64_C(1) << i / per;
