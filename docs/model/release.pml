@@ -178,10 +178,14 @@ inline byte_fetch(i)
 inline list_add(flag)
 {
     atomic {
-        flag = true;
         if
-        :: !listed[r] -> listed[r] = true; pending[r]++
-        :: else
+        :: flag /* listed, or who takes it waits for the page's lock */
+        :: else ->
+            flag = true;
+            if
+            :: !listed[r] -> listed[r] = true; pending[r]++
+            :: else
+            fi
         fi
     }
 }
@@ -396,11 +400,11 @@ inline copy_flush(how)
 
 inline flush(how)
 {
-    page_take(d);
     if
     :: how == KEEP -> listed[r] = false
     :: else
     fi;
+    page_take(d);
     freed = false;
     changed = false;
     if
