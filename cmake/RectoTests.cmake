@@ -114,17 +114,17 @@ function(recto_mpi_test name)
 endfunction()
 
 # recto_mpi_product(NAME SOURCE file [RANKS n...] [NODES v...]
-#                   [TRANSPORTS v...] [LABELS l...] [ASAN] [TSAN] [ARGS a...]
+#                   [TRANSPORTS v...] [LABELS l...] [ASAN] [TSAN n...] [ARGS a...]
 #                   [ENV VAR=value...] [TIMEOUT s]):
 # the product of ranks, RECTO_NODE and RECTO_TRANSPORT, all labelled `long`;
 # of these a part in which every pair of values occurs is labelled `ci`: each
 # pair of ranks and node once, the transports taking turns. With ASAN the
 # tests of 2 and 3 ranks in that part are run in the asan build, too, with TSAN
-# those of 2 and 3 domains in the tsan build.
+# those of n domains in the tsan build.
 # Tests NAME.nRANKS.NODE.TRANSPORT.
 function(recto_mpi_product name)
-  cmake_parse_arguments(PARSE_ARGV 1 A "ASAN;TSAN" "SOURCE;TIMEOUT"
-                        "RANKS;NODES;TRANSPORTS;LABELS;ARGS;ENV")
+  cmake_parse_arguments(PARSE_ARGV 1 A "ASAN" "SOURCE;TIMEOUT"
+                        "TSAN;RANKS;NODES;TRANSPORTS;LABELS;ARGS;ENV")
   recto_test_program_of(${A_SOURCE} program)
   if(NOT A_TIMEOUT)
     set(A_TIMEOUT 120)
@@ -155,7 +155,7 @@ function(recto_mpi_product name)
           if(A_ASAN AND ranks GREATER 1 AND ranks LESS 4)
             list(APPEND labels asan)
           endif()
-          if(A_TSAN AND ranks GREATER 1 AND ranks LESS 4 AND node STREQUAL rank)
+          if(ranks IN_LIST A_TSAN AND node STREQUAL rank)
             list(APPEND labels tsan)
           endif()
         endif()
