@@ -101,11 +101,12 @@ static void read_apart(unsigned char *p)
     }
 }
 
-/* 37 has no common factor with 1024, and no distance occurs twice in a row */
+/* Every page once, by ever other distances: triangular numbers modulo a power of
+ * two are a permutation. */
 static void read_scattered(unsigned char *p)
 {
-    for (size_t i = 0; i < MANY / APART; i++) {
-        CHECK(p[i * i * 37 % MANY * PAGE] == 0);
+    for (size_t i = 0; i < MANY; i++) {
+        CHECK(p[i * (i + 1) / 2 % MANY * PAGE] == 0);
     }
 }
 
@@ -136,7 +137,8 @@ static void streams(int remote)
     CHECK(!remote || (c.read_misses > 0 && c.read_misses <= 12));
     CHECK(!remote || c.bytes_fetched == (uint64_t)MANY / APART * PAGE);
     c = cost(remote, read_scattered, p[2]);
-    CHECK(!remote || c.read_misses * PAGE == c.bytes_fetched);
+    CHECK(!remote || c.read_misses > MANY / 10 * 9);
+    CHECK(!remote || c.bytes_fetched == (uint64_t)MANY * PAGE);
     c = cost(remote, write_all, p[3]);
     CHECK(!remote || (c.write_misses > 0 && c.write_misses <= 12));
     /* pages of rank 1's own that rank 0 reads */

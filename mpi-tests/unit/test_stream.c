@@ -55,9 +55,9 @@ static uint64_t walk(uint64_t from, int64_t stride, uint64_t pages, bool write)
 
 START_TEST(forwards)
 {
-    /* 1 + 2 + ... + 256 are 511 pages in 9 faults, 256 each from then on */
-    ck_assert_uint_eq(walk(1000, 1, 511, false), 9);
-    ck_assert_uint_eq(walk(5000, 1, 511 + 10 * 256, true), 19);
+    /* 1 + 1 + 2 + ... + 256 are 512 pages in 10 faults, 256 each from then on */
+    ck_assert_uint_eq(walk(1000, 1, 512, false), 10);
+    ck_assert_uint_eq(walk(5000, 1, 512 + 10 * 256, true), 20);
 }
 END_TEST
 
@@ -66,7 +66,8 @@ START_TEST(of_any_stride)
     static const int64_t strides[] = {2, 7, 1024, 1000000, -1, -3, -100000};
     for (size_t i = 0; i < sizeof strides / sizeof strides[0]; i++) {
         /* the third fault shows the stride, the fourth may move two */
-        uint64_t faults = walk(1500000000, strides[i], 513, i % 2 != 0);
+        uint64_t faults =
+            walk(1500000000 + 12345 * i, strides[i], 513, i % 2 != 0);
         ck_assert_uint_eq(faults, 3 + 8);
     }
 }
@@ -76,7 +77,7 @@ START_TEST(many_at_once)
 {
     enum {
         STREAMS = 300,
-        LONG = 511
+        LONG = 512
     };
     uint64_t done[STREAMS] = {0};
     uint64_t faults = 0;
@@ -92,7 +93,7 @@ START_TEST(many_at_once)
         }
     }
     /* some lose their slot to another now and then */
-    ck_assert_uint_le(faults, (uint64_t)STREAMS * 9 * 3);
+    ck_assert_uint_le(faults, (uint64_t)STREAMS * 12);
 }
 END_TEST
 
@@ -114,8 +115,10 @@ START_TEST(reads_and_writes_apart)
     int64_t stride = 0;
     ck_assert_uint_eq(fault(100, false, &stride), 1);
     ck_assert_uint_eq(fault(101, true, &stride), 1);
-    ck_assert_uint_eq(fault(101, false, &stride), 2);
-    ck_assert_uint_eq(fault(102, true, &stride), 2);
+    ck_assert_uint_eq(fault(101, false, &stride), 1);
+    ck_assert_uint_eq(fault(102, true, &stride), 1);
+    ck_assert_uint_eq(fault(102, false, &stride), 2);
+    ck_assert_uint_eq(fault(103, true, &stride), 2);
 }
 END_TEST
 
