@@ -181,8 +181,8 @@ static void oracle_advance(uint64_t phase)
     uint64_t by = 0;
     for (uint64_t a = 0; a < ARRAYS; a++) {
         for (uint64_t i = 0; i < BYTES; i++) {
-            oracle[a][i] =
-                is_written(a, i, phase, &by) ? value(a, i, phase) : oracle[a][i];
+            oracle[a][i] = is_written(a, i, phase, &by) ? value(a, i, phase)
+                                                        : oracle[a][i];
         }
     }
     for (uint64_t step = 0; step < STEPS; step++) {
@@ -232,11 +232,11 @@ static void allocate(void)
     static const int placements[ARRAYS] = {RECTO_BLOCK, RECTO_CYCLIC,
                                            RECTO_FIRST_TOUCH, RECTO_BLOCK};
     for (int a = 0; a < ARRAYS; a++) {
-        recto_attr attr = {
-            .placement = a < 4 ? placements[a] : RECTO_AT(recto_size() - 1),
-            .granule = a == 2 ? PAGE : 0,
-            .consistency = names[a][0] == 's' ? RECTO_SEQUENTIAL
-                                              : RECTO_RELEASE};
+        recto_attr attr = {.placement = a < 4 ? placements[a]
+                                              : RECTO_AT(recto_size() - 1),
+                           .granule = a == 2 ? PAGE : 0,
+                           .consistency = names[a][0] == 's' ? RECTO_SEQUENTIAL
+                                                             : RECTO_RELEASE};
         arrays[a] = recto_alloc(names[a], BYTES, &attr);
         CHECK(arrays[a] != NULL);
     }
@@ -274,7 +274,8 @@ static uint64_t resume(void)
         CHECK_OK(recto_check_all());
     }
     if (recto_rank() == 0) {
-        printf("from phase %lu, epoch %ld\n", (unsigned long)phase, (long)epoch);
+        printf("from phase %lu, epoch %ld\n", (unsigned long)phase,
+               (long)epoch);
     }
     return phase;
 }

@@ -123,11 +123,12 @@ static void streams(int remote)
 {
     recto_attr away = {.placement = RECTO_AT(0)};
     recto_attr mine = {.placement = RECTO_AT(1)};
-    static const char *names[] = {"all", "apart", "scattered", "written", "home"};
+    static const char *names[] = {"all", "apart", "scattered", "written",
+                                  "home"};
     unsigned char *p[5];
     for (int i = 0; i < 5; i++) {
-        p[i] = recto_alloc(names[i], (uint64_t)MANY * PAGE,
-                           i < 4 ? &away : &mine);
+        p[i] =
+            recto_alloc(names[i], (uint64_t)MANY * PAGE, i < 4 ? &away : &mine);
         CHECK(p[i] != NULL);
     }
     recto_counters c = cost(remote, read_all, p[0]);

@@ -16,7 +16,8 @@
 
 enum {
     WORD = 64,
-    PAGES = 3 * WORD * WORD * WORD + 77, /* four words of tops, the last in part */
+    PAGES =
+        3 * WORD * WORD * WORD + 77, /* four words of tops, the last in part */
     TURNS = 300,
     THREADS = 4,
     ADDS = 20000,

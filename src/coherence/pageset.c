@@ -47,7 +47,8 @@ static bool bit_set(_Atomic uint64_t *words, uint64_t bit)
 static bool bit_is_set(const _Atomic uint64_t *words, uint64_t bit)
 {
     return (atomic_load_explicit(&words[bit / 64], memory_order_seq_cst) >>
-            bit % 64 & 1) != 0;
+                bit % 64 &
+            1) != 0;
 }
 
 bool pageset_add(struct pageset *set, uint64_t page)

@@ -311,8 +311,7 @@ static uint64_t strided_grant(struct rel_segment *m, const struct stream *s,
 static void copy_fault(struct rel_segment *m, uint64_t page, struct found found,
                        bool write)
 {
-    struct stream s =
-        stream_find(&m->streams, page, write, cache_transfer());
+    struct stream s = stream_find(&m->streams, page, write, cache_transfer());
     uint64_t n =
         s.stride == 1 ? run_lock(m, page, s.length, found) : (uint64_t)1;
     if (!found.aged) {
@@ -346,9 +345,8 @@ static void home_write(struct rel_segment *m, uint64_t first, uint64_t count)
             recto_vm_dirty_mark(m->s->range, p, 1);
         }
     }
-    rel_check_code(
-        m, first,
-        recto_vm_unprot(m->s->range, first, count, RECTO_VM_WRITE));
+    rel_check_code(m, first,
+                   recto_vm_unprot(m->s->range, first, count, RECTO_VM_WRITE));
 }
 
 /* A page of my domain. Neighbours are in the same state, so a stream of writes
@@ -358,14 +356,13 @@ static void home_fault(struct rel_segment *m, uint64_t page, struct found found,
 {
     bool watched = has_readers(m, page);
     if (watched && !write) { /* HomeWatched */
-        rel_check_code(
-            m, page, recto_vm_unprot(m->s->range, page, 1, RECTO_VM_READ));
+        rel_check_code(m, page,
+                       recto_vm_unprot(m->s->range, page, 1, RECTO_VM_READ));
         rel_unlock(m, page);
         return;
     }
     rel_count(&rel_counts.upgrades, watched);
-    struct stream s =
-        stream_find(&m->streams, page, true, cache_transfer());
+    struct stream s = stream_find(&m->streams, page, true, cache_transfer());
     uint64_t n = run_lock(m, page, s.stride == 1 ? s.length : 1, found);
     home_write(m, page, n);
     run_unlock(m, page, n);

@@ -123,8 +123,8 @@ enum {
 };
 
 enum {
-    REL_BATCH = 512,    /* pages locked at once */
-    REL_TRANSFER = 256  /* pages fetched at once */
+    REL_BATCH = 512,   /* pages locked at once */
+    REL_TRANSFER = 256 /* pages fetched at once */
 };
 
 struct rel_segment {
