@@ -21,9 +21,10 @@ enum {
 static bool hold(struct rel_segment *m, uint64_t page)
 {
     uint8_t flags = atomic_load_explicit(&m->flags[page], memory_order_relaxed);
+    /* release: pairs with the look at REL_AGED in release.c */
     atomic_store_explicit(&m->flags[page],
                           (uint8_t)((flags | REL_HELD) & ~REL_AGED),
-                          memory_order_relaxed);
+                          memory_order_release);
     if (flags & REL_HELD) {
         return false;
     }

@@ -169,21 +169,33 @@ void rel_release(void)
 
 /* ---- acquire ------------------------------------------------------------------------- */
 
+static bool aged(const struct rel_segment *m, uint64_t page)
+{
+    /* pairs with the release in rel_cache.c: who sees an aged copy taken up sees
+     * the page's lock taken, or the right that came of it */
+    return (atomic_load_explicit(&m->flags[page], memory_order_acquire) &
+            REL_AGED) != 0;
+}
+
 /* Have I a valid copy of another domain's page? */
 static bool holds(const struct rel_segment *m, uint64_t page)
 {
-    return (recto_vm_right_of(m->s->range, page) != RECTO_VM_NONE ||
-            (atomic_load_explicit(&m->flags[page], memory_order_relaxed) &
-             REL_AGED) != 0) &&
+    return (aged(m, page) ||
+            recto_vm_right_of(m->s->range, page) != RECTO_VM_NONE) &&
            !rel_is_home(m, page);
 }
 
 /* Or is a thread about to get one? It registered under the page's lock, so a
- * notice that was lost may have been for what it is fetching. */
+ * notice that was lost may have been for what it is fetching. The order of these
+ * looks matters: a thread that takes up an aged copy locks the page, clears
+ * REL_AGED, raises the right and unlocks, and none of us holds that lock. */
 static bool may_hold(const struct rel_segment *m, uint64_t page)
 {
-    uint32_t word = atomic_load_explicit(&m->words[page], memory_order_acquire);
-    return holds(m, page) || ((word & REL_LOCK) && !rel_is_home(m, page));
+    return (aged(m, page) ||
+            (atomic_load_explicit(&m->words[page], memory_order_acquire) &
+             REL_LOCK) != 0 ||
+            recto_vm_right_of(m->s->range, page) != RECTO_VM_NONE) &&
+           !rel_is_home(m, page);
 }
 
 /* The inbox has lost entries: no copy can be trusted. */
