@@ -155,24 +155,40 @@ static void recall_wait(struct msi_segment *m, uint32_t until)
     }
 }
 
+void msi_recall_start(struct msi_segment *m)
+{
+    quiesce(m);
+    m->recalls = atomic_load_explicit(&m->recalled, memory_order_relaxed);
+}
+
+void msi_recall_run(struct msi_segment *m, uint64_t first, uint64_t count,
+                    bool drop)
+{
+    for (uint64_t p = first; p < first + count; p++) {
+        if (needs_recall(m, p, drop)) {
+            m->recalls++;
+            msi_post(m, net_rank(), drop ? MSI_DROP : MSI_RECALL, p, 0);
+            recall_wait(m, m->recalls - RECALLS);
+        }
+    }
+}
+
+void msi_recall_end(struct msi_segment *m)
+{
+    recall_wait(m, m->recalls);
+    quiesce(m);
+}
+
 static int msi_recall(struct space_segment *s, bool drop)
 {
     struct msi_segment *m = s->coherence;
-    quiesce(m);
-    uint32_t asked = atomic_load_explicit(&m->recalled, memory_order_relaxed);
     uint64_t first = 0;
     uint64_t count = 0;
+    msi_recall_start(m);
     while (space_home_run(s, net_rank(), first + count, &first, &count)) {
-        for (uint64_t p = first; p < first + count; p++) {
-            if (needs_recall(m, p, drop)) {
-                asked++;
-                msi_post(m, net_rank(), drop ? MSI_DROP : MSI_RECALL, p, 0);
-                recall_wait(m, asked - RECALLS);
-            }
-        }
+        msi_recall_run(m, first, count, drop);
     }
-    recall_wait(m, asked);
-    quiesce(m);
+    msi_recall_end(m);
     return net_verdict(0);
 }
 

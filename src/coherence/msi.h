@@ -148,6 +148,7 @@ struct msi_segment {
     int words;                 /* of HOLDERS: one bit per rank */
     _Atomic uint32_t busy;     /* transactions under way here */
     _Atomic uint32_t recalled; /* finished recalls and drops, futex word */
+    uint32_t recalls;          /* those asked for */
     recto_vm_trap *trap;
 };
 
@@ -175,6 +176,13 @@ void msi_home_receive(struct msi_segment *m, const struct net_msg *msg);
 struct msi_entry *msi_home_entry(struct msi_segment *m, uint64_t page);
 bool msi_home_holds(const struct msi_entry *e, int rank);
 void msi_home_finalize(void);
+
+/* coherence.c: my home pages become the page, as coherence_recall says, run by run
+ * between start and end. Nobody uses the segment meanwhile. */
+void msi_recall_start(struct msi_segment *m);
+void msi_recall_run(struct msi_segment *m, uint64_t first, uint64_t count,
+                    bool drop);
+void msi_recall_end(struct msi_segment *m);
 
 /* check.c: compares this rank's pages with its homes' directories */
 int msi_check(struct msi_segment *m);

@@ -119,26 +119,32 @@ static void discard(struct rel_segment *m, const char *at, uint64_t page)
                    recto_vm_memory_discard(m->s->fd, offset, SPACE_PAGE));
 }
 
+/* Under the page's lock: this rank does not hold it any more. */
+static void unhold(struct rel_segment *m, uint64_t page)
+{
+    atomic_fetch_and_explicit(&m->flags[page],
+                              (uint8_t) ~(REL_HELD | REL_AGED | REL_LEAVES),
+                              memory_order_relaxed);
+    uint32_t word = atomic_fetch_sub_explicit(&m->words[page], REL_HOLDER,
+                                              memory_order_relaxed);
+    if (word / REL_HOLDER != 1) {
+        return;
+    }
+    discard(m, space_verso(m->s, page), page);
+    if (word & REL_TWINNED) {
+        discard(m, m->twins + page * SPACE_PAGE, page);
+        atomic_fetch_and_explicit(&m->words[page], ~(uint32_t)REL_TWINNED,
+                                  memory_order_relaxed);
+    }
+}
+
 /* Gives up a page if it was not accessed since it was aged; false otherwise. */
 static bool give_up(struct rel_segment *m, uint64_t page)
 {
     rel_lock(m, page);
     bool idle = recto_vm_right_of(m->s->range, page) == RECTO_VM_NONE;
     if (idle) {
-        atomic_fetch_and_explicit(&m->flags[page],
-                                  (uint8_t) ~(REL_HELD | REL_AGED),
-                                  memory_order_relaxed);
-        uint32_t word = atomic_fetch_sub_explicit(&m->words[page], REL_HOLDER,
-                                                  memory_order_relaxed);
-        if (word / REL_HOLDER == 1) {
-            discard(m, space_verso(m->s, page), page);
-            if (word & REL_TWINNED) {
-                discard(m, m->twins + page * SPACE_PAGE, page);
-                atomic_fetch_and_explicit(&m->words[page],
-                                          ~(uint32_t)REL_TWINNED,
-                                          memory_order_relaxed);
-            }
-        }
+        unhold(m, page);
     }
     rel_unlock(m, page);
     return idle;
@@ -202,4 +208,32 @@ void rel_cache_shrink(void)
         }
     }
     rel_leave(&before);
+}
+
+/* Goes once around the ring; the others keep their order, and those that are aged
+ * stay before the front hand. */
+void rel_cache_forget(struct rel_segment *m)
+{
+    uint64_t tail = atomic_load_explicit(&m->ring_tail, memory_order_acquire);
+    uint64_t aged = 0;
+    uint64_t gone = 0;
+    for (uint64_t at = m->ring_back; at < tail; at++) {
+        uint64_t page = ring_get(m, at, true);
+        rel_lock(m, page);
+        bool leaves =
+            (atomic_load_explicit(&m->flags[page], memory_order_relaxed) &
+             REL_LEAVES) != 0;
+        if (leaves) {
+            unhold(m, page);
+            gone++;
+        }
+        rel_unlock(m, page);
+        if (!leaves) {
+            ring_put(m, &page, 1);
+            aged += at < m->ring_front;
+        }
+    }
+    m->ring_back = tail;
+    m->ring_front = tail + aged;
+    atomic_fetch_sub_explicit(&rel.held, gone, memory_order_relaxed);
 }

@@ -117,7 +117,8 @@ enum {
     REL_LISTED = 2, /* has an entry in the list of pages written */
     REL_ATOMIC = 4, /* written at the home by recto_fetch_add and its kin */
     REL_HELD = 8,   /* a copy that counts in the cache: is in the ring */
-    REL_AGED = 16   /* valid copy whose rights were taken to see its use */
+    REL_AGED = 16,  /* valid copy whose rights were taken to see its use */
+    REL_LEAVES = 32 /* held, but not after the next rel_cache_forget */
 };
 
 enum {
@@ -302,6 +303,9 @@ void rel_cache_add(struct rel_segment *m, uint64_t first, uint64_t count);
 void rel_cache_shrink(void);
 /* Pages that one fault may move. */
 uint64_t rel_cache_transfer(void);
+/* Pages that are marked LEAVES, to which I have no right, are not held any more.
+ * Under `releasing`; no thread uses the segment. */
+void rel_cache_forget(struct rel_segment *m);
 
 /* ---- rel_far.c: who is told, and what goes by message --------------------------------- */
 

@@ -195,7 +195,8 @@ int recto_vm_own(recto_vm_range *range, uint64_t first, uint64_t count)
     enum {
         LONG = 16
     };
-    if (range->backend->own != NULL && (count == range->pages || count >= LONG)) {
+    if (range->backend->own != NULL &&
+        (count == range->pages || count >= LONG)) {
         int64_t cost = vm_pages_own_cost(range, first, first + count, true);
         if (!vm_mappings_reserve(range, cost, false)) {
             return change("recto_vm_own", range, VM_RAISE, first, count,
