@@ -10,7 +10,12 @@
  *   pinned     what is pinned does not move
  *   wrong      bad arguments of one rank are an error on all, and move nothing
  *
- * These without arguments; for migrate_restart.sh
+ * These without arguments. With RECTO_MAX_MAPPINGS=100
+ *
+ *   full       a move for which there are no kernel mappings left fails, and
+ *              everything is as before
+ *
+ * and for migrate_restart.sh
  *
  *   small      an epoch after a move holds what was written since the last, no more
  *   write      epochs between moves
@@ -435,6 +440,43 @@ static void wrong(void)
     CHECK_OK(recto_free(p));
 }
 
+/* ---- full ---- */
+
+/* Page after page, until the kernel's mappings (RECTO_MAX_MAPPINGS) are used up. */
+static void full(void)
+{
+    uint64_t pages = 400;
+    recto_attr attr = {.placement = RECTO_AT(0)};
+    unsigned char *p = recto_alloc("full", pages * PAGE, &attr);
+    CHECK(p != NULL);
+    for (uint64_t i = rank(); i < pages; i += size()) {
+        p[i * PAGE] = (unsigned char)(i + 1);
+    }
+    CHECK_OK(recto_checkpoint());
+    int failed = 0;
+    for (uint64_t i = 1; i < pages; i += 2) {
+        int to = recto_size() - 1;
+        int r = recto_migrate(p + i * PAGE, rank() == 0, to);
+        CHECK(r == 0 || r == RECTO_ENOMEM);
+        failed += r != 0;
+        CHECK(recto_home(p + i * PAGE) == (r == 0 ? to : 0));
+        CHECK(p[i * PAGE] == (unsigned char)(i + 1));
+        CHECK_OK(recto_barrier());
+        if (i % size() == rank()) {
+            p[i * PAGE] = (unsigned char)(i + 2);
+        }
+        CHECK_OK(recto_barrier());
+        CHECK(p[i * PAGE] == (unsigned char)(i + 2));
+        CHECK_OK(recto_barrier());
+        if (i % 50 == 1) {
+            CHECK_OK(recto_check_all());
+        }
+    }
+    CHECK((failed > 0) ==
+          (recto_nodes() > 1 && strcmp(recto_vm_backend(), "pte") == 0));
+    CHECK_OK(recto_free(p));
+}
+
 /* ---- checkpoints ---- */
 
 static uint64_t epoch_bytes(void)
@@ -558,6 +600,10 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "write") == 0) {
         write_epochs();
         return test_end("migration: checkpoints");
+    }
+    if (argc > 1 && strcmp(argv[1], "full") == 0) {
+        full();
+        return test_end("migration without kernel mappings");
     }
     if (argc > 1 && strcmp(argv[1], "small") == 0) {
         small();

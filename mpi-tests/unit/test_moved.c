@@ -43,7 +43,7 @@ START_TEST(the_last_put_counts)
 {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
-    for (uint64_t k = 0; k < 300; k++) {
+    for (uint64_t k = 0; k < 60; k++) {
         uint64_t seed = (uint64_t)t.tv_nsec + k;
         uint64_t x = seed * 0x9e3779b97f4a7c15U | 1;
         int homes[PAGES];

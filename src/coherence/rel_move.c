@@ -114,6 +114,13 @@ void rel_move_settle(const struct migrate_plan *plan,
     if (home == net_rank()) {
         entries_clear(m, run);
     }
+    if (home == run->from) {
+        /* some pages may have kept their rights, and be own still */
+        int r = recto_vm_unprot(m->s->range, run->first, run->count,
+                                RECTO_VM_WRITE);
+        rel_check_code(m, run->first, r);
+        return;
+    }
     /* Without room for mappings the pages are granted when they are touched. */
     (void)recto_vm_own(m->s->range, run->first, run->count);
 }

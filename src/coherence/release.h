@@ -40,6 +40,8 @@
  * differences in a window of its own, and the home's service thread gets them
  * in one piece, applies them and sends the notices.
  *
+ * Pages change their homes while nobody uses them (rel_move.c).
+ *
  * Invariants
  * 1. Page lock, one per domain and page: whoever changes the rights, copy, twin
  *    or flags of a page holds it. Several are taken in ascending order within
