@@ -55,7 +55,7 @@ struct space_segment {
     net_window *window; /* over the verso of my domain; may be NULL */
     /* Homes that recto_migrate gave; NULL: none (moved.h). */
     struct space_moved *_Atomic moved;
-    void *coherence;    /* the protocol's state */
+    void *coherence; /* the protocol's state */
     struct space_segment *next;
 };
 
