@@ -17,7 +17,8 @@
  *
  * Floors of the same run: the same with recto/vm.h and memcpy alone, by a handler
  * that copies from memory of rank 1's (an MPI shared window) and raises the
- * page's right; copies of the bytes; reading both copies; MPI_Barrier. The back
+ * page's right; copies of the bytes, at once or a MiB at a time which is then
+ * read; reading both copies; MPI_Barrier. The back
  * end is the one in the report's first line.
  */
 #include <inttypes.h>
@@ -44,6 +45,7 @@ enum measure {
     COPY_PAGE,
     READ_BOTH,
     COPY_MIB,
+    COPY_THEN_READ,
     MPI_MEET,
     READ_MISS,
     FIRST_WRITE,
@@ -64,6 +66,7 @@ static struct bench_measure measures[MEASURES] = {
     [COPY_PAGE] = {.name = "copy to the home, per page"},
     [READ_BOTH] = {.name = "reading two copies, per page"},
     [COPY_MIB] = {.name = "copy, per MiB"},
+    [COPY_THEN_READ] = {.name = "copy a MiB, then read it"},
     [MPI_MEET] = {.name = "MPI_Barrier"},
     [READ_MISS] = {.name = "read miss"},
     [FIRST_WRITE] = {.name = "first write to a cached page"},
@@ -83,6 +86,7 @@ static const struct report_row rows[] = {
     {WORD_HOME,   {READ_BOTH, REPORT_NONE}        },
     {FULL_HOME,   {COPY_PAGE, REPORT_NONE}        },
     {SEQUENTIAL,  {COPY_MIB, REPORT_NONE}         },
+    {SEQUENTIAL,  {COPY_THEN_READ, REPORT_NONE}   },
     {IDLE_EMPTY,  {MPI_MEET, REPORT_NONE}         },
     {IDLE_FULL,   {MPI_MEET, REPORT_NONE}         },
 };
@@ -197,6 +201,35 @@ static void area_write(void)
     bench_meet();
 }
 
+static uint64_t sum_of(const uint64_t *words, size_t count)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        sum += words[i];
+    }
+    return sum;
+}
+
+/* What a sequential read does but for protection: every MiB is copied, and read. */
+static void floor_copy_then_read(const char *area)
+{
+    enum {
+        PIECE = 1048576
+    };
+    uint64_t sum = 0;
+    uint64_t start = bench_now();
+    for (size_t at = 0; at < bench.bytes; at += PIECE) {
+        size_t n = bench.bytes - at < PIECE ? bench.bytes - at : PIECE;
+        memcpy(bench.copy + at, area + at, n);
+        sum += sum_of((const uint64_t *)(const void *)(bench.copy + at), n / 8);
+    }
+    bench_sample_time(&measures[COPY_THEN_READ], start,
+                      (double)bench.bytes / PIECE);
+    if (sum != bench.bytes / 8 * UINT64_C(0x0101010101010101)) {
+        bench_fail("copy: wrong sum");
+    }
+}
+
 static void floor_copies(void)
 {
     area_write();
@@ -207,6 +240,7 @@ static void floor_copies(void)
         memcpy(bench.copy, area, bench.bytes);
         bench_sample_time(&measures[COPY_MIB], start,
                           (double)bench.bytes / 1048576);
+        floor_copy_then_read(area);
         start = bench_now();
         memcpy(area, bench.copy, bytes);
         bench_sample_time(&measures[COPY_PAGE], start, (double)bench.pages);
@@ -224,6 +258,7 @@ static void floor_copies(void)
     }
     bench_meet();
     bench_round(&measures[COPY_MIB], 0);
+    bench_round(&measures[COPY_THEN_READ], 0);
     bench_round(&measures[COPY_PAGE], 0);
     bench_round(&measures[READ_BOTH], 0);
 }
@@ -335,13 +370,9 @@ static void all_read(void)
 {
     home_writes();
     if (recto_rank() == 0) {
-        uint64_t sum = 0;
         uint64_t expected = 0;
-        const uint64_t *words = &bench.segment[0][0];
         uint64_t start = bench_now();
-        for (uint64_t i = 0; i < bench.bytes / 8; i++) {
-            sum += words[i];
-        }
+        uint64_t sum = sum_of(&bench.segment[0][0], bench.bytes / 8);
         bench_sample_time(&measures[SEQUENTIAL], start,
                           (double)bench.bytes / 1048576);
         for (uint64_t p = 0; p < bench.bytes / PAGE; p++) {

@@ -4,8 +4,8 @@
 
 #include "base/base.h"
 
-/* A slot: the page that would continue the stream, its stride, how much was moved,
- * and whether it writes. A length of 0: none. */
+/* A slot: the page that would continue the stream, its stride, how many pages its next
+ * fault may move (0: there is no stream), and whether it writes. */
 enum {
     STRIDE_SHIFT = 32,
     STRIDE_BITS = 21,
@@ -23,11 +23,11 @@ static _Thread_local struct {
     int64_t distance; /* to the one before; 0: unknown */
 } last __attribute__((tls_model("initial-exec")));
 
-static _Atomic uint64_t *slot_of(struct stream_table *table, uint64_t page,
-                                 bool write)
+static _Atomic uint64_t *set_of(struct stream_table *table, uint64_t page,
+                                bool write)
 {
     uint64_t mixed = (page * 2 + write) * UINT64_C(0x9e3779b97f4a7c15);
-    return &table->slots[mixed >> 32 & (STREAM_SLOTS - 1)];
+    return table->slots[mixed >> 32 & (STREAM_SETS - 1)];
 }
 
 static uint64_t pack(uint64_t next, int64_t stride, uint64_t length, bool write)
@@ -48,6 +48,26 @@ static uint64_t length_in(uint64_t slot)
     return slot >> LENGTH_SHIFT & ((UINT64_C(1) << LENGTH_BITS) - 1);
 }
 
+static bool continued(uint64_t slot, uint64_t page, bool write)
+{
+    return length_in(slot) != 0 && (uint32_t)slot == (uint32_t)page &&
+           (slot >> WRITE_SHIFT & 1) == (uint64_t)write;
+}
+
+/* Where a stream is written: over none or else over the shortest, which has the least
+ * to lose. */
+static _Atomic uint64_t *victim(_Atomic uint64_t *set)
+{
+    _Atomic uint64_t *least = set;
+    for (int i = 1; i < STREAM_WAYS; i++) {
+        if (length_in(atomic_load_explicit(&set[i], memory_order_relaxed)) <
+            length_in(atomic_load_explicit(least, memory_order_relaxed))) {
+            least = &set[i];
+        }
+    }
+    return least;
+}
+
 /* The distance to the thread's last fault, if the one before was as far. */
 static int64_t stride_guess(const struct stream_table *table, uint64_t page)
 {
@@ -63,19 +83,21 @@ static int64_t stride_guess(const struct stream_table *table, uint64_t page)
 struct stream stream_find(struct stream_table *table, uint64_t page, bool write,
                           uint64_t most)
 {
-    _Atomic uint64_t *at = slot_of(table, page, write);
-    uint64_t slot = atomic_load_explicit(at, memory_order_relaxed);
+    _Atomic uint64_t *set = set_of(table, page, write);
     struct stream s = {.first = page, .length = 1, .write = write};
-    if (length_in(slot) != 0 && (uint32_t)slot == (uint32_t)page &&
-        (slot >> WRITE_SHIFT & 1) == (uint64_t)write) {
-        atomic_store_explicit(at, 0, memory_order_relaxed);
-        s.stride = stride_in(slot);
-        s.length = length_in(slot) * 2;
-        s.length = s.length < most ? s.length : most;
-        last.distance = s.stride;
-    } else {
-        s.stride = stride_guess(table, page);
+    for (int i = 0; i < STREAM_WAYS; i++) {
+        uint64_t slot = atomic_load_explicit(&set[i], memory_order_relaxed);
+        if (continued(slot, page, write)) {
+            atomic_store_explicit(&set[i], 0, memory_order_relaxed);
+            s.stride = stride_in(slot);
+            s.length = length_in(slot) < most ? length_in(slot) : most;
+            s.proven = true;
+            last.distance = s.stride;
+            return s;
+        }
     }
+    s.stride = stride_guess(table, page);
+    s.proven = s.stride != 1;
     return s;
 }
 
@@ -83,12 +105,13 @@ void stream_note(struct stream_table *table, const struct stream *s,
                  uint64_t moved)
 {
     int64_t end = (int64_t)s->first + s->stride * (int64_t)moved;
-    RECTO_ASSERT(moved > 0 && moved < UINT64_C(1) << LENGTH_BITS);
+    uint64_t length = s->proven ? moved * 2 : 1;
+    RECTO_ASSERT(moved > 0 && length < UINT64_C(1) << LENGTH_BITS);
     last.table = table;
     last.page = (uint64_t)(end - s->stride);
     if (end >= 0) {
-        atomic_store_explicit(slot_of(table, (uint64_t)end, s->write),
-                              pack((uint64_t)end, s->stride, moved, s->write),
+        atomic_store_explicit(victim(set_of(table, (uint64_t)end, s->write)),
+                              pack((uint64_t)end, s->stride, length, s->write),
                               memory_order_relaxed);
     }
 }
