@@ -5,17 +5,21 @@
 #   unit mpi crash model lint   what it is; none of these may skip in CI
 #   ci                          run by `./quickstart test`
 #   long                        the full products, ci's part of them included
-#   asan                        also run in the asan (and tsan) build
+#   asan, tsan                  also run in the build with that sanitizer
 #
 # Tests run in build/X/mpi-tests/work/NAME, made anew each time.
 
 set(RECTO_TEST_WORK ${CMAKE_CURRENT_BINARY_DIR}/work)
 set(RECTO_MPIRUN ${PROJECT_SOURCE_DIR}/cmake/mpirun-test)
 # MPI and its libraries keep memory until exit; a fault must reach our handler.
+# ThreadSanitizer sets handlers before it has started, and would call our sigaction.
+set(RECTO_TSAN_HANDLERS handle_segv=0:handle_sigbus=0:handle_abort=0)
+string(APPEND RECTO_TSAN_HANDLERS
+       ":handle_sigfpe=0:handle_sigill=0:handle_sigtrap=0")
 set(RECTO_TEST_ENVIRONMENT
     "ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_sigbus=0"
     "UBSAN_OPTIONS=print_stacktrace=1"
-    "TSAN_OPTIONS=handle_segv=0:handle_sigbus=0"
+    "TSAN_OPTIONS=${RECTO_TSAN_HANDLERS}:suppressions=${PROJECT_SOURCE_DIR}/mpi-tests/tsan.supp"
     "TEST_SOURCE=${PROJECT_SOURCE_DIR}"
     "TEST_BUILD=${PROJECT_BINARY_DIR}"
     "TEST_MPIRUN=${RECTO_MPIRUN}")
@@ -57,7 +61,7 @@ function(recto_unit_test name)
     set(A_TIMEOUT 120)
   endif()
   if(NOT A_LABELS)
-    set(A_LABELS ci long asan)
+    set(A_LABELS ci long asan tsan)
   endif()
   recto_test_program(unit_${name} WHOLE SOURCES ${A_UNPARSED_ARGUMENTS})
   target_link_libraries(unit_${name} PRIVATE PkgConfig::CHECK)
@@ -110,16 +114,17 @@ function(recto_mpi_test name)
 endfunction()
 
 # recto_mpi_product(NAME SOURCE file [RANKS n...] [NODES v...]
-#                   [TRANSPORTS v...] [LABELS l...] [ASAN] [ARGS a...]
+#                   [TRANSPORTS v...] [LABELS l...] [ASAN] [TSAN n...] [ARGS a...]
 #                   [ENV VAR=value...] [TIMEOUT s]):
 # the product of ranks, RECTO_NODE and RECTO_TRANSPORT, all labelled `long`;
 # of these a part in which every pair of values occurs is labelled `ci`: each
 # pair of ranks and node once, the transports taking turns. With ASAN the
-# tests of 2 and 3 ranks in that part are run in the asan build, too.
+# tests of 2 and 3 ranks in that part are run in the asan build, too, with TSAN
+# those of n domains in the tsan build.
 # Tests NAME.nRANKS.NODE.TRANSPORT.
 function(recto_mpi_product name)
   cmake_parse_arguments(PARSE_ARGV 1 A "ASAN" "SOURCE;TIMEOUT"
-                        "RANKS;NODES;TRANSPORTS;LABELS;ARGS;ENV")
+                        "TSAN;RANKS;NODES;TRANSPORTS;LABELS;ARGS;ENV")
   recto_test_program_of(${A_SOURCE} program)
   if(NOT A_TIMEOUT)
     set(A_TIMEOUT 120)
@@ -149,6 +154,9 @@ function(recto_mpi_product name)
           list(APPEND labels ci)
           if(A_ASAN AND ranks GREATER 1 AND ranks LESS 4)
             list(APPEND labels asan)
+          endif()
+          if(ranks IN_LIST A_TSAN AND node STREQUAL rank)
+            list(APPEND labels tsan)
           endif()
         endif()
         set(test ${name}.n${ranks}.${node}.${transport})

@@ -3,11 +3,11 @@
  * cg-mpi: every rank holds its rows; ranks exchange the elements of r that
  * others' rows refer to (halo.h), and add their sums by MPI_Allreduce.
  */
+#include <halo.h>
 #include <mpi.h>
 #include <stdlib.h>
 
 #include "cg.h"
-#include "halo.h"
 
 static const char name[] = "cg-mpi";
 static const char launch[] = "mpirun -n RANKS cg-mpi";
@@ -56,6 +56,20 @@ static int read_matrix(struct solver *s)
     return failed == ranks ? 0 : -1;
 }
 
+static void make_halo(struct solver *s)
+{
+    struct program_part *parts = malloc((size_t)ranks * sizeof *parts);
+    for (int r = 0; parts != NULL && r < ranks; r++) {
+        parts[r] = program_part(s->m.n, sizeof(double), r, ranks);
+    }
+    if (parts == NULL ||
+        halo_init(&s->halo, parts, rank, ranks, s->m.column,
+                  s->m.start[s->m.rows.last - s->m.rows.first]) != 0) {
+        out_of_memory();
+    }
+    free(parts);
+}
+
 static int prepare(struct solver *s)
 {
     if (read_matrix(s) != 0) {
@@ -68,9 +82,7 @@ static int prepare(struct solver *s)
         out_of_memory();
     }
     cg_start(&s->v, &s->m);
-    if (halo_init(&s->halo, &s->m, ranks) != 0) {
-        out_of_memory();
-    }
+    make_halo(s);
     double *r =
         realloc(s->v.r, (s->halo.rows + s->halo.ghosts + 1) * sizeof *r);
     if (r == NULL) {

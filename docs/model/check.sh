@@ -92,7 +92,9 @@ check_msi() {
     local c r m
     for c in THREE HOME_PAIR REMOTE_PAIR PAIRS HOME_THREADS REMOTE_THREADS \
              PAIR_THREADS IDLE_HOME "THREE UNORDERED" "REMOTE_PAIR UNORDERED" \
-             "PAIRS UNORDERED"; do
+             "PAIRS UNORDERED" "THREE EVICT" "HOME_PAIR EVICT" \
+             "REMOTE_PAIR EVICT" "REMOTE_PAIR EVICT UNORDERED" \
+             "REMOTE_THREADS EVICT"; do
         run pass safety "$c"
     done
 
@@ -103,6 +105,8 @@ check_msi() {
     done
     run pass safety "REMOTE_THREADS HOLD"
     run pass progress "REMOTE_THREADS HOLD"
+    run pass safety "REMOTE_PAIR EVICT HOLD"
+    run pass progress "REMOTE_PAIR EVICT HOLD PROGRESS_OF=1"
 
     # Each bites by what a program would notice ...
     run "value|writers" safety   "THREE BARE MUTANT_EARLY_GRANT"
@@ -114,6 +118,13 @@ check_msi() {
     run "value|writers" safety   "REMOTE_PAIR BARE MUTANT_DATA_FIRST"
     run "value|writers" safety   "REMOTE_PAIR BARE MUTANT_ALWAYS_DATA"
     run "value|writers" safety   "THREE BARE MUTANT_OWNER_KEPT"
+    run "value|writers" safety   "THREE EVICT BARE MUTANT_EVICT_NO_DATA"
+    run "value|writers" safety   "THREE EVICT BARE MUTANT_LOWER_LATE"
+    run "value|writers" safety   "THREE EVICT BARE MUTANT_OWNER_FORGOTTEN"
+    run "value|writers" safety   "THREE EVICT BARE MUTANT_EVICT_AT_ONCE"
+    run "value|writers" safety   "REMOTE_PAIR EVICT BARE MUTANT_DISCARD_SHARED"
+    run "value|writers" safety   "THREE EVICT BARE MUTANT_REVIVE_WRITE"
+    run deadlock safety   "THREE EVICT MUTANT_SILENT_MI"
     run deadlock safety   "THREE MUTANT_SILENT_SM"
     run livelock progress "REMOTE_PAIR HOLD PROGRESS_OF=0 MUTANT_SILENT_SHARED"
     run livelock progress "THREE HOLD PROGRESS_OF=2 MUTANT_UNFAIR"
@@ -134,13 +145,38 @@ check_release() {
         run pass safety "$c"
         run pass safety "$c FAR"
     done
+    # boards that overflow (or not: LOSSY is every run without it, too), caches that
+    # make room, atomic operations
+    for c in "HOMES LAST=2 LOSSY" "SHARED LAST=2 LOSSY" "PAIR LAST=2 LOSSY" \
+             "TRIO LOSSY FAR" "CROWD LOSSY" "CROWD FAR" \
+             "PAIR EVICT=2 LOSSY" "SHARED EVICT=1" "DUO OPS=2 EVICT=2 FAR" \
+             "HOMES LAST=2 ATOMICS" "SHARED ATOMICS" "PAIR ATOMICS" \
+             "TRIO ATOMICS FAR" "PAIR EVICT=1 ATOMICS"; do
+        run pass safety "$c"
+    done
     for m in "HOMES LAST=2 MUTANT_REGISTER_LATE" "HOMES LAST=2 MUTANT_LOG_LATE" \
              "TRIO LAST=2 MUTANT_LOGGED_FIRST" "SHARED LAST=2 MUTANT_OVERWRITE" \
              "HOMES LAST=2 MUTANT_WHOLE_PAGE" "SHARED LAST=2 MUTANT_TWIN_STALE" \
              "PAIR LAST=2 MUTANT_NO_PAGE_LOCK" "TRIO LAST=2 MUTANT_NOT_BUSY" \
-             "TRIO LAST=2 FAR MUTANT_NO_TELLING" "TRIO LAST=2 FAR MUTANT_QUIET_BLIND" "DUO OPS=4 MUTANT_FREE_BLIND" \
+             "TRIO LAST=2 FAR MUTANT_NO_TELLING" \
+             "TRIO LAST=2 FAR MUTANT_QUIET_BLIND" "DUO OPS=4 MUTANT_FREE_BLIND" \
              "DUO OPS=4 MUTANT_WRITE_STAYS" "PAIR LAST=2 MUTANT_DROP_UNSENT" \
-             "TRIO LAST=2 MUTANT_NOTICE_FIRST" "PAIR LAST=2 MUTANT_APPLIED_EARLY"; do
+             "TRIO LAST=2 MUTANT_NOTICE_FIRST" \
+             "PAIR LAST=2 MUTANT_APPLIED_EARLY" \
+             "PAIR OPS=2 ATOMICS MUTANT_TAIL_LATE" \
+             "PAIR LOSSY MUTANT_FETCHING_UNSEEN" \
+             "HOMES LAST=2 LOSSY MUTANT_WATCH_READERS" \
+             "PAIR EVICT=2 LOSSY MUTANT_AGED_LAST" \
+             "DUO OPS=2 EVICT=2 LOSSY MUTANT_AGED_UNSEEN" \
+             "DUO OPS=2 EVICT=2 MUTANT_AGED_KEPT" \
+             "PAIR EVICT=2 MUTANT_EVICT_UNSENT" \
+             "DUO OPS=2 EVICT=2 MUTANT_EVICT_UNREGISTERS" \
+             "PAIR EVICT=2 MUTANT_EVICT_MAPPED" \
+             "SHARED EVICT=2 MUTANT_EVICT_SHARED" \
+             "SHARED ATOMICS MUTANT_ATOMIC_RIGHT" \
+             "SHARED ATOMICS MUTANT_ATOMIC_TWIN" \
+             "SHARED ATOMICS MUTANT_ATOMIC_OWN_DOMAIN" \
+             "PAIR EVICT=2 ATOMICS MUTANT_ATOMIC_AGED"; do
         run value safety "$m"
     done
 }

@@ -10,8 +10,8 @@
  *        | state[r], right[r]      fault it moves the state word and sends the
  *        v                         request
  *   Service (one per rank)         obeys acks, invalidate and downgrade; copies
- *        | up[r]   ^ down[r]       pages, moves rights, answers
- *        v         |
+ *        | up[r]   ^ down[r]       pages, moves rights, answers; with EVICT, ages
+ *        v         |               and evicts its copy whenever it likes
  *   Directory (one per link)       the home's service thread, split by sender:
  *                                  each takes one message and handles it in one
  *                                  atomic step, as the one thread does
@@ -100,9 +100,9 @@
 #define RANKS(d)    ((DOM(0) == (d)) | ((DOM(1) == (d)) << 1) | \
                      ((DOM(2) == (d)) << 2) | ((NR > 3 && DOM(3) == (d)) << 3))
 
-mtype = { Invalid, Shared, Modified, IS, IM, SM };
+mtype = { Invalid, Shared, Modified, IS, IM, SM, MI };
 mtype = { req_share, req_exclusive, ack_share, ack_exclusive, invalidate,
-          ack_invalidate, downgrade, write_back, done };
+          ack_invalidate, downgrade, write_back, done, req_evict, ack_evict };
 
 /* A right is what the kernel lets a rank do, apart from its state word. */
 #define NO    0
@@ -113,17 +113,38 @@ mtype state[NR] = Invalid;
 byte right[NR];
 
 /*
- * Messages between two ranks arrive in order. The bit says "with DATA". With
+ * EVICT: ranks of other domains than the home's give copies up. `aged` and
+ * `revive` are flags of the state word, `kept` says that the rank counts a copy.
+ * Where it is not defined the flags are constants.
+ */
+#ifdef EVICT
+bit aged[NR];                   /* the right was taken to see whether it is used */
+bit revive[NR];                 /* a thread wants it back */
+bit kept[NR];                   /* there is a copy to be evicted */
+#define AGED(r)   aged[r]
+#define KEEP_COPY(r)  kept[r] = (DOM(r) != HOME)
+#define FORGET_AGE(r) aged[r] = 0; revive[r] = 0
+#else
+#define AGED(r)   0
+#define KEEP_COPY(r)  skip
+#define FORGET_AGE(r) skip
+#endif
+
+#define DATA 1                  /* the receiver copies the page */
+#define LAST 2                  /* and discards its domain's copy */
+
+/*
+ * Messages between two ranks arrive in order. Their flags are DATA and LAST. With
  * UNORDERED, a request and an answer may overtake each other on the way up, and
  * at most one message at a time is on the way down: no order is left to rely on.
  */
 #ifndef UNORDERED
-chan down[NR] = [ROOM] of { mtype, bit };
+chan down[NR] = [ROOM] of { mtype, byte };
 chan up[NR]   = [ROOM] of { mtype };
 #define ASK(r) up[r]
 #define RECEIVE(r, m) up[r]?m
 #else
-chan down[NR] = [1] of { mtype, bit };
+chan down[NR] = [1] of { mtype, byte };
 chan up[NR]   = [1] of { mtype };
 chan asked[NR] = [1] of { mtype };
 #define ASK(r) asked[r]
@@ -174,13 +195,17 @@ inline copy_page(r, to, from)
 #define ONE_WRITING_DOMAIN (EXCLUDE(0, 1) && EXCLUDE(0, 2) && EXCLUDE(1, 2))
 #endif
 
-/* What the directory says of rank r is what r may do. */
+/* What the directory says of rank r is what r may do, or could do were its copy
+ * not aged. In MI it may have lost the copy. */
 #define IS_HOLDER(r)    ((holders & BIT(r)) != 0)
-#define AGREES(r)       (IS_HOLDER(r) == MAY(r, READ) && \
-                         (!MAY(r, WRITE) || owner == DOM(r)) && \
-                         (IS_HOLDER(r) == (state[r] == Shared || \
-                                           state[r] == Modified || state[r] == SM)) && \
-                         (MAY(r, WRITE) == (state[r] == Modified)))
+#define HOLDS(r)        (state[r] == Shared || state[r] == Modified || \
+                         state[r] == SM)
+#define AGREES(r)       ((!HOLDS(r) || IS_HOLDER(r)) && \
+                         (!IS_HOLDER(r) || HOLDS(r) || state[r] == MI) && \
+                         (!MAY(r, READ) || HOLDS(r)) && \
+                         (!MAY(r, WRITE) || state[r] == Modified && owner == DOM(r)) && \
+                         (!HOLDS(r) || AGED(r) || MAY(r, READ)) && \
+                         (state[r] != Modified || AGED(r) || MAY(r, WRITE)))
 #if NR > 3
 #define ALL_AGREE (AGREES(0) && AGREES(1) && AGREES(2) && AGREES(3))
 #else
@@ -201,11 +226,13 @@ byte requester;                 /* ... of this rank */
 byte pending;                   /* set of ranks that have yet to answer */
 byte last = NONE;               /* holder to ask when pending is empty */
 bit granted;                    /* all have answered; `done` is awaited */
-chan queue = [NR] of { mtype, byte };
+chan queue = [NR + ROOM - 2] of { mtype, byte };
 
 #define REVOCATION  (request == req_share -> downgrade : invalidate)
 #define ANSWER      (request == req_share -> write_back : ack_invalidate)
 #define GRANT       (request == req_share -> ack_share : ack_exclusive)
+/* Other holders of the requester's domain. */
+#define COMPANIONS  (holders & RANKS(DOM(requester)) & ~BIT(requester))
 
 /* `invalidate` or `downgrade` to every rank in pending. */
 inline ask_pending()
@@ -221,7 +248,7 @@ inline ask_pending()
 /* The holder that copies the page to the home, if its copy is another one. */
 inline ask_last()
 {
-	send_down(last, REVOCATION, owner != HOME);
+	send_down(last, REVOCATION, (owner != HOME -> DATA : 0));
 	pending = pending | BIT(last);
 	last = NONE
 }
@@ -230,7 +257,8 @@ inline open_transaction(m, q)
 {
 	busy = 1; request = m; requester = q;
 	if
-	:: owner == DOM(q) || m == req_share && owner == NONE -> skip
+	:: m == req_evict -> skip
+	:: m != req_evict && owner == DOM(q) || m == req_share && owner == NONE -> skip
 	:: owner != DOM(q) && m == req_share && owner != NONE -> pending = holders
 	:: owner != DOM(q) && m == req_exclusive -> pending = holders & ~RANKS(DOM(q))
 	fi;
@@ -260,6 +288,33 @@ inline close_transaction()
 	busy = 0; granted = 0; request = 0; requester = 0
 }
 
+/* The requester has no right any more. It gives the copy up: sends it home if it
+ * is the page and nobody else of its domain has it, discards it if nobody has. */
+inline grant_eviction()
+{
+#ifdef MUTANT_DISCARD_SHARED
+	send_down(requester, ack_evict, LAST |
+	          (owner == DOM(requester) && !COMPANIONS -> DATA : 0));
+#else
+	send_down(requester, ack_evict, (COMPANIONS -> 0 : LAST) |
+	          (owner == DOM(requester) && !COMPANIONS -> DATA : 0));
+#endif
+	granted = 1;
+#ifdef MUTANT_OWNER_FORGOTTEN
+	forget_evicted(); close_transaction()
+#endif
+}
+
+/* The copy of an owner that nobody holds is home. */
+inline forget_evicted()
+{
+	if
+	:: owner == DOM(requester) && !COMPANIONS -> owner = NONE
+	:: else -> skip
+	fi;
+	holders = holders & ~BIT(requester)
+}
+
 inline grant()
 {
 	if
@@ -270,10 +325,11 @@ inline grant()
 	:: else -> skip
 	fi;
 #ifdef MUTANT_ALWAYS_DATA
-	send_down(requester, GRANT, DOM(requester) != HOME);
+	send_down(requester, GRANT, (DOM(requester) != HOME -> DATA : 0));
 #else
 	send_down(requester, GRANT,
-	          DOM(requester) != HOME && !(holders & RANKS(DOM(requester))));
+	          (DOM(requester) != HOME && !(holders & RANKS(DOM(requester))) ->
+	           DATA : 0));
 #endif
 	holders = holders | BIT(requester);
 	granted = 1;
@@ -292,7 +348,17 @@ active [NR] proctype Directory()
 	:: atomic {
 		RECEIVE(FROM, m);
 		if
-		:: m == req_share || m == req_exclusive ->
+#ifdef MUTANT_EVICT_AT_ONCE
+		:: m == req_evict && busy ->    /* it does not wait for its turn */
+			send_down(FROM, ack_evict,
+			          (holders & RANKS(DOM(FROM)) & ~BIT(FROM) -> 0 : LAST) |
+			          (owner == DOM(FROM) -> DATA : 0))
+		:: m == done && !(granted && requester == FROM) ->
+			holders = holders & ~BIT(FROM)
+		:: (m == req_share || m == req_exclusive || m == req_evict && !busy) ->
+#else
+		:: m == req_share || m == req_exclusive || m == req_evict ->
+#endif
 			assert(nfull(queue));
 #ifdef MUTANT_UNFAIR
 			queue!!m, FROM          /* low ranks overtake */
@@ -311,8 +377,19 @@ active [NR] proctype Directory()
 			:: m == ack_invalidate -> holders = holders & ~BIT(FROM)
 			:: else -> skip
 			fi
+#ifdef MUTANT_EVICT_AT_ONCE
+		:: m == done && granted && requester == FROM ->
+#elif defined(MUTANT_OWNER_FORGOTTEN)
+		:: m == done && !(granted && requester == FROM) -> skip
+		:: m == done && granted && requester == FROM ->
+#else
 		:: m == done ->
+#endif
 			expect(busy && granted && requester == FROM);
+			if
+			:: request == req_evict -> forget_evicted()
+			:: else -> skip
+			fi;
 			expect(ALL_AGREE && OWNER_HOLDS);
 #ifndef MUTANT_NOT_BUSY
 			close_transaction()
@@ -324,7 +401,9 @@ active [NR] proctype Directory()
 		:: !busy && nempty(queue) ->
 			queue?m, i; open_transaction(m, i); m = 0
 		:: busy && !granted && !pending && last != NONE -> ask_last()
-		:: busy && !granted && !pending && last == NONE -> grant()
+		:: busy && !granted && !pending && last == NONE && request != req_evict -> grant()
+		:: busy && !granted && !pending && last == NONE && request == req_evict ->
+			grant_eviction()
 		:: !busy && empty(queue) || busy && (granted || pending) -> break
 		od }
 	od
@@ -347,10 +426,31 @@ byte held[NR];                  /* thread + 1 that has yet to use the page */
 #define HELD(r) false
 #endif
 
+#if defined(HOLD) && defined(EVICT)
+/* A copy just revived is not aged again before it is used: the clock's hand has
+ * to come round first. Unlike a hold this does not stop a revocation. */
+byte fresh[NR];                 /* thread + 1 that asked for it */
+#define FRESH(r) (fresh[r] != 0)
+/* Weak fairness would let a service age for ever and never come to its messages, or
+ * never to a thread's wish among them; the code's takes them in order. */
+#define LEISURE(r) (!aside && empty(down[r]))
+#define WISH(r) (aged[r] && revive[r])
+#define FRESHEN fresh[R] = T + 1
+#define USED_FRESH(t) if :: fresh[RANK(t)] == (t) + 1 -> fresh[RANK(t)] = 0 :: else -> skip fi
+#define UNFRESH(r) fresh[r] = 0
+#else
+#define FRESH(r) false
+#define LEISURE(r) true
+#define WISH(r) false
+#define FRESHEN skip
+#define USED_FRESH(t) skip
+#define UNFRESH(r) skip
+#endif
+
 active [NR] proctype Service()
 {
 	mtype m;                        /* the message at hand */
-	bit data;
+	byte data;                      /* its flags */
 	mtype aside;                    /* the revocation put aside */
 	bit aside_data;
 #define ME (_pid - NR)
@@ -358,7 +458,8 @@ active [NR] proctype Service()
 idle:
 	do
 	:: atomic {
-		down[ME]?m, data ->
+		!WISH(ME) && nempty(down[ME]) ->
+		down[ME]?m, data;
 		if
 		:: m == ack_share ->
 			expect(state[ME] == IS);
@@ -367,10 +468,14 @@ idle:
 			expect(state[ME] == IM || state[ME] == SM);
 			expect(!(state[ME] == SM && data));
 			goto obtain
+#ifdef EVICT
+		:: m == ack_evict ->
+			expect(state[ME] == MI);
+			goto give_up
+#endif
 		:: m == invalidate || m == downgrade ->
 			/* Invariant 5. */
-			expect(state[ME] == Shared || state[ME] == Modified ||
-			       state[ME] == SM);
+			expect(HOLDS(ME) || state[ME] == MI);
 			expect(!aside);
 			aside = m; aside_data = data; m = 0; data = 0
 		:: else -> assert(false)
@@ -391,7 +496,64 @@ idle:
 		:: else -> skip
 		fi;
 		goto weaken }
+#ifdef EVICT
+	/* The front hand takes the right of a copy, the back hand evicts what was
+	 * not used since, or was lost. */
+	:: atomic {
+		kept[ME] && (state[ME] == Shared || state[ME] == Modified) &&
+		!aged[ME] && !HELD(ME) && !FRESH(ME) && LEISURE(ME) ->
+		aged[ME] = 1; goto age }
+	:: atomic {
+		aged[ME] && revive[ME] ->
+#ifdef MUTANT_REVIVE_WRITE
+		right[ME] = WRITE;
+#else
+		right[ME] = (state[ME] == Modified -> WRITE : READ);
+#endif
+		assert(ONE_WRITING_DOMAIN);
+		goto revived }
+	:: atomic {
+		kept[ME] && (state[ME] == Invalid || aged[ME] && !revive[ME]) ->
+		state[ME] = MI; FORGET_AGE(ME); goto evict }
+#endif
 	od;
+
+#ifdef EVICT
+age:
+#ifdef MUTANT_LOWER_LATE
+	skip; goto idle;
+#else
+	atomic { right[ME] = NO; goto idle };
+#endif
+
+revived:
+	atomic { FORGET_AGE(ME); goto idle };
+
+evict:
+	atomic { send_request(ME, req_evict); goto idle };
+
+give_up:
+	if
+#ifdef MUTANT_EVICT_NO_DATA
+	:: skip
+#else
+	:: data & DATA -> copy_page(ME, MEM(HOME), MEM(DOM(ME)))
+	:: else -> skip
+#endif
+	fi;
+#ifdef MUTANT_LOWER_LATE
+	right[ME] = NO;
+#endif
+	atomic {
+		/* Memory that was given back reads as zero. */
+		if
+		:: data & LAST -> current = current & ~BIT(MEM(DOM(ME)))
+		:: else -> skip
+		fi
+	};
+	atomic { state[ME] = Invalid; kept[ME] = 0; m = 0; data = 0 };
+	atomic { send_answer(ME, done); goto idle };
+#endif
 
 obtain:
 	if
@@ -415,6 +577,7 @@ obtain:
 	};
 	atomic {
 		state[ME] = (m == ack_share -> Shared : Modified);
+		KEEP_COPY(ME);
 		assert(ONE_WRITING_DOMAIN);
 		m = 0; data = 0
 	};
@@ -422,6 +585,12 @@ obtain:
 
 lose:
 	atomic {
+#ifdef MUTANT_SILENT_MI
+		if
+		:: state[ME] == MI && !aside_data -> aside = 0; goto idle
+		:: else -> skip
+		fi;
+#endif
 #ifdef MUTANT_SILENT_SM
 		if
 		:: state[ME] == SM && !aside_data -> state[ME] = IM; aside = 0; goto idle
@@ -434,8 +603,10 @@ lose:
 #else
 		:: state[ME] == SM -> state[ME] = IM
 #endif
+		:: state[ME] == MI -> skip
 		:: else -> state[ME] = Invalid
-		fi
+		fi;
+		FORGET_AGE(ME); UNFRESH(ME)
 	};
 	if
 	:: aside_data -> copy_page(ME, MEM(HOME), MEM(DOM(ME)))
@@ -511,6 +682,7 @@ again:
 		:: else -> skip
 		fi;
 #endif
+		USED_FRESH(T);
 		if
 		:: want = READ
 		:: want = WRITE
@@ -528,12 +700,18 @@ again:
 		atomic { send_request(R, (want == READ -> req_share : req_exclusive)) };
 		goto again
 	:: atomic {
-		state[R] == Shared && want == WRITE ->
+		state[R] == Shared && want == WRITE && !AGED(R) ->
 		expect(!MAY(R, WRITE));
 		state[R] = SM;
 		REMEMBER };
 		atomic { send_request(R, req_exclusive) };
 		goto again
+#ifdef EVICT
+	:: atomic {
+		aged[R] && !revive[R] && !MAY(R, want) ->
+		revive[R] = 1; FRESHEN };
+		goto again
+#endif
 	fi;
 progress:
 	goto again

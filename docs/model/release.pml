@@ -12,8 +12,12 @@
  *   SHARED     a rank at home, two ranks of one other domain sharing its copy
  *   PAIR       a rank at home, one rank of another domain with two threads
  *   DUO        a rank at home and one elsewhere, for many rounds
- * FAR: notices go by message and are acknowledged. OPS: rounds of each thread;
- * LAST: of the last one.
+ *   CROWD      two ranks of the home's domain, one far rank with two threads
+ * OPS: rounds of each thread; LAST: of the last one. And which of these are there:
+ *   FAR        notices go by message and are acknowledged
+ *   LOSSY      whoever looks into an inbox or the log may find entries lost
+ *   EVICT      the hands of each cache make so many moves
+ *   ATOMICS    byte 1 is changed by atomic operations
  */
 #ifndef OPS
 #define OPS 1
@@ -42,6 +46,11 @@
 #define THREADS 2
 #define RANK_OF(t) (t)
 #define DOMAIN(r) (r)
+#elif defined(CROWD)
+#define RANKS 3
+#define THREADS 4
+#define RANK_OF(t) ((t) == 3 -> 2 : (t))
+#define DOMAIN(r) ((r) == 2 -> 1 : 0)
 #else /* PAIR */
 #define RANKS 2
 #define THREADS 3
@@ -53,6 +62,7 @@
 #define NONE 0
 #define READ 1
 #define WRITE 2
+#define JUNK 3 /* in memory that was given back */
 
 #define BIT(r) (1 << (r))
 #define AT(d, i) ((d) * 2 + (i))
@@ -75,18 +85,25 @@ bool page_lock[DOMAINS];
 /* a rank */
 byte right[RANKS];
 bool dirty[RANKS];
+bool atomics[RANKS]; /* changed at the home by an atomic operation */
 bool listed[RANKS];
+bool held[RANKS]; /* the copy counts in the rank's cache */
+bool aged[RANKS]; /* no right, but the copy is valid */
 byte pending[RANKS];
 byte inbox[RANKS]; /* notices not applied */
 bool releasing[RANKS];
 
-/* a thread: answers to come */
-byte left[THREADS];
-chan net[RANKS] = [THREADS] of { byte };
+/* a thread, or the hands of a rank's cache: answers to come */
+#define TELLERS (THREADS + RANKS)
+byte left[TELLERS];
+chan net[RANKS] = [TELLERS] of { byte };
 
 /* the program */
 bool lock[2];
 byte current[2];
+#ifdef ATOMICS
+byte finished; /* threads */
+#endif
 
 inline page_take(d) { atomic { !page_lock[d] -> page_lock[d] = true } }
 inline page_give(d) { page_lock[d] = false }
@@ -158,13 +175,17 @@ inline byte_fetch(i)
     }
 }
 
-inline list_add()
+inline list_add(flag)
 {
     atomic {
-        dirty[r] = true;
         if
-        :: !listed[r] -> listed[r] = true; pending[r]++
-        :: else
+        :: flag /* listed, or who takes it waits for the page's lock */
+        :: else ->
+            flag = true;
+            if
+            :: !listed[r] -> listed[r] = true; pending[r]++
+            :: else
+            fi
         fi
     }
 }
@@ -172,7 +193,7 @@ inline list_add()
 inline copy_fault(write)
 {
     if
-    :: right[r] == NONE ->
+    :: right[r] == NONE && !aged[r] ->
 #ifndef MUTANT_REGISTER_LATE
         register_me();
 #endif
@@ -189,6 +210,9 @@ inline copy_fault(write)
 #endif
     :: else
     fi;
+#ifdef EVICT
+    d_step { held[r] = true; aged[r] = false };
+#endif
     if
     :: write ->
         atomic {
@@ -200,7 +224,7 @@ inline copy_fault(write)
             fi;
             writers[d]++
         };
-        list_add();
+        list_add(dirty[r]);
         right[r] = WRITE
     :: else -> right[r] = READ
     fi
@@ -210,7 +234,7 @@ inline home_fault(write)
 {
     found = sharers != 0 || logged || busy;
     if
-    :: found && write -> list_add(); right[r] = WRITE
+    :: found && write -> list_add(dirty[r]); right[r] = WRITE
     :: found && !write -> right[r] = READ
     :: !found -> right[r] = WRITE
     fi
@@ -235,10 +259,10 @@ inline fault(write)
 }
 
 /* A notice to rank t. */
-inline notice(t)
+inline notice(t, all)
 {
     if
-    :: (told & BIT(t)) && DOMAIN(t) != d && DOMAIN(t) != 0 ->
+    :: (told & BIT(t)) && ((all) || DOMAIN(t) != d) && DOMAIN(t) != 0 ->
 #ifdef FAR
         atomic {
             telling = telling | BIT(t);
@@ -253,27 +277,27 @@ inline notice(t)
     fi
 }
 
-/* Those of my domain. */
+/* Those of my domain, who need no notice of what I wrote. */
 #define OWN(set)                                                              \
     ((DOMAIN(0) == d -> (set) & 1 : 0) | (DOMAIN(1) == d -> (set) & 2 : 0) |   \
      (RANKS > 2 && DOMAIN(2) == d -> (set) & 4 : 0))
 
-inline tell_locked(last)
+inline tell_locked(last, all)
 {
 #ifndef MUTANT_NOT_BUSY
     atomic { !busy -> busy = true };
 #endif
     d_step {
-        told = sharers - OWN(sharers);
+        told = sharers - ((all) -> 0 : OWN(sharers));
+        sharers = sharers - told;
 #ifndef MUTANT_NO_TELLING
-        told = told | telling;
+        told = told | telling
 #endif
-        sharers = OWN(sharers)
     }
-    notice(0);
-    notice(1);
+    notice(0, all);
+    notice(1, all);
 #if RANKS > 2
-    notice(2);
+    notice(2, all);
 #endif
     if
     :: last && told == 0 ->
@@ -293,16 +317,18 @@ inline tell_locked(last)
 }
 
 /* freed: the page has no reader and is written without faults from now on */
-inline tell(last)
+inline tell(last, all)
 {
     /* nobody to tell, nobody being told: two looks without the lock */
-    d_step { quiet = !(last) && !busy && sharers == OWN(sharers) };
+    d_step {
+        quiet = !(last) && !busy && sharers == ((all) -> 0 : OWN(sharers))
+    }
 #ifndef MUTANT_QUIET_BLIND
     quiet = quiet && telling == 0;
 #endif
     if
     :: quiet
-    :: else -> tell_locked(last)
+    :: else -> tell_locked(last, all)
     fi
 }
 
@@ -330,54 +356,72 @@ inline byte_send(i)
 #define KEEP 0
 #define WATCH 1
 #define DROP 2
+#define AGE 3
+#ifdef MUTANT_DROP_UNSENT
+#define UNSENT DROP
+#endif
+#ifdef MUTANT_EVICT_UNSENT
+#define UNSENT AGE
+#endif
+
+/* A copy's difference goes home, and who must hear of it is told: of an atomic
+ * operation, which may have left the domain's copy as it was, the own domain too. */
+#ifdef MUTANT_ATOMIC_OWN_DOMAIN
+#define ALL false
+#else
+#define ALL atomics[r]
+#endif
+inline copy_flush(how)
+{
+    if
+    :: dirty[r] ->
+#ifdef MUTANT_NOTICE_FIRST
+        tell(false, false);
+#endif
+#ifdef UNSENT
+        if
+        :: how == UNSENT
+        :: else -> byte_send(0); byte_send(1)
+        fi;
+#else
+        byte_send(0);
+        byte_send(1);
+#endif
+        writers[d]--
+    :: else
+    fi;
+#ifndef MUTANT_NOTICE_FIRST
+    if
+    :: changed || atomics[r] -> tell(false, ALL)
+    :: else
+    fi
+#endif
+}
 
 inline flush(how)
 {
-    page_take(d);
     if
     :: how == KEEP -> listed[r] = false
     :: else
     fi;
+    page_take(d);
     freed = false;
     changed = false;
     if
-    :: dirty[r] || how == WATCH ->
+    :: dirty[r] || atomics[r] || how == WATCH ->
+        if
 #ifdef MUTANT_WRITE_STAYS
-        if
         :: how != WATCH && right[r] == WRITE -> right[r] = READ
-        :: else
-        fi;
 #else
-        if
         :: right[r] == WRITE -> right[r] = READ
+#endif
         :: else
         fi;
-#endif
         if
-        :: d == 0 -> tell(how != WATCH)
-        :: else ->
-#ifdef MUTANT_DROP_UNSENT
-            if
-            :: how != DROP ->
-#endif
-#ifdef MUTANT_NOTICE_FIRST
-            tell(false);
-#endif
-            byte_send(0);
-            byte_send(1);
-#ifndef MUTANT_NOTICE_FIRST
-            if
-            :: changed -> tell(false)
-            :: else
-            fi;
-#endif
-#ifdef MUTANT_DROP_UNSENT
-            :: else
-            fi;
-#endif
-            writers[d]--
+        :: d == 0 -> tell(how != WATCH, false)
+        :: else -> copy_flush(how)
         fi;
-        dirty[r] = false;
+        d_step { dirty[r] = false; atomics[r] = false };
         left[me] == 0;
         if
         :: freed -> right[r] = WRITE
@@ -386,10 +430,34 @@ inline flush(how)
     :: else
     fi;
     if
-    :: how == DROP -> right[r] = NONE
+    :: how == DROP ->
+#if defined(EVICT) && !defined(MUTANT_AGED_KEPT)
+        aged[r] = false;
+#endif
+        right[r] = NONE
+    :: how == AGE && right[r] != NONE ->
+        aged[r] = true;
+        right[r] = NONE
     :: else
     fi;
     page_give(d)
+}
+
+#include "release_bounds.pml"
+#include "release_atomic.pml"
+
+/* ---- release ---- */
+
+inline log_drain()
+{
+    n = log_ahead[r];
+    if
+    :: n > 0 -> flush(WATCH); log_ahead[r] = log_ahead[r] - n
+#ifdef LOSSY
+    :: n > 0 -> log_lost(); log_ahead[r] = log_ahead[r] - n
+#endif
+    :: else
+    fi
 }
 
 inline release()
@@ -398,11 +466,7 @@ inline release()
     :: pending[r] == 0 && log_ahead[r] == 0
     :: else ->
         atomic { !releasing[r] -> releasing[r] = true };
-        n = log_ahead[r];
-        if
-        :: n > 0 -> flush(WATCH); log_ahead[r] = log_ahead[r] - n
-        :: else
-        fi;
+        log_drain();
         n = pending[r];
         if
         :: n > 0 -> flush(KEEP); pending[r] = pending[r] - n
@@ -413,28 +477,47 @@ inline release()
     fi
 }
 
+/* ---- acquire ---- */
+
+/* The tail that was read before the pages were dropped, not the one of now. */
+inline inbox_applied()
+{
+#ifdef MUTANT_TAIL_LATE
+    inbox[r] = 0
+#else
+    inbox[r] = inbox[r] - n
+#endif
+}
+
+inline inbox_drain()
+{
+    n = inbox[r];
+    if
+#ifdef MUTANT_APPLIED_EARLY
+    :: n > 0 -> inbox_applied(); flush(DROP)
+#else
+    :: n > 0 -> flush(DROP); inbox_applied()
+#endif
+#ifdef LOSSY
+    :: n > 0 -> inbox_lost(); inbox_applied()
+#endif
+    :: else
+    fi
+}
+
 inline acquire()
 {
     if
     :: inbox[r] == 0
     :: else ->
         atomic { !releasing[r] -> releasing[r] = true };
-        n = inbox[r];
-        if
-        :: n > 0 ->
-#ifdef MUTANT_APPLIED_EARLY
-            inbox[r] = inbox[r] - n;
-            flush(DROP)
-#else
-            flush(DROP);
-            inbox[r] = inbox[r] - n
-#endif
-        :: else
-        fi;
+        inbox_drain();
         n = 0;
         releasing[r] = false
     fi
 }
+
+/* ---- the program ---- */
 
 /* Loads and stores happen while the right is there, or fault. */
 inline load(i)
@@ -481,16 +564,49 @@ proctype thread(byte me; byte r; byte d)
         fi;
         atomic { !lock[which] -> lock[which] = true };
         acquire();
+#ifdef ATOMICS
+        if
+        :: which == 1 ->
+            if
+            :: atomic_add(1)
+            :: true
+            fi;
+            load(1);
+            assert(v == current[1])
+        :: else ->
+            load(0);
+            assert(v == current[0]);
+            store(0)
+        fi;
+        v = 0;
+#else
         load(which);
         assert(v == current[which]);
         v = 0;
         store(which);
+#endif
         release();
         lock[which] = false;
         which = 0;
         round++
     :: else -> break
-    od
+    od;
+#ifdef ATOMICS
+    /* all has been released: it is home */
+    atomic {
+        finished++;
+        if
+        :: finished == THREADS ->
+            v = home[0];
+            assert(v == current[0]);
+            v = home[1];
+            assert(v == current[1])
+        :: else
+        fi
+    }
+#else
+    skip
+#endif
 }
 
 /* Carries notices to rank t, and the acknowledgement back. */
@@ -523,6 +639,12 @@ init
             right[i] = (DOMAIN(i) == 0 -> WRITE : NONE);
 #ifdef FAR
             run network(i);
+#endif
+#ifdef EVICT
+            if
+            :: DOMAIN(i) != 0 -> run hands(THREADS + i, i, DOMAIN(i))
+            :: else
+            fi;
 #endif
             i++
         :: else -> break

@@ -17,7 +17,8 @@
 enum {
     INSTANCES = 512,
     ROLES = 4,
-    WORDS = 512
+    WORDS = 512, /* of a page */
+    SPREAD = 64  /* pages of x, and of y */
 };
 
 typedef _Atomic int64_t word;
@@ -49,14 +50,26 @@ static void set(int role, int i, int64_t a, int64_t b)
     seen[i][role][1] = b;
 }
 
+/* Where an instance's words lie: side by side, or, so that pages are given up all
+ * the time, each on the page after the last one's. */
+static int place(int i)
+{
+    return test_evicts() ? i % SPREAD * WORDS + i / SPREAD : i;
+}
+
+static size_t words(void)
+{
+    return test_evicts() ? (size_t)SPREAD * WORDS : WORDS;
+}
+
 static void mp_role(int role, int i)
 {
     if (role == 0) {
-        atomic_store(&x[i], 1);
-        atomic_store(&y[i], 1);
+        atomic_store(&x[place(i)], 1);
+        atomic_store(&y[place(i)], 1);
     } else {
-        int64_t flag = atomic_load(&y[i]);
-        set(role, i, flag, atomic_load(&x[i]));
+        int64_t flag = atomic_load(&y[place(i)]);
+        set(role, i, flag, atomic_load(&x[place(i)]));
     }
 }
 
@@ -68,11 +81,11 @@ static int mp_forbidden(int64_t (*s)[2])
 static void sb_role(int role, int i)
 {
     if (role == 0) {
-        atomic_store(&x[i], 1);
-        set(role, i, atomic_load(&y[i]), 0);
+        atomic_store(&x[place(i)], 1);
+        set(role, i, atomic_load(&y[place(i)]), 0);
     } else {
-        atomic_store(&y[i], 1);
-        set(role, i, atomic_load(&x[i]), 0);
+        atomic_store(&y[place(i)], 1);
+        set(role, i, atomic_load(&x[place(i)]), 0);
     }
 }
 
@@ -84,12 +97,12 @@ static int sb_forbidden(int64_t (*s)[2])
 static void lb_role(int role, int i)
 {
     if (role == 0) {
-        int64_t r = atomic_load(&x[i]);
-        atomic_store(&y[i], 1);
+        int64_t r = atomic_load(&x[place(i)]);
+        atomic_store(&y[place(i)], 1);
         set(role, i, r, 0);
     } else {
-        int64_t r = atomic_load(&y[i]);
-        atomic_store(&x[i], 1);
+        int64_t r = atomic_load(&y[place(i)]);
+        atomic_store(&x[place(i)], 1);
         set(role, i, r, 0);
     }
 }
@@ -102,11 +115,11 @@ static int lb_forbidden(int64_t (*s)[2])
 static void corr_role(int role, int i)
 {
     if (role == 0) {
-        atomic_store(&x[i], 1);
-        atomic_store(&x[i], 2);
+        atomic_store(&x[place(i)], 1);
+        atomic_store(&x[place(i)], 2);
     } else {
-        int64_t first = atomic_load(&x[i]);
-        set(role, i, first, atomic_load(&x[i]));
+        int64_t first = atomic_load(&x[place(i)]);
+        set(role, i, first, atomic_load(&x[place(i)]));
     }
 }
 
@@ -119,15 +132,15 @@ static void iriw_role(int role, int i)
 {
     int64_t first;
     switch (role) {
-    case 0: atomic_store(&x[i], 1); break;
-    case 1: atomic_store(&y[i], 1); break;
+    case 0: atomic_store(&x[place(i)], 1); break;
+    case 1: atomic_store(&y[place(i)], 1); break;
     case 2:
-        first = atomic_load(&x[i]);
-        set(role, i, first, atomic_load(&y[i]));
+        first = atomic_load(&x[place(i)]);
+        set(role, i, first, atomic_load(&y[place(i)]));
         break;
     default:
-        first = atomic_load(&y[i]);
-        set(role, i, first, atomic_load(&x[i]));
+        first = atomic_load(&y[place(i)]);
+        set(role, i, first, atomic_load(&x[place(i)]));
         break;
     }
 }
@@ -202,8 +215,8 @@ static void test_run(const struct litmus *t, int rounds)
     long mixed = 0;
     for (round_now = 0; round_now < rounds; round_now++) {
         if (recto_rank() == round_now % recto_size()) {
-            memset((void *)x, 0, WORDS * sizeof *x);
-            memset((void *)y, 0, WORDS * sizeof *y);
+            memset((void *)x, 0, words() * sizeof *x);
+            memset((void *)y, 0, words() * sizeof *y);
             memset(seen, 0, INSTANCES * sizeof *seen);
         }
         CHECK_OK(recto_barrier());
@@ -228,8 +241,8 @@ int main(int argc, char **argv)
     recto_attr here = {.consistency = RECTO_SEQUENTIAL};
     recto_attr there = {.consistency = RECTO_SEQUENTIAL,
                         .placement = RECTO_AT(recto_size() - 1)};
-    x = recto_alloc("x", WORDS * sizeof *x, &here);
-    y = recto_alloc("y", WORDS * sizeof *y, &there);
+    x = recto_alloc("x", words() * sizeof *x, &here);
+    y = recto_alloc("y", words() * sizeof *y, &there);
     seen = recto_alloc("seen", INSTANCES * sizeof *seen, &here);
     CHECK(x != NULL && y != NULL && seen != NULL);
     for (size_t k = 0; k < sizeof tests / sizeof tests[0]; k++) {

@@ -81,8 +81,32 @@ static inline void test_begin(int *argc, char ***argv)
     CHECK_OK(recto_init(argc, argv));
 }
 
+/* TEST_EVICTS: the test runs with a RECTO_CACHE that is too small for it, and is to
+ * use more pages than that. */
+static inline int test_evicts(void)
+{
+    return getenv("TEST_EVICTS") != NULL;
+}
+
+/* Then copies must have been given up where there are copies. */
+static inline void test_evicted(void)
+{
+    recto_attr attr = {.consistency = RECTO_SEQUENTIAL};
+    int64_t *all = recto_alloc("evictions", sizeof *all, &attr);
+    recto_counters mine;
+    CHECK(all != NULL);
+    CHECK_OK(recto_stats(&mine));
+    (void)recto_fetch_add_i64(all, (int64_t)mine.evictions);
+    CHECK_OK(recto_barrier());
+    CHECK(recto_nodes() == 1 ? *all == 0 : *all > 0);
+    CHECK_OK(recto_free(all));
+}
+
 static inline int test_end(const char *what)
 {
+    if (test_evicts()) {
+        test_evicted();
+    }
     int rank = recto_rank();
     int size = recto_size();
     int nodes = recto_nodes();

@@ -93,7 +93,7 @@ struct granter {
     struct pages *pages;
     atomic_int reads;
     atomic_int writes;
-    void *last;
+    void *_Atomic last;
 };
 
 static enum recto_vm_verdict grant(const struct recto_vm_fault *fault,
@@ -102,7 +102,7 @@ static enum recto_vm_verdict grant(const struct recto_vm_fault *fault,
     struct granter *g = argument;
     bool write = fault->access == RECTO_VM_ACCESS_WRITE;
     atomic_fetch_add(write ? &g->writes : &g->reads, 1);
-    g->last = fault->address;
+    atomic_store_explicit(&g->last, fault->address, memory_order_relaxed);
     int code = recto_vm_unprot(g->pages->range, page_of(g->pages, fault), 1,
                                write ? RECTO_VM_WRITE : RECTO_VM_READ);
     errno = EDOM; /* the dispatcher must undo this */
@@ -346,7 +346,7 @@ START_TEST(faults_tell_reads_from_writes)
     ck_assert_int_eq(m.recto[10], 'f');
     ck_assert_int_eq(errno, ERANGE);
     ck_assert_int_eq(atomic_load(&g.reads), 1);
-    ck_assert_ptr_eq(g.last, (void *)(m.recto + 10));
+    ck_assert_ptr_eq(atomic_load(&g.last), (void *)(m.recto + 10));
     m.recto[11] = 'I';
     ck_assert_int_eq(errno, ERANGE);
     ck_assert_int_eq(atomic_load(&g.writes), 1);
@@ -639,18 +639,23 @@ static void *touch_and_protect(void *argument)
     struct granter *g = argument;
     for (unsigned n = 0; !atomic_load(&stop_touching); n++) {
         size_t page = n * 7 % 64;
-        g->pages->recto[page * PAGE] = 1;
+        /* others store there at the same time */
+        __atomic_store_n(&g->pages->recto[page * PAGE], 1, __ATOMIC_RELAXED);
         recto_vm_prot1(g->pages->range, page,
                        n % 2 ? RECTO_VM_NONE : RECTO_VM_READ);
     }
     return NULL;
 }
 
+static atomic_int strays;
+
 static enum recto_vm_verdict pass(const struct recto_vm_fault *fault,
                                   void *argument)
 {
     (void)fault;
-    ck_assert(*(int *)argument == 42); /* freed memory would differ */
+    if (*(int *)argument != 42) { /* freed memory would differ */
+        atomic_fetch_add(&strays, 1);
+    }
     return RECTO_VM_SEARCH;
 }
 
@@ -682,6 +687,7 @@ START_TEST(traps_come_and_go_while_threads_fault)
     for (int i = 0; i < 3; i++) {
         pthread_join(threads[i], NULL);
     }
+    ck_assert_int_eq(atomic_load(&strays), 0);
     recto_vm_trap_remove(trap);
     pages_close(&m);
 }
@@ -1089,6 +1095,18 @@ END_TEST
 
 /* ---- the suite ----------------------------------------------------------- */
 
+/* ThreadSanitizer calls a program's handlers from one of its own, with all signals
+ * blocked: a fault in a handler is the process's end. */
+#ifdef __SANITIZE_THREAD__
+enum {
+    HANDLERS_MAY_FAULT = 0
+};
+#else
+enum {
+    HANDLERS_MAY_FAULT = 1
+};
+#endif
+
 static TCase *group(Suite *suite, const char *name)
 {
     TCase *tests = tcase_create(name);
@@ -1111,7 +1129,9 @@ int main(void)
     tcase_add_test(t, rights_are_enforced);
     tcase_add_test(t, faults_tell_reads_from_writes);
     tcase_add_test(t, newest_trap_is_asked_first);
-    tcase_add_test(t, handlers_may_fault);
+    if (HANDLERS_MAY_FAULT) {
+        tcase_add_test(t, handlers_may_fault);
+    }
     tcase_add_test(t, a_small_alternate_stack_is_enough);
     t = group(suite, "threads");
     tcase_add_test(t, no_read_is_torn_in_100000_fills);
@@ -1123,7 +1143,9 @@ int main(void)
     tcase_add_test(t, a_handler_set_later_is_asked_after_the_traps);
     tcase_add_test(t, a_one_shot_owner_is_asked_once);
     tcase_add_test(t, signal_works_as_before);
-    tcase_add_test(t, a_thread_cannot_block_the_faults);
+    if (HANDLERS_MAY_FAULT) {
+        tcase_add_test(t, a_thread_cannot_block_the_faults);
+    }
     tcase_add_test(t, a_second_init_takes_the_signals_back);
     tcase_add_test(t, sigbus_takes_the_same_way);
     t = group(suite, "dirty");

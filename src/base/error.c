@@ -9,6 +9,8 @@
  */
 #include "base.h"
 
+#include "order.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -258,6 +260,10 @@ _Noreturn void base_assert_failed(const char *text, const char *file, int line,
                my_rank, my_host, file, line, function, text);
     abort();
 }
+
+#ifdef BASE_ORDER
+char base_order_word;
+#endif
 
 uint64_t base_now(void)
 {

@@ -11,12 +11,17 @@
 #include "base/base.h"
 #include "coherence/msi.h"
 
+enum {
+    REPORT_AGED = 8 /* beside the state */
+};
+
 /* My state of a page and, in the upper half, the right vm granted. */
 static unsigned char page_report(struct msi_segment *m, uint64_t page)
 {
     uint32_t word = atomic_load_explicit(&m->pages[page], memory_order_acquire);
     unsigned right = (unsigned)recto_vm_right_of(m->s->range, page);
-    return (unsigned char)((word & MSI_STATE_MASK) | right << 4);
+    unsigned aged = word & MSI_AGED ? REPORT_AGED : 0;
+    return (unsigned char)((word & MSI_STATE_MASK) | aged | right << 4);
 }
 
 static int contradiction(struct msi_segment *m, uint64_t page, int rank,
@@ -29,14 +34,15 @@ static int contradiction(struct msi_segment *m, uint64_t page, int rank,
 static int report_check(struct msi_segment *m, const struct msi_entry *e,
                         uint64_t page, int rank, unsigned char report)
 {
-    unsigned state = report & 0xfU;
+    unsigned state = report & (REPORT_AGED - 1U);
+    bool aged = (report & REPORT_AGED) != 0;
     unsigned right = report >> 4;
     static const unsigned right_of[] = {RECTO_VM_NONE, RECTO_VM_READ,
                                         RECTO_VM_WRITE};
     if (state > MSI_MODIFIED) {
         return contradiction(m, page, rank, "in a transient state at rest");
     }
-    if (right != right_of[state]) {
+    if (right != (aged ? (unsigned)RECTO_VM_NONE : right_of[state])) {
         return contradiction(m, page, rank, "right and state differ");
     }
     if (msi_home_holds(e, rank) != (state != MSI_INVALID)) {
@@ -91,10 +97,32 @@ static int reports_check(struct msi_segment *m, int rank,
     return 0;
 }
 
+/* What counts in the cache is what lies in the ring, and every copy counts. */
+static int cache_check(struct msi_segment *m)
+{
+    uint64_t copies = 0;
+    for (uint64_t p = 0; p < m->s->pages; p++) {
+        uint32_t word =
+            atomic_load_explicit(&m->pages[p], memory_order_acquire);
+        bool valid = msi_state_of(word) != MSI_INVALID;
+        bool mine = net_domain_of(space_home(m->s, p)) == net_domain();
+        copies += (word & MSI_COPY) != 0;
+        if ((word & MSI_COPY) ? mine : valid && !mine) {
+            return contradiction(m, p, net_rank(), "counts as what it is not");
+        }
+    }
+    return copies == cache_ring_count(&m->ring) &&
+                   copies ==
+                       atomic_load_explicit(&m->copies, memory_order_relaxed)
+               ? 0
+               : contradiction(m, 0, net_rank(), "copies lack in the cache");
+}
+
 int msi_check(struct msi_segment *m)
 {
     int n = net_size();
     int shared = space_homes_share(m->s, false);
+    shared = shared == 0 ? net_verdict(cache_check(m)) : shared;
     if (shared != 0) {
         return shared;
     }

@@ -6,8 +6,9 @@
  *
  * Invariants
  * 1. A transaction may outlive the collective call that follows the access
- *    which started it: only its `done` is under way then. Whoever scans or
- *    frees a directory waits for that first (quiesce).
+ *    which started it: only its `done` is under way then. Evictions may start at
+ *    any time. Whoever scans or frees a directory stops these and waits for all
+ *    that first (rest).
  */
 #include <sched.h>
 #include <stdlib.h>
@@ -32,7 +33,10 @@ static void receive(const struct net_msg *msg)
     case MSI_ACK_SHARE:
     case MSI_ACK_EXCLUSIVE:
     case MSI_INVALIDATE:
-    case MSI_DOWNGRADE: msi_page_receive(s->coherence, msg); break;
+    case MSI_DOWNGRADE:
+    case MSI_ACK_EVICT:
+    case MSI_SHRINK:
+    case MSI_REVIVE: msi_page_receive(s->coherence, msg); break;
     default: msi_home_receive(s->coherence, msg); break;
     }
 }
@@ -47,6 +51,7 @@ static int tables_create(struct msi_segment *m)
         sizeof(struct msi_entry) + (size_t)m->words * sizeof(uint64_t);
     int r = recto_vm_table_create(n * sizeof(uint32_t), &pages);
     r = r == 0 ? recto_vm_table_create(n * m->entry_bytes, &directory) : r;
+    r = r == 0 ? cache_ring_create(&m->ring, n) : r;
     m->pages = pages;
     m->directory = directory;
     return r;
@@ -60,6 +65,7 @@ static void tables_free(struct msi_segment *m)
     if (m->directory != NULL) {
         recto_vm_unmap(m->directory, m->s->pages * m->entry_bytes);
     }
+    cache_ring_free(&m->ring);
     if (m->pages != NULL) {
         recto_vm_unmap((void *)m->pages, m->s->pages * sizeof(uint32_t));
     }
@@ -96,7 +102,9 @@ static int msi_attach(struct space_segment *s)
                               NULL, m, &m->trap);
     }
     r = net_verdict(r);
-    if (r != 0 && m != NULL) {
+    if (r == 0) {
+        msi_cache_link(m);
+    } else if (m != NULL) {
         tables_free(m);
     }
     return r;
@@ -117,12 +125,22 @@ static void quiesce(struct msi_segment *m)
     }
 }
 
+/* Nothing is under way in the segment, from any rank, until msi_cache_open. */
+static int rest(struct msi_segment *m)
+{
+    msi_cache_close(m);
+    int r = net_verdict(0);
+    quiesce(m);
+    return r;
+}
+
 static void msi_detach(struct space_segment *s)
 {
     struct msi_segment *m = s->coherence;
-    quiesce(m);
+    (void)rest(m);
     /* all homes are quiet before anybody's tables go */
     (void)net_verdict(0);
+    msi_cache_unlink(m);
     tables_free(m);
 }
 
@@ -155,10 +173,11 @@ static void recall_wait(struct msi_segment *m, uint32_t until)
     }
 }
 
-void msi_recall_start(struct msi_segment *m)
+int msi_recall_start(struct msi_segment *m)
 {
-    quiesce(m);
+    int r = rest(m);
     m->recalls = atomic_load_explicit(&m->recalled, memory_order_relaxed);
+    return r;
 }
 
 void msi_recall_run(struct msi_segment *m, uint64_t first, uint64_t count,
@@ -184,12 +203,15 @@ static int msi_recall(struct space_segment *s, bool drop)
     struct msi_segment *m = s->coherence;
     uint64_t first = 0;
     uint64_t count = 0;
-    msi_recall_start(m);
-    while (space_home_run(s, net_rank(), first + count, &first, &count)) {
+    int r = msi_recall_start(m);
+    while (r == 0 &&
+           space_home_run(s, net_rank(), first + count, &first, &count)) {
         msi_recall_run(m, first, count, drop);
     }
     msi_recall_end(m);
-    return net_verdict(0);
+    r = net_verdict(r);
+    msi_cache_open(m);
+    return r;
 }
 
 /* ---- both protocols --------------------------------------------------------------- */
@@ -367,14 +389,13 @@ void coherence_stats(recto_counters *c)
     c->invalidations = GET(invalidations);
     c->bytes_fetched = GET(bytes_fetched);
     c->bytes_written = GET(bytes_written);
+    c->evictions = GET(evictions);
 #undef GET
     c->downgrades =
         atomic_load_explicit(&msi_counts.downgrades, memory_order_relaxed);
     c->fault_ns = atomic_load_explicit(&times.fault_ns, memory_order_relaxed);
     c->barrier_ns =
         atomic_load_explicit(&times.barrier_ns, memory_order_relaxed);
-    c->evictions =
-        atomic_load_explicit(&rel_counts.evictions, memory_order_relaxed);
     c->notices =
         atomic_load_explicit(&rel_counts.notices, memory_order_relaxed);
     c->diffs = atomic_load_explicit(&rel_counts.diffs, memory_order_relaxed);
@@ -418,9 +439,10 @@ int recto_check_all(void)
         if (s->coherence != NULL && releases(s)) {
             r = rel_check(s);
         } else if (s->coherence != NULL) {
-            quiesce(s->coherence);
-            r = net_verdict(0);
+            r = rest(s->coherence);
+            r = r == 0 ? net_verdict(0) : r;
             r = r == 0 ? net_verdict(msi_check(s->coherence)) : r;
+            msi_cache_open(s->coherence);
         }
     }
     return r == 0 ? net_verdict(recto_vm_check()) : r;

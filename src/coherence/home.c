@@ -7,13 +7,14 @@
  *   Idle -------------> Revoking --------------> Granting ----------> Idle or
  *          open()          |   revoke the others,    ^   grant()      next
  *                          |   then the last writer  |                request
- *                          +-- nothing to revoke ----+
+ *                          +-- nothing to revoke ----+  (an eviction never has)
  *
  * Invariants
  * 1. entry.txn != 0 exactly while a transaction of the page is under way;
  *    requests that arrive meanwhile queue at it, in order.
  * 2. OWNER and HOLDERS change when the answers are in, before the grant is
- *    sent; a holder's rights are never more than they say.
+ *    sent; a holder's rights are never more than they say. An eviction changes
+ *    them at its `done`, when the data is here.
  * 3. The rank that must copy the page home is asked last, when no other rank
  *    of its domain can write it any more.
  * 4. A domain other than the home's has a valid copy exactly while one of its
@@ -34,7 +35,8 @@ enum kind {
     SHARE,
     EXCLUSIVE,
     RECALL,
-    DROP
+    DROP,
+    EVICT
 };
 
 struct txn {
@@ -151,11 +153,12 @@ static int holder_next(const struct msi_segment *m, const struct msi_entry *e,
     return -1;
 }
 
+/* Has a domain a holder other than rank `but`? */
 static bool domain_holds(const struct msi_segment *m, const struct msi_entry *e,
-                         int domain)
+                         int domain, int but)
 {
     for (int r = holder_next(m, e, 0); r >= 0; r = holder_next(m, e, r + 1)) {
-        if (net_domain_of(r) == domain) {
+        if (net_domain_of(r) == domain && r != but) {
             return true;
         }
     }
@@ -178,6 +181,9 @@ static int requester_domain(const struct txn *t)
 static bool revokes(const struct txn *t, const struct msi_entry *e, int rank)
 {
     int domain = net_domain_of(rank);
+    if (t->kind == EVICT) {
+        return false;
+    }
     if (exclusive(t)) {
         return domain != requester_domain(t);
     }
@@ -194,11 +200,17 @@ static void revoke(struct msi_segment *m, struct txn *t, int rank,
 
 static void txn_end(struct msi_segment *m, struct msi_entry *e);
 static void grant(struct msi_segment *m, struct msi_entry *e, struct txn *t);
+static void eviction_grant(struct msi_segment *m, struct msi_entry *e,
+                           struct txn *t);
 
 /* All rights are revoked: the directory follows, the requester gets the
  * page. */
 static void settle(struct msi_segment *m, struct msi_entry *e, struct txn *t)
 {
+    if (t->kind == EVICT) {
+        eviction_grant(m, e, t);
+        return;
+    }
     for (int r = holder_next(m, e, 0); exclusive(t) && r >= 0;
          r = holder_next(m, e, r + 1)) {
         if (revokes(t, e, r)) {
@@ -224,7 +236,7 @@ static void grant(struct msi_segment *m, struct msi_entry *e, struct txn *t)
 {
     int to = t->request.source;
     int domain = requester_domain(t);
-    bool data = domain != home_domain() && !domain_holds(m, e, domain);
+    bool data = domain != home_domain() && !domain_holds(m, e, domain, NOBODY);
     holder_add(e, to);
     if (t->kind == EXCLUSIVE && domain != home_domain()) {
         space_dirty_mark(m->s, t->page);
@@ -232,6 +244,33 @@ static void grant(struct msi_segment *m, struct msi_entry *e, struct txn *t)
     t->granted = 1;
     msi_post(m, to, t->kind == EXCLUSIVE ? MSI_ACK_EXCLUSIVE : MSI_ACK_SHARE,
              t->page, data ? MSI_DATA : 0);
+}
+
+/* The requester, which has no right any more, gives its copy up. It may have lost
+ * the page to others since it asked. */
+static void eviction_grant(struct msi_segment *m, struct msi_entry *e,
+                           struct txn *t)
+{
+    int from = t->request.source;
+    int domain = requester_domain(t);
+    unsigned flags = 0;
+    RECTO_ASSERT(domain != home_domain());
+    if (!domain_holds(m, e, domain, from)) {
+        flags = e->owner == domain ? MSI_LAST | MSI_DATA : MSI_LAST;
+    }
+    t->granted = 1;
+    msi_post(m, from, MSI_ACK_EVICT, t->page, flags);
+}
+
+/* The copy is given up; if it was the page, it has come home. */
+static void eviction_done(struct msi_segment *m, struct msi_entry *e,
+                          const struct txn *t)
+{
+    int domain = requester_domain(t);
+    holder_remove(e, t->request.source);
+    if (e->owner == domain && !domain_holds(m, e, domain, NOBODY)) {
+        e->owner = MSI_OWNER_NONE;
+    }
 }
 
 /* Asks the writer when it alone is left, settles when nobody is. */
@@ -254,7 +293,8 @@ static void open(struct msi_segment *m, struct msi_entry *e, uint32_t index)
     struct txn *t = txn_at(index);
     e->txn = index;
     t->writer = NOBODY;
-    bool needs_data = e->owner != MSI_OWNER_NONE && e->owner != home_domain() &&
+    bool needs_data = t->kind != EVICT && e->owner != MSI_OWNER_NONE &&
+                      e->owner != home_domain() &&
                       e->owner != requester_domain(t);
     for (int r = holder_next(m, e, 0); r >= 0; r = holder_next(m, e, r + 1)) {
         if (!revokes(t, e, r)) {
@@ -295,6 +335,7 @@ static enum kind kind_of(uint8_t type)
 {
     return type == MSI_REQ_SHARE       ? SHARE
            : type == MSI_REQ_EXCLUSIVE ? EXCLUSIVE
+           : type == MSI_REQ_EVICT     ? EVICT
            : type == MSI_RECALL        ? RECALL
                                        : DROP;
 }
@@ -329,6 +370,7 @@ void msi_home_receive(struct msi_segment *m, const struct net_msg *msg)
     switch (msg->type) {
     case MSI_REQ_SHARE:
     case MSI_REQ_EXCLUSIVE:
+    case MSI_REQ_EVICT:
     case MSI_RECALL:
     case MSI_DROP: request(m, e, msg); break;
     case MSI_ACK_INVALIDATE:
@@ -342,6 +384,9 @@ void msi_home_receive(struct msi_segment *m, const struct net_msg *msg)
     default:
         RECTO_ASSERT(msg->type == MSI_DONE && e->txn != 0 &&
                      txn_at(e->txn)->granted);
+        if (txn_at(e->txn)->kind == EVICT) {
+            eviction_done(m, e, txn_at(e->txn));
+        }
         txn_end(m, e);
         break;
     }

@@ -435,6 +435,18 @@ static void give_back(const struct migrate_plan *plan)
     }
 }
 
+static int steps(const struct migrate_plan *plan, struct piece *pieces)
+{
+    int r = net_verdict(leave(plan));
+    r = r == 0 ? net_verdict(clear(plan)) : r;
+    r = r == 0 ? net_verdict(carry(plan, pieces)) : r;
+    settle(plan, r == 0);
+    if (r == 0) {
+        give_back(plan);
+    }
+    return r;
+}
+
 /* Between domains. */
 static int pages_move(const struct migrate_plan *plan)
 {
@@ -443,19 +455,14 @@ static int pages_move(const struct migrate_plan *plan)
         net_verdict(pieces != NULL ? 0
                                    : base_error(RECTO_ENOMEM, "moving \"%s\"",
                                                 plan->s->name));
-    r = r == 0 ? ready(plan) : r;
-    if (r != 0) {
-        free(pieces);
-        return r;
-    }
-    r = net_verdict(leave(plan));
-    r = r == 0 ? net_verdict(clear(plan)) : r;
-    r = r == 0 ? net_verdict(carry(plan, pieces)) : r;
-    free(pieces);
-    settle(plan, r == 0);
     if (r == 0) {
-        give_back(plan);
+        r = ready(plan);
+        r = r == 0 ? steps(plan, pieces) : r;
+        if (!releases(plan)) {
+            msi_move_end(plan);
+        }
     }
+    free(pieces);
     return r;
 }
 

@@ -72,6 +72,7 @@ void rel_move_settle(const struct migrate_plan *plan,
 
 int msi_move_ready(const struct migrate_plan *plan);
 int msi_move_leave(const struct migrate_plan *plan);
+void msi_move_end(const struct migrate_plan *plan); /* also after a failure */
 void msi_move_settle(const struct migrate_plan *plan,
                      const struct migrate_run *run, int home);
 

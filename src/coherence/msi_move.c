@@ -19,15 +19,20 @@
 int msi_move_ready(const struct migrate_plan *plan)
 {
     struct msi_segment *m = plan->s->coherence;
-    msi_recall_start(m);
-    for (uint64_t i = 0; i < plan->count; i++) {
+    int r = msi_recall_start(m);
+    for (uint64_t i = 0; i < plan->count && r == 0; i++) {
         const struct migrate_run *run = &plan->runs[i];
         if (run->from == net_rank()) {
             msi_recall_run(m, run->first, run->count, true);
         }
     }
     msi_recall_end(m);
-    return net_verdict(0);
+    return net_verdict(r);
+}
+
+void msi_move_end(const struct migrate_plan *plan)
+{
+    msi_cache_open(plan->s->coherence);
 }
 
 static void check(int r, const struct msi_segment *m, uint64_t page)
@@ -36,6 +41,37 @@ static void check(int r, const struct msi_segment *m, uint64_t page)
         base_fatal("page %lu of \"%s\": cannot change its protection: %s",
                    (unsigned long)page, m->s->name, recto_last_error());
     }
+}
+
+/* A word that no page has otherwise: of a copy that moves. */
+enum {
+    LEAVES = MSI_COPY | MSI_WANTED
+};
+
+/* Whoever else of this domain has the copy loses it, too. */
+static bool leaves(void *segment, uint64_t page)
+{
+    struct msi_segment *m = segment;
+    if (atomic_load_explicit(&m->pages[page], memory_order_relaxed) != LEAVES) {
+        return false;
+    }
+    check(recto_vm_memory_discard(m->s->fd, page * SPACE_PAGE, SPACE_PAGE), m,
+          page);
+    return true;
+}
+
+static bool copies_mark(struct msi_segment *m, const struct migrate_run *run)
+{
+    bool some = false;
+    for (uint64_t p = run->first; p < run->first + run->count; p++) {
+        if (atomic_load_explicit(&m->pages[p], memory_order_acquire) &
+            MSI_COPY) {
+            atomic_store_explicit(&m->pages[p], (uint32_t)LEAVES,
+                                  memory_order_relaxed);
+            some = true;
+        }
+    }
+    return some;
 }
 
 static void states_set(struct msi_segment *m, const struct migrate_run *run,
@@ -52,9 +88,17 @@ int msi_move_leave(const struct migrate_plan *plan)
 {
     struct msi_segment *m = plan->s->coherence;
     struct migrate_run run;
+    bool some = false;
     for (uint64_t at = 0; migrate_next(plan, &at, MIGRATE_ANY, true, &run);) {
-        check(recto_vm_protn(m->s->range, run.first, run.count, RECTO_VM_NONE),
-              m, run.first);
+        int r =
+            recto_vm_protn(m->s->range, run.first, run.count, RECTO_VM_NONE);
+        check(r, m, run.first);
+        some = copies_mark(m, &run) || some;
+    }
+    if (some) {
+        msi_cache_forget(m, leaves);
+    }
+    for (uint64_t at = 0; migrate_next(plan, &at, MIGRATE_ANY, true, &run);) {
         states_set(m, &run, MSI_INVALID);
     }
     return 0;

@@ -4,13 +4,17 @@
  * thread gets as a user of pages. See msi.h for the protocol.
  *
  * Invariants
- * 1. A page's word goes from a stable state to a transient one only by a
- *    faulting thread, which then sends the one request; every other change is
- *    made by the service thread.
+ * 1. A page's word goes from a stable state to IS, IM or SM only by a faulting
+ *    thread, which then sends the one request, and never while the page is aged;
+ *    every other change is made by the service thread, but for WAITERS and
+ *    WANTED.
  * 2. Kernel rights lag: raised before the word says Shared or Modified,
  *    lowered before the word says so and before the answer is sent. A thread
  *    that finds enough rights in the word just tries its access again.
- * 3. Whoever sets a stable state clears MSI_WAITERS and wakes the waiters.
+ * 3. Whoever sets a stable state, or ends its being aged, clears MSI_WAITERS and
+ *    wakes the waiters.
+ * 4. A thread makes room in the cache before it asks for a page, when it waits for
+ *    nothing else.
  */
 #include <string.h>
 
@@ -32,17 +36,13 @@ static void count(_Atomic uint64_t *counter, uint64_t by)
     atomic_fetch_add_explicit(counter, by, memory_order_relaxed);
 }
 
-static enum msi_state state_of(uint32_t word)
-{
-    return (enum msi_state)(word & MSI_STATE_MASK);
-}
-
 static const char *const state_names[MSI_STATES] = {
-    "Invalid", "Shared", "Modified", "IS", "IM", "SM"};
+    "Invalid", "Shared", "Modified", "IS", "IM", "SM", "MI"};
 static const char *const message_names[MSI_MESSAGES] = {
     "req_share",  "ack_share",      "req_exclusive", "ack_exclusive",
     "invalidate", "ack_invalidate", "downgrade",     "write_back",
-    "done",       "recall",         "drop"};
+    "done",       "req_evict",      "ack_evict",     "recall",
+    "drop",       "shrink",         "revive"};
 
 const char *msi_state_name(enum msi_state state)
 {
@@ -81,6 +81,9 @@ static const struct transition {
     {MSI_DOWNGRADE,     MSI_MODIFIED, MSI_SHARED,   LOWER_READ },
     {MSI_DOWNGRADE,     MSI_SHARED,   MSI_SHARED,   KEEP       },
     {MSI_DOWNGRADE,     MSI_SM,       MSI_SM,       KEEP       },
+    {MSI_INVALIDATE,    MSI_MI,       MSI_MI,       KEEP       },
+    {MSI_DOWNGRADE,     MSI_MI,       MSI_MI,       KEEP       },
+    {MSI_ACK_EVICT,     MSI_MI,       MSI_INVALID,  KEEP       },
 };
 
 static const struct transition *transition_find(enum msi_message message,
@@ -152,6 +155,26 @@ static void wait_for(struct msi_segment *m, uint64_t page, uint32_t word)
     }
 }
 
+/* An aged page gets its right back before anything else happens to it. */
+static void revive(struct msi_segment *m, uint64_t page, uint32_t word)
+{
+    if ((word & MSI_WANTED) != 0) {
+        wait_for(m, page, word);
+    } else if (atomic_compare_exchange_strong_explicit(
+                   &m->pages[page], &word, word | MSI_WANTED,
+                   memory_order_relaxed, memory_order_relaxed)) {
+        msi_cache_revive(m, page);
+    }
+}
+
+/* I am about to ask for a page that I have no right to. */
+static void room_make(struct msi_segment *m, uint64_t page)
+{
+    if (net_domain_of(space_home(m->s, page)) != net_domain()) {
+        cache_shrink(1);
+    }
+}
+
 enum recto_vm_verdict msi_page_fault(const struct recto_vm_fault *fault,
                                      void *segment)
 {
@@ -161,16 +184,26 @@ enum recto_vm_verdict msi_page_fault(const struct recto_vm_fault *fault,
         (uint64_t)((char *)fault->address - m->s->recto) / SPACE_PAGE;
     _Atomic uint32_t *at = &m->pages[page];
     (void)space_home_claim(m->s, page);
+    bool room = false;
     for (;;) {
         /* pairs with the releases of the service thread */
         uint32_t word = atomic_load_explicit(at, memory_order_acquire);
-        enum msi_state state = state_of(word);
+        enum msi_state state = msi_state_of(word);
         bool write =
             fault->access == RECTO_VM_ACCESS_WRITE ||
             (fault->access == RECTO_VM_ACCESS_UNKNOWN && state == MSI_SHARED);
+        if (word & MSI_AGED) {
+            revive(m, page, word);
+            continue;
+        }
         if (state == MSI_MODIFIED || (state == MSI_SHARED && !write)) {
             coherence_fault_took(start);
             return RECTO_VM_CONTINUE;
+        }
+        if (state == MSI_INVALID && !room) {
+            room_make(m, page);
+            room = true;
+            continue;
         }
         if (state == MSI_INVALID || state == MSI_SHARED) {
             enum msi_state next = !write                ? MSI_IS
@@ -248,48 +281,99 @@ static void protect(struct msi_segment *m, uint64_t page, enum action action)
     }
 }
 
+void msi_page_raise(struct msi_segment *m, uint64_t page, enum msi_state state)
+{
+    protect(m, page, state == MSI_MODIFIED ? RAISE_WRITE : RAISE_READ);
+}
+
+void msi_page_lower(struct msi_segment *m, uint64_t page)
+{
+    protect(m, page, LOWER_NONE);
+}
+
+/* The answer to my eviction: nobody writes the copy, and if I am the last of my
+ * domain to give it up nobody uses its memory. */
+static void copy_give_up(struct msi_segment *m, const struct net_msg *msg)
+{
+    if (msg->flags & MSI_DATA) {
+        copy_to_home(m, msg->a, msg->source);
+    }
+    if ((msg->flags & MSI_LAST) &&
+        recto_vm_memory_discard(m->s->fd, msg->a * SPACE_PAGE, SPACE_PAGE) !=
+            0) {
+        base_fatal("page %lu of \"%s\": %s", (unsigned long)msg->a, m->s->name,
+                   recto_last_error());
+    }
+}
+
 /* An answer to my request. */
 static void granted(struct msi_segment *m, const struct net_msg *msg)
 {
     _Atomic uint32_t *at = &m->pages[msg->a];
     uint32_t word = atomic_load_explicit(at, memory_order_acquire);
     const struct transition *t =
-        transition_find((enum msi_message)msg->type, state_of(word));
-    if (msg->flags & MSI_DATA) {
-        copy_from_home(m, msg->a, msg->source);
+        transition_find((enum msi_message)msg->type, msi_state_of(word));
+    bool evicted = t->to == MSI_INVALID;
+    uint32_t next = stamp() | t->to;
+    if (evicted) {
+        copy_give_up(m, msg);
+    } else {
+        if (msg->flags & MSI_DATA) {
+            copy_from_home(m, msg->a, msg->source);
+        }
+        next |= net_domain_of(msg->source) != net_domain() ? MSI_COPY : 0;
     }
     protect(m, msg->a, t->action);
-    word = atomic_exchange_explicit(at, stamp() | t->to, memory_order_acq_rel);
+    word = atomic_exchange_explicit(at, next, memory_order_acq_rel);
     if (word & MSI_WAITERS) {
         net_futex_wake((const uint32_t *)at, INT32_MAX, false);
     }
     msi_post(m, msg->source, MSI_DONE, msg->a, 0);
+    if (evicted) {
+        msi_cache_gone(m);
+    } else if (next & ~word & MSI_COPY) {
+        msi_cache_add(m, msg->a);
+    }
 }
 
-static bool held(uint32_t word)
+bool msi_page_held(uint32_t word)
 {
-    enum msi_state state = state_of(word);
+    enum msi_state state = msi_state_of(word);
     return (state == MSI_SHARED || state == MSI_MODIFIED) &&
            (word >> MSI_TIME_SHIFT) != 0 && age_us(word) < hold_us;
 }
 
+/* The word after a revocation: who loses the page does not wait for its right. */
+static uint32_t revoked_word(uint32_t word, enum msi_state to)
+{
+    uint32_t lost = (word & MSI_AGED) && to == MSI_INVALID
+                        ? MSI_AGED | MSI_WANTED | MSI_WAITERS
+                        : 0;
+    return (word & ~(lost | MSI_STATE_MASK)) | to;
+}
+
 /* The home takes rights for another rank. The word may turn from Shared to SM
- * under our hands; nothing else changes it but this thread. */
+ * under our hands, or get WAITERS and WANTED; nothing else changes it but this
+ * thread. */
 static void revoked(struct msi_segment *m, const struct net_msg *msg)
 {
     _Atomic uint32_t *at = &m->pages[msg->a];
     uint32_t word = atomic_load_explicit(at, memory_order_acquire);
-    if (held(word)) {
+    if (msi_page_held(word)) {
         net_defer(msg, base_now() + (hold_us - age_us(word)) * 1000U);
         return;
     }
     const struct transition *t =
-        transition_find((enum msi_message)msg->type, state_of(word));
+        transition_find((enum msi_message)msg->type, msi_state_of(word));
     protect(m, msg->a, t->action);
+    uint32_t next = revoked_word(word, t->to);
     while (!atomic_compare_exchange_weak_explicit(
-        at, &word, (word & ~(uint32_t)MSI_STATE_MASK) | t->to,
-        memory_order_acq_rel, memory_order_acquire)) {
-        t = transition_find((enum msi_message)msg->type, state_of(word));
+        at, &word, next, memory_order_acq_rel, memory_order_acquire)) {
+        t = transition_find((enum msi_message)msg->type, msi_state_of(word));
+        next = revoked_word(word, t->to);
+    }
+    if (word & ~next & MSI_WAITERS) {
+        net_futex_wake((const uint32_t *)at, INT32_MAX, false);
     }
     if (msg->flags & MSI_DATA) {
         copy_to_home(m, msg->a, msg->source);
@@ -302,10 +386,13 @@ static void revoked(struct msi_segment *m, const struct net_msg *msg)
 
 void msi_page_receive(struct msi_segment *m, const struct net_msg *msg)
 {
-    if (msg->type == MSI_ACK_SHARE || msg->type == MSI_ACK_EXCLUSIVE) {
-        granted(m, msg);
-    } else {
-        revoked(m, msg);
+    switch ((enum msi_message)msg->type) {
+    case MSI_ACK_SHARE:
+    case MSI_ACK_EXCLUSIVE:
+    case MSI_ACK_EVICT: granted(m, msg); break;
+    case MSI_SHRINK:
+    case MSI_REVIVE: msi_cache_receive(m, msg); break;
+    default: revoked(m, msg); break;
     }
 }
 

@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <recto.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +34,14 @@
 
 #define INTERPOSED __attribute__((visibility("default")))
 
-static bool lends;
+/* Read by calls of any thread, MPI's own too, which start before us. A stale look
+ * is as one before the start or after the end. */
+static atomic_bool lends;
+
+static bool lending(void)
+{
+    return atomic_load_explicit(&lends, memory_order_acquire);
+}
 
 static struct {
     ssize_t (*read)(int, void *, size_t);
@@ -84,7 +92,7 @@ static void found(void)
 static bool lendable(const void *p)
 {
     found();
-    return lends && coherence_lendable(p);
+    return lending() && coherence_lendable(p);
 }
 
 /* Does what `call` says with `b` for the buffer. */
@@ -250,7 +258,7 @@ struct lent {
 static bool any_lendable(const struct iovec *parts, int n)
 {
     found();
-    for (int i = 0; lends && i < n; i++) {
+    for (int i = 0; lending() && i < n; i++) {
         if (coherence_lendable(parts[i].iov_base)) {
             return true;
         }
@@ -348,17 +356,19 @@ int coherence_calls_start(void)
 {
     static const struct net_lender lender = {coherence_lendable, lend, give};
     const char *how = base_env(BASE_ENV_INTERPOSE);
-    lends = strcmp(how, "auto") == 0;
-    if (!lends && strcmp(how, "off") != 0) {
+    bool on = strcmp(how, "auto") == 0;
+    if (!on && strcmp(how, "off") != 0) {
         return base_error(RECTO_EINVAL, "%s=%s: auto or off",
                           base_env_name(BASE_ENV_INTERPOSE), how);
     }
-    net_lender_set(lends ? &lender : NULL);
+    net_lender_set(on ? &lender : NULL);
+    /* release: pairs with lending(); what lending needs is there */
+    atomic_store_explicit(&lends, on, memory_order_release);
     return 0;
 }
 
 void coherence_calls_stop(void)
 {
-    lends = false;
+    atomic_store_explicit(&lends, false, memory_order_release);
     net_lender_set(NULL);
 }

@@ -5,10 +5,12 @@
  * of the interval, of which the ranks of my own domain are told too.
  *
  * Invariants
- * 1. Program order: a copy that this rank may read gets the new value before
- *    the call returns, and so does its twin, so that it is not sent again.
+ * 1. Program order: a copy that this rank may read, now or without another
+ *    fetch (REL_AGED), gets the new value before the call returns.
  * 2. Home first, copy afterwards, both under the page lock: the copy never has
  *    a value that the home has not had.
+ * 3. While any rank of my domain writes the page, copy and twin get the value
+ *    together, whatever my right: else the old one would be sent over it.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -128,6 +130,14 @@ static uint64_t at_home(struct rel_segment *m, enum coherence_operation op,
     return old;
 }
 
+/* May I read the copy without a fetch? Under the page's lock. */
+static bool valid(const struct rel_segment *m, uint64_t page)
+{
+    return recto_vm_right_of(m->s->range, page) != RECTO_VM_NONE ||
+           (atomic_load_explicit(&m->flags[page], memory_order_relaxed) &
+            REL_AGED) != 0;
+}
+
 uint64_t rel_atomic(struct rel_segment *m, enum coherence_operation op,
                     uint64_t offset, uint64_t operand, uint64_t desired)
 {
@@ -143,16 +153,16 @@ uint64_t rel_atomic(struct rel_segment *m, enum coherence_operation op,
     pthread_sigmask(SIG_BLOCK, &all, &before);
     rel_lock(m, page);
     uint64_t old = at_home(m, op, offset, operand, desired, &now);
-    enum recto_vm_right right = recto_vm_right_of(m->s->range, page);
     if (!rel_is_home(m, page)) {
-        if (right != RECTO_VM_NONE) {
+        bool twin = rel_writers(m, page) > 0;
+        if (twin || valid(m, page)) {
             word_store(space_verso(m->s, 0) + offset, now, width(op));
         }
-        if (rel_writers(m, page) > 0) {
+        if (twin) {
             word_store(m->twins + offset, now, width(op));
         }
         rel_list(m, page, REL_ATOMIC);
-    } else if (right != RECTO_VM_WRITE) {
+    } else if (recto_vm_right_of(m->s->range, page) != RECTO_VM_WRITE) {
         rel_list(m, page, REL_ATOMIC);
     }
     rel_unlock(m, page);

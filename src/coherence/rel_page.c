@@ -312,7 +312,7 @@ static void copy_fault(struct rel_segment *m, uint64_t page, struct found found,
                        bool write)
 {
     struct stream s =
-        stream_find(&m->streams, page, write, rel_cache_transfer());
+        stream_find(&m->streams, page, write, cache_transfer());
     uint64_t n =
         s.stride == 1 ? run_lock(m, page, s.length, found) : (uint64_t)1;
     if (!found.aged) {
@@ -327,7 +327,7 @@ static void copy_fault(struct rel_segment *m, uint64_t page, struct found found,
         n = strided_grant(m, &s, found);
     }
     stream_note(&m->streams, &s, n);
-    rel_cache_shrink();
+    cache_shrink(0);
 }
 
 static bool has_readers(const struct rel_segment *m, uint64_t page)
@@ -365,7 +365,7 @@ static void home_fault(struct rel_segment *m, uint64_t page, struct found found,
     }
     rel_count(&rel_counts.upgrades, watched);
     struct stream s =
-        stream_find(&m->streams, page, true, rel_cache_transfer());
+        stream_find(&m->streams, page, true, cache_transfer());
     uint64_t n = run_lock(m, page, s.stride == 1 ? s.length : 1, found);
     home_write(m, page, n);
     run_unlock(m, page, n);
@@ -408,7 +408,7 @@ static uint64_t prefetch_some(struct rel_segment *m, uint64_t first,
     struct found found = find(m, first);
     if (!rel_is_home(m, first) && space_home_known(m->s, first) &&
         found.right == RECTO_VM_NONE) {
-        uint64_t most = rel_cache_transfer();
+        uint64_t most = cache_transfer();
         n = run_lock(m, first, count < most ? count : most, found);
         run_grant(m, first, n, found, false);
     }
@@ -426,7 +426,7 @@ void rel_prefetch(struct rel_segment *m, uint64_t first, uint64_t count)
     pthread_sigmask(SIG_BLOCK, &all, &before);
     for (uint64_t p = first; p < first + count;) {
         p += prefetch_some(m, p, first + count - p);
-        rel_cache_shrink();
+        cache_shrink(0);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }

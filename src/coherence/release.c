@@ -169,21 +169,33 @@ void rel_release(void)
 
 /* ---- acquire ------------------------------------------------------------------------- */
 
+static bool aged(const struct rel_segment *m, uint64_t page)
+{
+    /* pairs with the release in rel_cache.c: who sees an aged copy taken up sees
+     * the page's lock taken, or the right that came of it */
+    return (atomic_load_explicit(&m->flags[page], memory_order_acquire) &
+            REL_AGED) != 0;
+}
+
 /* Have I a valid copy of another domain's page? */
 static bool holds(const struct rel_segment *m, uint64_t page)
 {
-    return (recto_vm_right_of(m->s->range, page) != RECTO_VM_NONE ||
-            (atomic_load_explicit(&m->flags[page], memory_order_relaxed) &
-             REL_AGED) != 0) &&
+    return (aged(m, page) ||
+            recto_vm_right_of(m->s->range, page) != RECTO_VM_NONE) &&
            !rel_is_home(m, page);
 }
 
 /* Or is a thread about to get one? It registered under the page's lock, so a
- * notice that was lost may have been for what it is fetching. */
+ * notice that was lost may have been for what it is fetching. The order of these
+ * looks matters: a thread that takes up an aged copy locks the page, clears
+ * REL_AGED, raises the right and unlocks, and none of us holds that lock. */
 static bool may_hold(const struct rel_segment *m, uint64_t page)
 {
-    uint32_t word = atomic_load_explicit(&m->words[page], memory_order_acquire);
-    return holds(m, page) || ((word & REL_LOCK) && !rel_is_home(m, page));
+    return (aged(m, page) ||
+            (atomic_load_explicit(&m->words[page], memory_order_acquire) &
+             REL_LOCK) != 0 ||
+            recto_vm_right_of(m->s->range, page) != RECTO_VM_NONE) &&
+           !rel_is_home(m, page);
 }
 
 /* The inbox has lost entries: no copy can be trusted. */
@@ -298,20 +310,17 @@ static void parts_find(struct rel_segment *m)
 static int tables_create(struct rel_segment *m)
 {
     void *flags = NULL;
-    void *ring = NULL;
     void *pins = NULL;
     m->directories = calloc((size_t)net_domains(), sizeof(struct rel_entry *));
     int r = m->directories != NULL
                 ? recto_vm_table_create(m->s->pages, &flags)
                 : base_error(RECTO_ENOMEM, "page states of \"%s\"", m->s->name);
     r = r == 0 ? pageset_create(&m->listed, m->s->pages) : r;
-    r = r == 0 ? recto_vm_table_create(m->s->pages * sizeof(uint64_t), &ring)
-               : r;
+    r = r == 0 ? cache_ring_create(&m->ring, m->s->pages) : r;
     r = r == 0 ? recto_vm_table_create(m->s->pages * sizeof(uint32_t), &pins)
                : r;
     m->flags = flags;
     m->pins = pins;
-    m->ring = ring;
     if (r == 0) {
         parts_find(m);
     }
@@ -324,9 +333,7 @@ static void tables_free(struct rel_segment *m)
         recto_vm_trap_remove(m->trap);
     }
     pageset_destroy(&m->listed);
-    if (m->ring != NULL) {
-        recto_vm_unmap((void *)m->ring, m->s->pages * sizeof(uint64_t));
-    }
+    cache_ring_free(&m->ring);
     if (m->flags != NULL) {
         recto_vm_unmap((void *)m->flags, m->s->pages);
     }
@@ -394,8 +401,7 @@ void rel_detach(struct space_segment *s)
         at = &(*at)->next;
     }
     *at = m->next;
-    atomic_fetch_sub_explicit(&rel.held, m->ring_tail - m->ring_back,
-                              memory_order_relaxed);
+    cache_count(CACHE_RELEASE, -(int64_t)cache_ring_count(&m->ring));
     rel_leave(&before);
     tables_free(m);
 }
@@ -617,7 +623,7 @@ int rel_start(void)
     (void)diff_init(DIFF_AVX512);
     int r = control_create();
     r = r == 0 ? control_share() : r;
-    r = r == 0 ? net_verdict(rel_cache_init()) : r;
+    r = r == 0 ? net_verdict(cache_init()) : r;
     int per = (net_size() + REL_GROUPS - 1) / REL_GROUPS;
     for (int i = 0; r == 0 && i < net_size(); i++) {
         rel.domain_groups[net_domain_of(i)] |= UINT64_C(1) << i / per;

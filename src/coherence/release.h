@@ -80,6 +80,7 @@
 #include <stdint.h>
 
 #include "coherence/board.h"
+#include "coherence/cache.h"
 #include "coherence/coherence.h"
 #include "coherence/pageset.h"
 #include "coherence/stream.h"
@@ -139,12 +140,8 @@ struct rel_segment {
      * under the page's lock. */
     _Atomic uint32_t *pins;
     struct pageset listed; /* pages written; emptied under `releasing` */
-    /* The cache: a ring of page + 1 with one entry per page held, and two hands
-     * (see rel_cache.c). */
-    _Atomic uint64_t *ring;
-    _Atomic uint64_t ring_tail;
-    uint64_t ring_front; /* under `releasing` */
-    uint64_t ring_back;
+    /* The pages held; hands move under `releasing`. */
+    struct cache_ring ring;
     struct stream_table streams;
     recto_vm_trap *trap;
     struct rel_segment *next;
@@ -166,8 +163,6 @@ struct rel_state {
     struct board **logs;     /* by domain */
     uint64_t *domain_groups; /* bits of SHARERS that a domain's ranks have */
     struct rel_segment *first;
-    uint64_t cache_pages;  /* RECTO_CACHE */
-    _Atomic uint64_t held; /* pages held */
     /* One release or acquire at a time in a rank: guards batch, staging, the
      * heads of lists and the cursors; segments are linked under it. */
     pthread_mutex_t releasing;
@@ -290,15 +285,10 @@ void rel_flush(struct rel_batch *b, enum rel_flush how, bool listed);
 
 /* ---- rel_cache.c ----------------------------------------------------------------------- */
 
-/* RECTO_CACHE; RECTO_EINVAL. */
-int rel_cache_init(void);
 /* Under the pages' locks: they have become valid copies, and count. */
 void rel_cache_add(struct rel_segment *m, uint64_t first, uint64_t count);
-/* Gives pages up until there is room. Holds no page lock when called, and no
- * other; also in a fault handler. */
+/* Gives pages up until there is room for a step. Under `releasing`. */
 void rel_cache_shrink(void);
-/* Pages that one fault may move. */
-uint64_t rel_cache_transfer(void);
 /* Pages that are marked LEAVES, to which I have no right, are not held any more.
  * Under `releasing`; no thread uses the segment. */
 void rel_cache_forget(struct rel_segment *m);

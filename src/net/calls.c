@@ -44,6 +44,11 @@ void net_mpi_wait(const void *address)
     }
 }
 
+bool net_mpi_inside(void)
+{
+    return inside != NULL;
+}
+
 static bool lendable(const void *p)
 {
     return lender.lendable != NULL && lender.lendable(p);

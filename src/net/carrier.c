@@ -17,6 +17,7 @@
 #include <recto/vm.h>
 
 #include "base/base.h"
+#include "base/order.h"
 #include "net/queue.h"
 #include "net/state.h"
 
@@ -97,6 +98,7 @@ static void send_start(const struct net_msg *msg)
 {
     unsigned i = carrier.newest++ % SENDS;
     carrier.sent[i] = *msg;
+    base_order_out();
     check(MPI_Isend(&carrier.sent[i], sizeof *msg, MPI_BYTE, msg->target,
                     MESSAGE_TAG, net.carrier, &carrier.send[i]),
           "MPI_Isend");
@@ -136,6 +138,7 @@ bool net_carrier_poll(net_receiver deliver)
         msg = carrier.received[i];
         receive_post(i);
         carrier.next++;
+        base_order_in();
         deliver(&msg);
         moved = true;
     }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/order.h"
 #include "net/state.h"
 
 enum {
@@ -51,9 +52,11 @@ int net_bcast(void *data, size_t bytes, int root)
 
 static int allreduce(int64_t *values, int count, MPI_Op op)
 {
-    return net_mpi_error(
-        MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, op, net.comm),
-        "MPI_Allreduce");
+    base_order_out();
+    int r =
+        MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, op, net.comm);
+    base_order_in();
+    return net_mpi_error(r, "MPI_Allreduce");
 }
 
 int net_allreduce_min(int64_t *values, int count)

@@ -222,6 +222,8 @@ void net_lender_set(const struct net_lender *with); /* NULL: nobody */
  * job with a message when the thread is in an MPI call, whose locks may keep the
  * service thread from answering. Async-signal-safe. */
 void net_mpi_wait(const void *address);
+/* Is this thread in an MPI call of the program? Async-signal-safe. */
+bool net_mpi_inside(void);
 
 /* ---- life cycle (src/net/init.c) -------------------------------------------- */
 

@@ -2,6 +2,8 @@
 /* The queue of net/ring.h. */
 #include "net/ring.h"
 
+#include "base/order.h"
+
 void net_ring_init(struct net_ring *ring)
 {
     for (uint64_t i = 0; i < NET_RING_SLOTS; i++) {
@@ -21,7 +23,9 @@ bool net_ring_push(struct net_ring *ring, const struct net_msg *msg)
             if (atomic_compare_exchange_weak_explicit(
                     &ring->tail, &position, position + 1, memory_order_relaxed,
                     memory_order_relaxed)) {
+                base_order_in();
                 slot->msg = *msg;
+                base_order_out();
                 /* pairs with the acquire in net_ring_pop */
                 atomic_store_explicit(&slot->turn, position + 1,
                                       memory_order_release);
@@ -63,7 +67,9 @@ bool net_ring_pop(struct net_ring *ring, struct net_msg *msg)
     if (slot == NULL) {
         return false;
     }
+    base_order_in();
     *msg = slot->msg;
+    base_order_out();
     /* pairs with the acquire in net_ring_push */
     atomic_store_explicit(&slot->turn, ring->head + NET_RING_SLOTS,
                           memory_order_release);

@@ -8,6 +8,9 @@
  * 2. Slots are read without a lock by fault handlers and the service thread;
  *    they change inside collective calls only, and a segment is freed only
  *    after the protocol made sure that nobody works on it.
+ * 3. A search by address reads no segment but the one that has it: any thread may
+ *    search for any address, in a call with a private buffer, while a segment that
+ *    is not concerned is freed.
  */
 #include <stdatomic.h>
 #include <stddef.h>
@@ -21,6 +24,11 @@ enum {
 };
 
 static struct space_segment *_Atomic slots[SLOTS];
+/* Where the segments in the slots lie; bytes is 0 while there is none. */
+static struct {
+    _Atomic uintptr_t start;
+    _Atomic uint64_t bytes;
+} places[SLOTS];
 static _Atomic uint32_t slots_used; /* slots [0, slots_used) were ever used */
 static struct space_segment *first;
 static uint32_t next_id;
@@ -51,10 +59,16 @@ struct space_segment *space_segment_at(const void *p)
     uintptr_t a = (uintptr_t)p;
     uint32_t n = atomic_load_explicit(&slots_used, memory_order_acquire);
     for (uint32_t i = 0; i < n; i++) {
-        struct space_segment *s =
-            atomic_load_explicit(&slots[i], memory_order_acquire);
-        if (s != NULL && a - (uintptr_t)s->recto < s->pages * SPACE_PAGE) {
-            return s;
+        /* pairs with the releases in space_table_add; twice, since the slot may be
+         * used again between the two */
+        uintptr_t start =
+            atomic_load_explicit(&places[i].start, memory_order_acquire);
+        uint64_t bytes =
+            atomic_load_explicit(&places[i].bytes, memory_order_acquire);
+        if (a - start < bytes &&
+            atomic_load_explicit(&places[i].start, memory_order_acquire) ==
+                start) {
+            return atomic_load_explicit(&slots[i], memory_order_acquire);
         }
     }
     return NULL;
@@ -82,6 +96,10 @@ void space_table_add(struct space_segment *s)
     *end = s;
     /* pairs with the acquires in space_segment_by_id and _at */
     atomic_store_explicit(&slots[s->id % SLOTS], s, memory_order_release);
+    atomic_store_explicit(&places[s->id % SLOTS].start, (uintptr_t)s->recto,
+                          memory_order_release);
+    atomic_store_explicit(&places[s->id % SLOTS].bytes, s->pages * SPACE_PAGE,
+                          memory_order_release);
     if (s->id % SLOTS >= slots_used) {
         atomic_store_explicit(&slots_used, s->id % SLOTS + 1,
                               memory_order_release);
@@ -95,6 +113,8 @@ void space_table_remove(struct space_segment *s)
         at = &(*at)->next;
     }
     *at = s->next;
+    atomic_store_explicit(&places[s->id % SLOTS].bytes, 0,
+                          memory_order_release);
     atomic_store_explicit(&slots[s->id % SLOTS], NULL, memory_order_release);
 }
 

@@ -11,6 +11,7 @@
 #include <sched.h>
 
 #include "base/base.h"
+#include "base/order.h"
 #include "net/net.h"
 
 enum {
@@ -82,7 +83,7 @@ void sync_word_start(sync_word *word)
     atomic_store_explicit(word, WAITING, memory_order_relaxed);
 }
 
-void sync_word_wait(sync_word *word, bool shared)
+static void wait_until_done(sync_word *word, bool shared)
 {
     uint32_t seen = WAITING;
     if (spin(word) ||
@@ -96,8 +97,15 @@ void sync_word_wait(sync_word *word, bool shared)
     }
 }
 
+void sync_word_wait(sync_word *word, bool shared)
+{
+    wait_until_done(word, shared);
+    base_order_in();
+}
+
 void sync_word_end(sync_word *word, bool shared)
 {
+    base_order_out();
     /* the waiter may be gone after this, so the wake is on an address only; a
      * later sleeper there looks again */
     if (atomic_exchange_explicit(word, DONE, memory_order_acq_rel) == ASLEEP) {

@@ -8,73 +8,53 @@
 #include <mpi.h>
 #include <stdlib.h>
 
-static int by_value(const void *a, const void *b)
+static bool own(const struct program_part *mine, size_t column)
 {
-    uint32_t left = *(const uint32_t *)a;
-    uint32_t right = *(const uint32_t *)b;
-    return left < right ? -1 : left > right;
+    return column >= mine->first && column < mine->last;
 }
 
-static size_t entries_of(const struct mtx_matrix *m)
+/*
+ * Finds the foreign columns, each once, in order; own columns count from 0, ghosts
+ * go behind. place[column] + 1 is the place of a column in the vector, 0: not needed.
+ */
+static uint32_t *list_ghosts(struct halo *h, const struct program_part *mine,
+                             uint32_t *place, size_t n, uint32_t *column,
+                             size_t entries)
 {
-    return m->start[m->rows.last - m->rows.first];
-}
-
-static bool own(const struct mtx_matrix *m, uint32_t column)
-{
-    return column >= m->rows.first && column < m->rows.last;
-}
-
-/* The foreign columns, each once, in order; NULL: out of memory. */
-static uint32_t *list_ghosts(struct halo *h, const struct mtx_matrix *m)
-{
-    size_t entries = entries_of(m);
-    uint32_t *list = malloc((entries + 1) * sizeof *list);
-    if (list == NULL) {
+    for (size_t k = 0; k < entries; k++) {
+        place[column[k]] = 1;
+    }
+    h->ghosts = 0;
+    for (size_t i = 0; i < n; i++) {
+        h->ghosts += place[i] != 0 && !own(mine, i);
+    }
+    uint32_t *ghosts = malloc((h->ghosts + 1) * sizeof *ghosts);
+    if (ghosts == NULL) {
         return NULL;
     }
-    size_t count = 0;
+    uint32_t at = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (own(mine, i)) {
+            place[i] = (uint32_t)(i - mine->first) + 1;
+        } else if (place[i] != 0) {
+            ghosts[at++] = (uint32_t)i;
+            place[i] = (uint32_t)h->rows + at;
+        }
+    }
     for (size_t k = 0; k < entries; k++) {
-        if (!own(m, m->column[k])) {
-            list[count++] = m->column[k];
-        }
+        column[k] = place[column[k]] - 1;
     }
-    qsort(list, count, sizeof *list, by_value);
-    h->ghosts = 0;
-    for (size_t k = 0; k < count; k++) {
-        if (k == 0 || list[k] != list[k - 1]) {
-            list[h->ghosts++] = list[k];
-        }
-    }
-    return list;
-}
-
-/* Own columns from 0, ghosts behind the rows. */
-static void renumber(const struct halo *h, struct mtx_matrix *m,
-                     const uint32_t *ghosts)
-{
-    for (size_t k = 0; k < entries_of(m); k++) {
-        uint32_t column = m->column[k];
-        if (own(m, column)) {
-            m->column[k] = (uint32_t)(column - m->rows.first);
-        } else {
-            const uint32_t *at =
-                bsearch(&column, ghosts, h->ghosts, sizeof *ghosts, by_value);
-            m->column[k] = (uint32_t)(h->rows + (size_t)(at - ghosts));
-        }
-    }
+    return ghosts;
 }
 
 /* How many ghosts each rank owns. */
-static void count_ghosts(struct halo *h, const struct mtx_matrix *m,
+static void count_ghosts(struct halo *h, const struct program_part *parts,
                          const uint32_t *ghosts)
 {
     size_t at = 0;
     for (int r = 0; r < h->ranks; r++) {
-        struct program_part part =
-            program_part(m->n, sizeof(double), r, h->ranks);
         h->take_start[r] = (int)at;
-        while (at < h->ghosts && ghosts[at] < part.last) {
+        while (at < h->ghosts && ghosts[at] < parts[r].last) {
             at++;
         }
         h->take_count[r] = (int)at - h->take_start[r];
@@ -82,7 +62,7 @@ static void count_ghosts(struct halo *h, const struct mtx_matrix *m,
 }
 
 /* Tells the owners; learns what others want. */
-static int agree(struct halo *h, const struct mtx_matrix *m,
+static int agree(struct halo *h, const struct program_part *mine,
                  const uint32_t *ghosts)
 {
     (void)MPI_Alltoall(h->take_count, 1, MPI_INT, h->send_count, 1, MPI_INT,
@@ -101,28 +81,35 @@ static int agree(struct halo *h, const struct mtx_matrix *m,
                         h->index, h->send_count, h->send_start, MPI_UINT32_T,
                         MPI_COMM_WORLD);
     for (int k = 0; k < wanted; k++) {
-        h->index[k] -= (uint32_t)m->rows.first;
+        h->index[k] -= (uint32_t)mine->first;
     }
     return 0;
 }
 
-int halo_init(struct halo *h, struct mtx_matrix *m, int ranks)
+int halo_init(struct halo *h, const struct program_part *parts, int rank,
+              int ranks, uint32_t *column, size_t entries)
 {
+    const struct program_part *mine = &parts[rank];
     size_t count = (size_t)ranks;
-    *h = (struct halo){.rows = m->rows.last - m->rows.first, .ranks = ranks};
+    size_t n = parts[ranks - 1].last;
+    *h = (struct halo){.rows = mine->last - mine->first, .ranks = ranks};
     h->send_count = calloc(4 * count, sizeof *h->send_count);
     h->requests = malloc(2 * count * sizeof(MPI_Request));
-    uint32_t *ghosts = list_ghosts(h, m);
+    uint32_t *place = calloc(n + 1, sizeof *place);
+    uint32_t *ghosts = NULL;
     int result = -1;
-    if (h->send_count != NULL && h->requests != NULL && ghosts != NULL) {
+    if (h->send_count != NULL && h->requests != NULL && place != NULL) {
         h->send_start = h->send_count + count;
         h->take_count = h->send_start + count;
         h->take_start = h->take_count + count;
-        count_ghosts(h, m, ghosts);
-        result = agree(h, m, ghosts);
-        renumber(h, m, ghosts);
+        ghosts = list_ghosts(h, mine, place, n, column, entries);
+    }
+    if (ghosts != NULL) {
+        count_ghosts(h, parts, ghosts);
+        result = agree(h, mine, ghosts);
     }
     free(ghosts);
+    free(place);
     return result;
 }
 
