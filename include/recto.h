@@ -6,7 +6,7 @@
  *   life cycle    recto_init recto_init_comm recto_finalize
  *                 recto_rank recto_size recto_node recto_nodes
  *   shared memory recto_alloc recto_array recto_free recto_home
- *                 recto_is_shared recto_malloc recto_mfree
+ *                 recto_migrate recto_is_shared recto_malloc recto_mfree
  *   synchronise   recto_barrier, recto_lock_* recto_rwlock_* recto_event_*
  *                 recto_sem_* recto_cond_*, recto_release recto_acquire
  *                 recto_prefetch, recto_fetch_add_* ...
@@ -195,6 +195,22 @@ int recto_mfree(void *p);
 /* Home rank of the page that holds p (by RECTO_BLOCK if it is to be the one who
  * touches it, and nobody has); RECTO_ENOENT outside shared memory. Local. */
 int recto_home(const void *p);
+
+/*
+ * Makes `rank` the home of the pages of [p, p + bytes), a part of one array, from
+ * now on: for programs that divide their work anew. A home writes its pages without
+ * faults while nobody else reads them. Collective, of one array, but each rank
+ * names a part of its own, usually the one that it is going to write, and itself as
+ * their home; with bytes 0 it names nothing. A page that several parts touch goes with the
+ * lowest rank's. The bytes move at once, what was never touched costs nothing;
+ * contains a recto_barrier. No thread of any rank uses the array meanwhile.
+ * Either all pages move or none, with the same error on every rank: RECTO_EINVAL
+ * for a rank or a part that does not exist, RECTO_ENOENT outside shared memory,
+ * RECTO_EUNSUPPORTED for memory of recto_malloc, RECTO_EMISMATCH, RECTO_EBUSY while
+ * a page is pinned or lent to an MPI call, RECTO_ENOMEM. Checkpoints do not hold
+ * homes: after a restart those of the placement count.
+ */
+int recto_migrate(const void *p, size_t bytes, int rank);
 
 /* 1 if p points into shared memory, else 0. Local, async-signal-safe. */
 int recto_is_shared(const void *p);

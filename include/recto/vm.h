@@ -155,6 +155,12 @@ int recto_vm_table_create(size_t bytes, void **table);
  * afterwards, through every view. */
 int recto_vm_memory_discard(int fd, uint64_t offset, uint64_t bytes);
 
+/* The first part of [from, end), whole pages, behind which there is memory: sets
+ * [*first, *first + *bytes), *bytes 0 when there is none. The rest reads as
+ * zero. */
+int recto_vm_memory_find(int fd, uint64_t from, uint64_t end, uint64_t *first,
+                         uint64_t *bytes);
+
 /* ---- PROT1, PROTN, UNPROT ------------------------------------------------ */
 
 /*
@@ -188,6 +194,13 @@ int recto_vm_unprot(recto_vm_range *range, uint64_t first, uint64_t count,
  * system calls may touch them first. Local; RECTO_EINVAL, RECTO_ENOMEM.
  */
 int recto_vm_own(recto_vm_range *range, uint64_t first, uint64_t count);
+
+/*
+ * Undoes recto_vm_own, where it was called: the pages keep their rights and may
+ * be lowered to none again. No thread uses them meanwhile. Local; RECTO_EINVAL,
+ * RECTO_ENOMEM when the kernel has no mappings left for it.
+ */
+int recto_vm_disown(recto_vm_range *range, uint64_t first, uint64_t count);
 
 /* The right that the client granted to a page. */
 enum recto_vm_right recto_vm_right_of(const recto_vm_range *range,

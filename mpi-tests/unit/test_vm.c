@@ -202,6 +202,43 @@ START_TEST(two_views_show_one_memory)
 }
 END_TEST
 
+START_TEST(memory_is_found_between_holes)
+{
+    int fd = -1;
+    void *at = NULL;
+    uint64_t first = 0;
+    uint64_t bytes = 0;
+    ck_assert_int_eq(recto_vm_memory_create("holes", 16 * PAGE, &fd), 0);
+    ck_assert_int_eq(recto_vm_map(fd, 0, 16 * PAGE, NULL, RECTO_VM_WRITE, &at),
+                     0);
+    ck_assert_int_eq(recto_vm_memory_find(fd, 0, 16 * PAGE, &first, &bytes), 0);
+    ck_assert_uint_eq(bytes, 0);
+    memset((char *)at + 5 * PAGE, 1, 3 * PAGE);
+    ((char *)at)[15 * PAGE] = 1;
+    ck_assert_int_eq(recto_vm_memory_find(fd, PAGE, 16 * PAGE, &first, &bytes),
+                     0);
+    ck_assert_uint_eq(first, 5 * PAGE);
+    ck_assert_uint_eq(bytes, 3 * PAGE);
+    ck_assert_int_eq(
+        recto_vm_memory_find(fd, 6 * PAGE, 7 * PAGE, &first, &bytes), 0);
+    ck_assert_uint_eq(first, 6 * PAGE);
+    ck_assert_uint_eq(bytes, PAGE);
+    ck_assert_int_eq(
+        recto_vm_memory_find(fd, 8 * PAGE, 15 * PAGE, &first, &bytes), 0);
+    ck_assert_uint_eq(bytes, 0);
+    ck_assert_int_eq(
+        recto_vm_memory_find(fd, 8 * PAGE, 16 * PAGE, &first, &bytes), 0);
+    ck_assert_uint_eq(first, 15 * PAGE);
+    ck_assert_uint_eq(bytes, PAGE);
+    ck_assert_int_eq(recto_vm_memory_find(fd, 1, PAGE, &first, &bytes),
+                     RECTO_EINVAL);
+    ck_assert_int_eq(recto_vm_unmap(at, 16 * PAGE), 0);
+    close(fd);
+    ck_assert_int_eq(recto_vm_memory_find(fd, 0, PAGE, &first, &bytes),
+                     RECTO_EINVAL);
+}
+END_TEST
+
 START_TEST(reservations_hold_their_addresses)
 {
     void *at = NULL;
@@ -1084,6 +1121,7 @@ int main(void)
     TCase *t = group(suite, "memory");
     tcase_add_test(t, unknown_methods_are_refused);
     tcase_add_test(t, two_views_show_one_memory);
+    tcase_add_test(t, memory_is_found_between_holes);
     tcase_add_test(t, reservations_hold_their_addresses);
     tcase_add_test(t, memory_beyond_the_file_limit_is_an_error);
     tcase_add_test(t, wrong_arguments_are_refused);

@@ -156,6 +156,53 @@ START_TEST(own_pages_are_tracked_and_watched)
 }
 END_TEST
 
+static uint64_t mappings(void)
+{
+    struct recto_vm_counters stats;
+    recto_vm_stats(&stats);
+    return stats.mappings;
+}
+
+/* Pages cease to be own with all rights, touched or not, tracked or not; then
+ * they can be taken, given and owned again. */
+START_TEST(own_pages_can_be_had_back)
+{
+    struct pages m;
+    uint64_t bits[2] = {0};
+    start();
+    pages_open(&m, 128, RECTO_VM_NONE);
+    uint64_t before = mappings();
+    ck_assert_int_eq(recto_vm_own(m.range, 16, 96), 0);
+    ck_assert_int_eq(recto_vm_dirty_start(m.range), 0);
+    m.recto[33 * PAGE] = 1;
+    ck_assert_int_eq(recto_vm_protn(m.range, 48, 8, RECTO_VM_READ), 0);
+    ck_assert_int_eq(recto_vm_disown(m.range, 0, 64), 0);
+    ck_assert_int_eq(right_seen(m.recto + 32 * PAGE), RECTO_VM_WRITE);
+    ck_assert_int_eq(m.recto[33 * PAGE], 1);
+    ck_assert_int_eq(right_seen(m.recto + 50 * PAGE), RECTO_VM_READ);
+    ck_assert_int_eq(right_seen(m.recto + 70 * PAGE), RECTO_VM_WRITE);
+    ck_assert_int_eq(recto_vm_dirty_collect(m.range, 0, 128, bits), 0);
+    ck_assert_uint_eq(bits[0], UINT64_C(3) << 32);
+    ck_assert_uint_eq(bits[1], UINT64_C(1) << 6);
+    ck_assert_int_eq(recto_vm_protn(m.range, 0, 64, RECTO_VM_NONE), 0);
+    ck_assert_int_eq(right_seen(m.recto + 33 * PAGE), RECTO_VM_NONE);
+    ck_assert_int_eq(right_seen(m.recto + 50 * PAGE), RECTO_VM_NONE);
+    ck_assert_int_eq(recto_vm_memory_discard(m.fd, 0, 64 * PAGE), 0);
+    ck_assert_int_eq(recto_vm_unprot(m.range, 0, 16, RECTO_VM_READ), 0);
+    ck_assert_int_eq(recto_vm_own(m.range, 16, 48), 0);
+    ck_assert_int_eq(m.recto[33 * PAGE], 0);
+    m.recto[50 * PAGE] = 2;
+    ck_assert_int_eq(m.verso[50 * PAGE], 2);
+    ck_assert_int_eq(right_seen(m.recto + 5 * PAGE), RECTO_VM_READ);
+    ck_assert_int_eq(recto_vm_disown(m.range, 0, 128), 0);
+    ck_assert_int_eq(recto_vm_disown(m.range, 0, 128), 0);
+    ck_assert_uint_eq(mappings(), before);
+    ck_assert_int_eq(recto_vm_disown(m.range, 1, 128), RECTO_EINVAL);
+    ck_assert_int_eq(recto_vm_disown(NULL, 0, 1), RECTO_EINVAL);
+    pages_close(&m);
+}
+END_TEST
+
 START_TEST(wrong_own_pages_are_refused)
 {
     struct pages m;
@@ -376,6 +423,7 @@ int main(void)
     suite_add_tcase(suite, t);
     tcase_add_test(t, own_pages_cost_no_fault_and_take_system_calls);
     tcase_add_test(t, own_pages_are_tracked_and_watched);
+    tcase_add_test(t, own_pages_can_be_had_back);
     tcase_add_test(t, wrong_own_pages_are_refused);
     tcase_add_test(t, long_grants_stay_sparse);
     tcase_add_test(t, what_the_kernel_takes_comes_back);

@@ -143,6 +143,27 @@ uint64_t cache_ring_get(struct cache_ring *ring, uint64_t at, bool take)
     return page - 1;
 }
 
+uint64_t cache_ring_forget(struct cache_ring *ring,
+                           bool (*leaves)(void *segment, uint64_t page),
+                           void *segment)
+{
+    uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
+    uint64_t aged = 0;
+    uint64_t gone = 0;
+    for (uint64_t at = ring->back; at < tail; at++) {
+        uint64_t page = cache_ring_get(ring, at, true);
+        if (leaves(segment, page)) {
+            gone++;
+        } else {
+            cache_ring_put(ring, &page, 1);
+            aged += at < ring->front;
+        }
+    }
+    ring->back = tail;
+    ring->front = tail + aged;
+    return gone;
+}
+
 uint64_t cache_ring_count(const struct cache_ring *ring)
 {
     return atomic_load_explicit(&ring->tail, memory_order_acquire) - ring->back;

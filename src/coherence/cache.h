@@ -39,6 +39,11 @@ void cache_ring_put(struct cache_ring *ring, const uint64_t *pages,
                     uint64_t count);
 /* The page at a position below the tail; `take`: its entry goes. */
 uint64_t cache_ring_get(struct cache_ring *ring, uint64_t at, bool take);
+/* Takes out the pages that `leaves` says leave; the others keep their order, and their
+ * side of the front hand. Returns how many left. Nobody puts meanwhile. */
+uint64_t cache_ring_forget(struct cache_ring *ring,
+                           bool (*leaves)(void *segment, uint64_t page),
+                           void *segment);
 /* Entries; exact for who moves the hands while nobody puts. */
 uint64_t cache_ring_count(const struct cache_ring *ring);
 /* How many of them are to lie between the hands. */

@@ -173,25 +173,42 @@ static void recall_wait(struct msi_segment *m, uint32_t until)
     }
 }
 
+int msi_recall_start(struct msi_segment *m)
+{
+    int r = rest(m);
+    m->recalls = atomic_load_explicit(&m->recalled, memory_order_relaxed);
+    return r;
+}
+
+void msi_recall_run(struct msi_segment *m, uint64_t first, uint64_t count,
+                    bool drop)
+{
+    for (uint64_t p = first; p < first + count; p++) {
+        if (needs_recall(m, p, drop)) {
+            m->recalls++;
+            msi_post(m, net_rank(), drop ? MSI_DROP : MSI_RECALL, p, 0);
+            recall_wait(m, m->recalls - RECALLS);
+        }
+    }
+}
+
+void msi_recall_end(struct msi_segment *m)
+{
+    recall_wait(m, m->recalls);
+    quiesce(m);
+}
+
 static int msi_recall(struct space_segment *s, bool drop)
 {
     struct msi_segment *m = s->coherence;
-    int r = rest(m);
-    uint32_t asked = atomic_load_explicit(&m->recalled, memory_order_relaxed);
     uint64_t first = 0;
     uint64_t count = 0;
+    int r = msi_recall_start(m);
     while (r == 0 &&
            space_home_run(s, net_rank(), first + count, &first, &count)) {
-        for (uint64_t p = first; p < first + count; p++) {
-            if (needs_recall(m, p, drop)) {
-                asked++;
-                msi_post(m, net_rank(), drop ? MSI_DROP : MSI_RECALL, p, 0);
-                recall_wait(m, asked - RECALLS);
-            }
-        }
+        msi_recall_run(m, first, count, drop);
     }
-    recall_wait(m, asked);
-    quiesce(m);
+    msi_recall_end(m);
     r = net_verdict(r);
     msi_cache_open(m);
     return r;

@@ -178,6 +178,7 @@ struct msi_segment {
     int words;                 /* of HOLDERS: one bit per rank */
     _Atomic uint32_t busy;     /* transactions under way here */
     _Atomic uint32_t recalled; /* finished recalls and drops, futex word */
+    uint32_t recalls;          /* those asked for */
     recto_vm_trap *trap;
     /* the cache, see msi_cache.c */
     struct cache_ring ring;     /* hands: the service thread */
@@ -234,12 +235,24 @@ void msi_cache_wait(int64_t more);
 /* No new evictions; waits for none. */
 void msi_cache_close(struct msi_segment *m);
 void msi_cache_open(struct msi_segment *m);
+/* Closed, and nothing under way: copies that `leaves` says leave count no more, and
+ * give their memory back. */
+void msi_cache_forget(struct msi_segment *m,
+                      bool (*leaves)(void *segment, uint64_t page));
 
 /* home.c: this rank as the home of pages */
 void msi_home_receive(struct msi_segment *m, const struct net_msg *msg);
 struct msi_entry *msi_home_entry(struct msi_segment *m, uint64_t page);
 bool msi_home_holds(const struct msi_entry *e, int rank);
 void msi_home_finalize(void);
+
+/* coherence.c: my home pages become the page, as coherence_recall says, run by run
+ * between start and end. Nobody uses the segment meanwhile, and its cache is closed
+ * (msi_cache_open). */
+int msi_recall_start(struct msi_segment *m);
+void msi_recall_run(struct msi_segment *m, uint64_t first, uint64_t count,
+                    bool drop);
+void msi_recall_end(struct msi_segment *m);
 
 /* check.c: compares this rank's pages with its homes' directories */
 int msi_check(struct msi_segment *m);

@@ -96,6 +96,14 @@ void msi_cache_open(struct msi_segment *m)
     rel_leave(&before);
 }
 
+void msi_cache_forget(struct msi_segment *m,
+                      bool (*leaves)(void *segment, uint64_t page))
+{
+    uint64_t gone = cache_ring_forget(&m->ring, leaves, m);
+    cache_count(CACHE_SEQUENTIAL, -(int64_t)gone);
+    atomic_fetch_sub_explicit(&m->copies, gone, memory_order_relaxed);
+}
+
 /* ---- what is under way ------------------------------------------------------------------ */
 
 static void begun(struct msi_segment *m)

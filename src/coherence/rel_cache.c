@@ -57,26 +57,32 @@ static void discard(struct rel_segment *m, const char *at, uint64_t page)
                    recto_vm_memory_discard(m->s->fd, offset, SPACE_PAGE));
 }
 
+/* Under the page's lock: this rank does not hold it any more. */
+static void unhold(struct rel_segment *m, uint64_t page)
+{
+    atomic_fetch_and_explicit(&m->flags[page],
+                              (uint8_t) ~(REL_HELD | REL_AGED | REL_LEAVES),
+                              memory_order_relaxed);
+    uint32_t word = atomic_fetch_sub_explicit(&m->words[page], REL_HOLDER,
+                                              memory_order_relaxed);
+    if (word / REL_HOLDER != 1) {
+        return;
+    }
+    discard(m, space_verso(m->s, page), page);
+    if (word & REL_TWINNED) {
+        discard(m, m->twins + page * SPACE_PAGE, page);
+        atomic_fetch_and_explicit(&m->words[page], ~(uint32_t)REL_TWINNED,
+                                  memory_order_relaxed);
+    }
+}
+
 /* Gives up a page if it was not accessed since it was aged; false otherwise. */
 static bool give_up(struct rel_segment *m, uint64_t page)
 {
     rel_lock(m, page);
     bool idle = recto_vm_right_of(m->s->range, page) == RECTO_VM_NONE;
     if (idle) {
-        atomic_fetch_and_explicit(&m->flags[page],
-                                  (uint8_t) ~(REL_HELD | REL_AGED),
-                                  memory_order_relaxed);
-        uint32_t word = atomic_fetch_sub_explicit(&m->words[page], REL_HOLDER,
-                                                  memory_order_relaxed);
-        if (word / REL_HOLDER == 1) {
-            discard(m, space_verso(m->s, page), page);
-            if (word & REL_TWINNED) {
-                discard(m, m->twins + page * SPACE_PAGE, page);
-                atomic_fetch_and_explicit(&m->words[page],
-                                          ~(uint32_t)REL_TWINNED,
-                                          memory_order_relaxed);
-            }
-        }
+        unhold(m, page);
     }
     rel_unlock(m, page);
     return idle;
@@ -128,4 +134,22 @@ void rel_cache_shrink(void)
             back_move(m);
         }
     }
+}
+
+static bool leave(void *segment, uint64_t page)
+{
+    struct rel_segment *m = segment;
+    rel_lock(m, page);
+    bool leaves = (atomic_load_explicit(&m->flags[page], memory_order_relaxed) &
+                   REL_LEAVES) != 0;
+    if (leaves) {
+        unhold(m, page);
+    }
+    rel_unlock(m, page);
+    return leaves;
+}
+
+void rel_cache_forget(struct rel_segment *m)
+{
+    cache_count(CACHE_RELEASE, -(int64_t)cache_ring_forget(&m->ring, leave, m));
 }

@@ -40,6 +40,8 @@
  * differences in a window of its own, and the home's service thread gets them
  * in one piece, applies them and sends the notices.
  *
+ * Pages change their homes while nobody uses them (rel_move.c).
+ *
  * Invariants
  * 1. Page lock, one per domain and page: whoever changes the rights, copy, twin
  *    or flags of a page holds it. Several are taken in ascending order within
@@ -119,7 +121,8 @@ enum {
     REL_DIRTY = 1,  /* written since the last release */
     REL_ATOMIC = 4, /* written at the home by recto_fetch_add and its kin */
     REL_HELD = 8,   /* a copy that counts in the cache: is in the ring */
-    REL_AGED = 16   /* valid copy whose rights were taken to see its use */
+    REL_AGED = 16,  /* valid copy whose rights were taken to see its use */
+    REL_LEAVES = 32 /* held, but not after the next rel_cache_forget */
 };
 
 enum {
@@ -286,6 +289,9 @@ void rel_flush(struct rel_batch *b, enum rel_flush how, bool listed);
 void rel_cache_add(struct rel_segment *m, uint64_t first, uint64_t count);
 /* Gives pages up until there is room for a step. Under `releasing`. */
 void rel_cache_shrink(void);
+/* Pages that are marked LEAVES, to which I have no right, are not held any more.
+ * Under `releasing`; no thread uses the segment. */
+void rel_cache_forget(struct rel_segment *m);
 
 /* ---- rel_far.c: who is told, and what goes by message --------------------------------- */
 

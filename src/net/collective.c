@@ -20,7 +20,8 @@
 
 enum {
     CHUNK = 1 << 30,
-    TEXT = 640
+    TEXT = 640,
+    TAG_PAIR = 2
 };
 
 int net_mpi_error(int code, const char *what)
@@ -169,6 +170,18 @@ int net_alltoallv(const void *send, const uint64_t *send_bytes, void *receive,
     }
     free(send_at);
     return net_mpi_error(r, "MPI_Sendrecv");
+}
+
+int net_sendrecv(const void *send, size_t bytes, int to, void *receive,
+                 size_t most, int from)
+{
+    RECTO_ASSERT(bytes <= INT_MAX && most <= INT_MAX);
+    return net_mpi_error(MPI_Sendrecv(send, (int)bytes, MPI_BYTE,
+                                      to < 0 ? MPI_PROC_NULL : to, TAG_PAIR,
+                                      receive, (int)most, MPI_BYTE,
+                                      from < 0 ? MPI_PROC_NULL : from, TAG_PAIR,
+                                      net.comm, MPI_STATUS_IGNORE),
+                         "MPI_Sendrecv");
 }
 
 /* FNV-1a: only to compare texts that are exchanged in full when it differs. */

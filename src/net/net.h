@@ -55,6 +55,11 @@ int net_gatherv(const void *mine, size_t bytes, void *all,
 int net_alltoallv(const void *send, const uint64_t *send_bytes, void *receive,
                   const uint64_t *receive_bytes);
 
+/* Sends to one rank and receives from another, at most `most` bytes and less than
+ * 2 GiB; -1: nobody. Both call it. */
+int net_sendrecv(const void *send, size_t bytes, int to, void *receive,
+                 size_t most, int from);
+
 /* The public collective calls, for net_agree. */
 enum net_call {
     NET_CALL_BARRIER,
@@ -65,6 +70,7 @@ enum net_call {
     NET_CALL_CHECKPOINT,
     NET_CALL_RESTART,
     NET_CALL_CHECK_ALL,
+    NET_CALL_MIGRATE,
     NET_CALL_FINALIZE
 };
 

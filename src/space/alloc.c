@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "space/moved.h"
 #include "space/table.h"
 #include "space/touch.h"
 
@@ -228,6 +229,7 @@ static void segment_free(struct space_segment *s)
     if (s->fd >= 0) {
         close(s->fd);
     }
+    space_homes_move(s, NULL);
     free(s->versos);
     free(s);
 }

@@ -11,8 +11,8 @@
  * Invariants
  * 1. A bit is set before the write it stands for can be in a collected page:
  *    vm marks before it grants; the protocol marks before it grants.
- * 2. Only the home of a page clears its bit. Bits of pages homed elsewhere
- *    mean nothing.
+ * 2. Only the home of a page clears its bit, or who is about to become it. Bits of
+ *    pages homed elsewhere mean nothing.
  */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -81,6 +81,7 @@ static uint64_t bits(uint64_t from, uint64_t to)
     return upto & ~(((uint64_t)1 << from) - 1);
 }
 
+/* Into `bitmap`, unless it is NULL. */
 static void run_take(struct space_segment *s, uint64_t first, uint64_t count,
                      uint64_t *bitmap)
 {
@@ -91,7 +92,9 @@ static void run_take(struct space_segment *s, uint64_t first, uint64_t count,
         uint64_t mask = bits(page % 64, to);
         uint64_t old = atomic_fetch_and_explicit(&domain_bitmap(s)[word], ~mask,
                                                  memory_order_acq_rel);
-        bitmap[word] |= old & mask;
+        if (bitmap != NULL) {
+            bitmap[word] |= old & mask;
+        }
     }
 }
 
@@ -118,4 +121,43 @@ void space_dirty_restore(struct space_segment *s, const uint64_t *bitmap)
                                      memory_order_acq_rel);
         }
     }
+}
+
+enum {
+    LEAVE_WORDS = 64
+};
+
+int space_dirty_leave(struct space_segment *s, uint64_t first, uint64_t count,
+                      bool keep)
+{
+    uint64_t end = first + count;
+    int r = 0;
+    for (uint64_t at = first; s->tracking && at < end && r == 0;) {
+        uint64_t marks[LEAVE_WORDS] = {0};
+        uint64_t most = (uint64_t)LEAVE_WORDS * 64;
+        uint64_t n = end - at < most ? end - at : most;
+        r = recto_vm_dirty_collect(s->range, at, n, marks);
+        for (uint64_t i = 0; keep && i < n; i++) {
+            if (marks[i / 64] >> i % 64 & 1) {
+                space_dirty_mark_in(s, at + i, net_domain());
+            }
+        }
+        at += n;
+    }
+    return r;
+}
+
+void space_dirty_clear(struct space_segment *s, uint64_t first, uint64_t count)
+{
+    if (s->tracking) {
+        run_take(s, first, count, NULL);
+    }
+}
+
+bool space_dirty_is_marked(const struct space_segment *s, uint64_t page)
+{
+    return s->tracking && (atomic_load_explicit(&domain_bitmap(s)[page / 64],
+                                                memory_order_acquire) >>
+                               page % 64 &
+                           1) != 0;
 }

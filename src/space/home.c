@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Homes: the map from pages to ranks. But for RECTO_FIRST_TOUCH (touch.c) a pure
- * function of the segment, the same on every rank.
+ * Homes: the map from pages to ranks. A placement, but for RECTO_FIRST_TOUCH
+ * (touch.c), is a pure function of the segment, the same on every rank.
  *
  *   RECTO_BLOCK    rank r homes pages [r * per, (r + 1) * per), per rounded up
  *   RECTO_CYCLIC   granule g (of granule_pages pages) is homed by g mod size
  *   RECTO_AT(r)    all pages by r mod size (so that a checkpoint of more ranks
  *                  restores on fewer)
+ *
+ * What recto_migrate gave away stands before all of these (moved.c).
  */
 #include "base/base.h"
+#include "space/moved.h"
 #include "space/touch.h"
 
 /* Nobody touches what is not mapped yet. */
@@ -27,6 +30,10 @@ static uint64_t block_pages(const struct space_segment *s)
 int space_home(const struct space_segment *s, uint64_t page)
 {
     RECTO_ASSERT(page < s->pages);
+    const struct space_moved_run *moved = space_moved_at(s, page);
+    if (moved != NULL) {
+        return moved->home;
+    }
     switch (placement(s)) {
     case RECTO_BLOCK: return (int)(page / block_pages(s));
     case RECTO_CYCLIC:
@@ -55,25 +62,45 @@ static uint64_t first_page(const struct space_segment *s, int rank,
     return space_home(s, 0) == rank ? from : s->pages;
 }
 
-bool space_home_run(const struct space_segment *s, int rank, uint64_t from,
-                    uint64_t *first, uint64_t *count)
+/* The first run of the placement that begins in [from, limit), cut there. */
+static bool placed_run(const struct space_segment *s, int rank, uint64_t from,
+                       uint64_t limit, uint64_t *first, uint64_t *count)
 {
     if (placement(s) == RECTO_FIRST_TOUCH) {
-        return space_touch_run(s, rank, from, first, count);
+        return space_touch_run(s, rank, from, limit, first, count);
     }
     uint64_t start = first_page(s, rank, from);
-    if (start >= s->pages) {
+    if (start >= limit) {
         return false;
     }
-    uint64_t end = s->pages;
+    uint64_t end = limit;
     if (placement(s) == RECTO_BLOCK) {
         end = ((uint64_t)rank + 1) * block_pages(s);
     } else if (s->attr.placement == RECTO_CYCLIC && net_size() > 1) {
         end = (start / s->granule_pages + 1) * s->granule_pages;
     }
     *first = start;
-    *count = (end < s->pages ? end : s->pages) - start;
+    *count = (end < limit ? end : limit) - start;
     return true;
+}
+
+bool space_home_run(const struct space_segment *s, int rank, uint64_t from,
+                    uint64_t *first, uint64_t *count)
+{
+    for (uint64_t at = from; at < s->pages;) {
+        const struct space_moved_run *moved = space_moved_after(s, at);
+        uint64_t limit = moved != NULL ? moved->first : s->pages;
+        if (at < limit && placed_run(s, rank, at, limit, first, count)) {
+            return true;
+        }
+        if (moved != NULL && moved->home == rank) {
+            *first = at > moved->first ? at : moved->first;
+            *count = moved->end - *first;
+            return true;
+        }
+        at = moved != NULL ? moved->end : s->pages;
+    }
+    return false;
 }
 
 uint64_t space_home_pages(const struct space_segment *s, int rank)

@@ -13,14 +13,15 @@
  * Invariants
  * 1. The list of segments has the same order and contents on all ranks; it
  *    changes only inside collective calls.
- * 2. A page belongs to one home for the segment's life, from the moment that it
- *    is known (space_home_claim).
+ * 2. A page belongs to one home from the moment that it is known
+ *    (space_home_claim) to a recto_migrate, which changes it on all ranks at once.
  */
 #ifndef RECTO_SRC_SPACE_H
 #define RECTO_SRC_SPACE_H
 
 #include <recto.h>
 #include <recto/vm.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,6 +30,8 @@
 enum {
     SPACE_PAGE = 4096
 }; /* unit of coherence, homes and checkpoints */
+
+struct space_moved;
 
 struct space_segment {
     uint32_t id; /* never used again */
@@ -50,7 +53,9 @@ struct space_segment {
     bool heap;              /* of recto_malloc: grows, is never settled */
     recto_vm_range *range;
     net_window *window; /* over the verso of my domain; may be NULL */
-    void *coherence;    /* the protocol's state */
+    /* Homes that recto_migrate gave; NULL: none (moved.h). */
+    struct space_moved *_Atomic moved;
+    void *coherence; /* the protocol's state */
     struct space_segment *next;
 };
 
@@ -132,6 +137,15 @@ void space_dirty_restore(struct space_segment *s, const uint64_t *bitmap);
 void space_dirty_mark(struct space_segment *s, uint64_t page);
 /* The same for a page whose home is known to be of a domain. */
 void space_dirty_mark_in(struct space_segment *s, uint64_t page, int domain);
+
+/* For pages that change their home, nothing while not tracking. Takes my vm marks
+ * of pages, into my domain's bitmap if `keep`; then their new home takes the bits
+ * there away, and gets those of their old one (space_dirty_mark_in). */
+int space_dirty_leave(struct space_segment *s, uint64_t first, uint64_t count,
+                      bool keep);
+void space_dirty_clear(struct space_segment *s, uint64_t first, uint64_t count);
+/* Is it marked, in my domain's bitmap? */
+bool space_dirty_is_marked(const struct space_segment *s, uint64_t page);
 
 /* ---- life cycle -------------------------------------------------------------
  * The protocol, one floor up, is given at start: attach after a segment's

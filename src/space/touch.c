@@ -30,6 +30,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "space/moved.h"
 
 enum touch_message {
     TOUCH_ASK,   /* a = granule, b = wait, c = claim, d = granules */
@@ -96,11 +97,16 @@ static _Atomic uint32_t *word_of(const struct space_segment *s,
 
 /* ---- lookup ---------------------------------------------------------------------- */
 
+static bool decided(const struct space_segment *s, uint64_t page)
+{
+    return atomic_load_explicit(word_of(s, page / s->granule_pages),
+                                memory_order_acquire) != 0;
+}
+
 bool space_home_known(const struct space_segment *s, uint64_t page)
 {
-    return !space_touches(s) ||
-           atomic_load_explicit(word_of(s, page / s->granule_pages),
-                                memory_order_acquire) != 0;
+    return !space_touches(s) || space_moved_at(s, page) != NULL ||
+           decided(s, page);
 }
 
 int space_touch_home(const struct space_segment *s, uint64_t page)
@@ -112,28 +118,28 @@ int space_touch_home(const struct space_segment *s, uint64_t page)
 }
 
 bool space_touch_run(const struct space_segment *s, int rank, uint64_t from,
-                     uint64_t *first, uint64_t *count)
+                     uint64_t limit, uint64_t *first, uint64_t *count)
 {
     uint64_t page = from;
-    while (page < s->pages && space_touch_home(s, page) != rank) {
+    while (page < limit && space_touch_home(s, page) != rank) {
         page = (page / s->granule_pages + 1) * s->granule_pages;
     }
-    if (page >= s->pages) {
+    if (page >= limit) {
         return false;
     }
-    bool known = space_home_known(s, page);
+    bool known = decided(s, page);
     *first = page;
     do {
         page = (page / s->granule_pages + 1) * s->granule_pages;
-    } while (page < s->pages && space_touch_home(s, page) == rank &&
-             space_home_known(s, page) == known);
-    *count = (page < s->pages ? page : s->pages) - *first;
+    } while (page < limit && space_touch_home(s, page) == rank &&
+             decided(s, page) == known);
+    *count = (page < limit ? page : limit) - *first;
     return true;
 }
 
 void space_home_learn(struct space_segment *s, uint64_t page)
 {
-    if (space_touches(s)) {
+    if (space_touches(s) && space_moved_at(s, page) == NULL) {
         uint32_t nobody = 0;
         atomic_compare_exchange_strong_explicit(
             word_of(s, page / s->granule_pages), &nobody,
@@ -193,7 +199,7 @@ static int find(struct space_segment *s, uint64_t page, bool claim)
 {
     uint64_t granule = page / s->granule_pages;
     if (space_home_known(s, page)) {
-        return space_touch_home(s, page);
+        return space_home(s, page);
     }
     uint32_t word = 0;
     if (!net_shares(keeper(s, granule))) {

@@ -123,6 +123,31 @@ int recto_vm_memory_discard(int fd, uint64_t offset, uint64_t bytes)
     return code;
 }
 
+int recto_vm_memory_find(int fd, uint64_t from, uint64_t end, uint64_t *first,
+                         uint64_t *bytes)
+{
+    if (!whole_pages(from) || !whole_pages(end) || from > end ||
+        end > (uint64_t)INT64_MAX || first == NULL || bytes == NULL) {
+        return base_error(RECTO_EINVAL, "recto_vm_memory_find: not pages");
+    }
+    int saved_errno = errno;
+    int code = 0;
+    off_t data = lseek(fd, (off_t)from, SEEK_DATA);
+    off_t hole = data >= 0 ? lseek(fd, data, SEEK_HOLE) : -1;
+    if (hole < 0 && errno != ENXIO) { /* ENXIO: holes up to the end */
+        char why[128];
+        code = base_error(RECTO_EINVAL, "recto_vm_memory_find: fd %d: %s", fd,
+                          describe(errno, why, sizeof why));
+    } else {
+        uint64_t low = hole < 0 || (uint64_t)data > end ? end : (uint64_t)data;
+        uint64_t high = hole < 0 || (uint64_t)hole > end ? end : (uint64_t)hole;
+        *first = low;
+        *bytes = high - low;
+    }
+    errno = saved_errno;
+    return code;
+}
+
 /* ---- views --------------------------------------------------------------- */
 
 static int map_error(int error, size_t bytes, void *want)

@@ -115,16 +115,20 @@ static bool mappings_fit(uint64_t more)
     return vm_mappings() + more <= (limit > least ? limit : least);
 }
 
-bool vm_mappings_reserve(struct recto_vm_range *range, uint64_t more)
+bool vm_mappings_reserve(struct recto_vm_range *range, int64_t more,
+                         bool needed)
 {
-    /* The rest is left to ranges that cannot do with fewer. */
-    if (!mappings_fit(more) ||
-        vm_mappings() + more >
-            atomic_load_explicit(&budget, memory_order_relaxed) / 2) {
+    uint64_t by = (uint64_t)more; /* modulo 2^64: adding it subtracts, too */
+    /* Half is left to ranges that cannot do with fewer. */
+    if (more > 0 &&
+        (!mappings_fit(by) ||
+         (!needed &&
+          vm_mappings() + by >
+              atomic_load_explicit(&budget, memory_order_relaxed) / 2))) {
         return false;
     }
-    atomic_fetch_add_explicit(&mappings, more, memory_order_relaxed);
-    atomic_fetch_add_explicit(&range->mappings, more, memory_order_relaxed);
+    atomic_fetch_add_explicit(&mappings, by, memory_order_relaxed);
+    atomic_fetch_add_explicit(&range->mappings, by, memory_order_relaxed);
     return true;
 }
 
@@ -286,10 +290,10 @@ static void run_find(struct vm_change *c, struct run *run)
     }
 }
 
-/* How many pages of [first, last] differ from the page before them in what the
- * kernel gives; the page before `first` counts as their neighbour. */
+/* How many pages of [first, last] differ from the page before them in `field`,
+ * of one or two bits; the page before `first` counts as their neighbour. */
 static uint64_t edges(const struct recto_vm_range *range, uint64_t first,
-                      uint64_t last)
+                      uint64_t last, unsigned field)
 {
     uint64_t count = 0;
     first = first > 0 ? first : 1;
@@ -302,9 +306,9 @@ static uint64_t edges(const struct recto_vm_range *range, uint64_t first,
         if (page % VM_PAGES_PER_WORD == 0) {
             before |= vm_page_state(range, page - 1);
         }
-        uint64_t differ = (word ^ before) & VM_EACH(VM_PAGE_KERNEL) &
-                          vm_page_mask(i, page, end);
-        differ = (differ | differ >> 1) & VM_EACH(0x04);
+        uint64_t differ =
+            (word ^ before) & VM_EACH(field) & vm_page_mask(i, page, end);
+        differ = (differ | differ >> 1) & VM_EACH(field & -field);
         count += (unsigned)__builtin_popcountll(differ);
         page = (i + 1) * VM_PAGES_PER_WORD;
     }
@@ -326,7 +330,7 @@ static int run_set(struct vm_change *c, const struct run *run)
         return range->backend->set(range, run->low, run->high - run->low,
                                    (enum recto_vm_right)run->right);
     }
-    uint64_t before = edges(range, run->low, run->high);
+    uint64_t before = edges(range, run->low, run->high, VM_PAGE_KERNEL);
     uint64_t after = 0;
     if (run->low > 0) {
         after += edge_after(range, run->low - 1, run->right);
@@ -540,14 +544,35 @@ void vm_pages_mark(struct recto_vm_range *range, uint64_t first, uint64_t end)
     }
 }
 
-void vm_pages_own(struct recto_vm_range *range, uint64_t first, uint64_t end)
+void vm_pages_own(struct recto_vm_range *range, uint64_t first, uint64_t end,
+                  bool own)
 {
     for (uint64_t i = first / VM_PAGES_PER_WORD; i * VM_PAGES_PER_WORD < end;
          i++) {
-        uint64_t mask = vm_page_mask(i, first, end);
-        atomic_fetch_or_explicit(&range->words[i], VM_EACH(VM_PAGE_OWN) & mask,
-                                 memory_order_release);
+        uint64_t bits = VM_EACH(VM_PAGE_OWN) & vm_page_mask(i, first, end);
+        if (own) {
+            atomic_fetch_or_explicit(&range->words[i], bits,
+                                     memory_order_release);
+        } else {
+            atomic_fetch_and_explicit(&range->words[i], ~bits,
+                                      memory_order_release);
+        }
     }
+}
+
+static uint64_t own_after(const struct recto_vm_range *range, uint64_t page,
+                          bool own)
+{
+    return ((vm_page_state(range, page) & VM_PAGE_OWN) != 0) != own;
+}
+
+int64_t vm_pages_own_cost(const struct recto_vm_range *range, uint64_t first,
+                          uint64_t end, bool own)
+{
+    uint64_t before = edges(range, first, end, VM_PAGE_OWN);
+    uint64_t after = first > 0 ? own_after(range, first - 1, own) : 0;
+    after += end < range->pages ? own_after(range, end, own) : 0;
+    return (int64_t)after - (int64_t)before;
 }
 
 /* ---- checks -------------------------------------------------------------- */

@@ -104,8 +104,13 @@ int vm_change_make(struct vm_change *change);
 /* Sets dirty in pages [first, end); no claim needed. */
 void vm_pages_mark(struct recto_vm_range *range, uint64_t first, uint64_t end);
 
-/* Sets own in pages [first, end) that no other thread uses yet. */
-void vm_pages_own(struct recto_vm_range *range, uint64_t first, uint64_t end);
+/* Sets or clears own in pages [first, end) that no other thread uses. */
+void vm_pages_own(struct recto_vm_range *range, uint64_t first, uint64_t end,
+                  bool own);
+/* Mappings that this adds where own pages are mappings of their own; below 0:
+ * frees. */
+int64_t vm_pages_own_cost(const struct recto_vm_range *range, uint64_t first,
+                          uint64_t end, bool own);
 
 /* Asserts what protect.c says of a range at rest; adds its mappings to *sum. */
 void vm_pages_check(struct recto_vm_range *range, uint64_t *sum);
@@ -116,8 +121,10 @@ uint64_t vm_mappings(void);
 void vm_mappings_attach(struct recto_vm_range *range);
 void vm_mappings_detach(struct recto_vm_range *range);
 void vm_mappings_fork_child(void);
-/* Counts mappings that a range takes for good; false when it should not. */
-bool vm_mappings_reserve(struct recto_vm_range *range, uint64_t more);
+/* Counts mappings that a range takes for good, or gives back (below 0); false
+ * when it should not, or must not: `needed`. */
+bool vm_mappings_reserve(struct recto_vm_range *range, int64_t more,
+                         bool needed);
 
 /* ---- back ends ----------------------------------------------------------- */
 
@@ -145,6 +152,9 @@ struct vm_backend {
     /* Prepares pages, unused so far, that will never be NONE; 0 or an errno
      * value. NULL: nothing to prepare. */
     int (*own)(struct recto_vm_range *range, uint64_t first, uint64_t count);
+    /* Makes a run of own pages like all others; rights stay. 0 or an errno
+     * value, and nothing has changed. NULL together with `own`. */
+    int (*disown)(struct recto_vm_range *range, uint64_t first, uint64_t count);
 };
 
 extern const struct vm_backend vm_backend_mprotect;

@@ -354,6 +354,14 @@ static int pte_own(struct recto_vm_range *range, uint64_t first, uint64_t count)
     return no_room(error);
 }
 
+/* More modes are added to those that are there, and the WP bits stay. Pages that
+ * nobody has touched have no entry; their next access faults and gets one. */
+static int pte_disown(struct recto_vm_range *range, uint64_t first,
+                      uint64_t count)
+{
+    return enrol(range, first, first + count, CLIENT_MODE);
+}
+
 /* ---- probe ----------------------------------------------------------------- */
 
 /* A page of shared memory gets an entry with the WP bit: Linux 6.4 or later. */
@@ -460,4 +468,5 @@ const struct vm_backend vm_backend_pte = {
     .expose = pte_expose,
     .fork_child = pte_fork_child,
     .own = pte_own,
+    .disown = pte_disown,
 };

@@ -196,18 +196,65 @@ int recto_vm_own(recto_vm_range *range, uint64_t first, uint64_t count)
         LONG = 16
     };
     if (range->backend->own != NULL &&
-        (count == range->pages ||
-         (count >= LONG && vm_mappings_reserve(range, 2)))) {
+        (count == range->pages || count >= LONG)) {
+        int64_t cost = vm_pages_own_cost(range, first, first + count, true);
+        if (!vm_mappings_reserve(range, cost, false)) {
+            return change("recto_vm_own", range, VM_RAISE, first, count,
+                          RECTO_VM_WRITE);
+        }
         if (range->backend->own(range, first, count) != 0) {
+            (void)vm_mappings_reserve(range, -cost, false);
             return base_error(RECTO_ENOMEM,
                               "recto_vm_own: %llu pages: no kernel mappings or "
                               "memory left",
                               (unsigned long long)count);
         }
-        vm_pages_own(range, first, first + count);
+        vm_pages_own(range, first, first + count, true);
     }
     return change("recto_vm_own", range, VM_RAISE, first, count,
                   RECTO_VM_WRITE);
+}
+
+/* One run of own pages, which is one kernel mapping or a part of one. */
+static int disown_run(struct recto_vm_range *range, uint64_t first,
+                      uint64_t end)
+{
+    int64_t cost = vm_pages_own_cost(range, first, end, false);
+    bool room = vm_mappings_reserve(range, cost, true);
+    if (!room || range->backend->disown(range, first, end - first) != 0) {
+        if (room) {
+            (void)vm_mappings_reserve(range, -cost, true);
+        }
+        return base_error(RECTO_ENOMEM,
+                          "recto_vm_disown: %llu pages: no kernel mappings "
+                          "left",
+                          (unsigned long long)(end - first));
+    }
+    vm_pages_own(range, first, end, false);
+    return 0;
+}
+
+int recto_vm_disown(recto_vm_range *range, uint64_t first, uint64_t count)
+{
+    int code =
+        change("recto_vm_disown", range, VM_RAISE, first, 0, RECTO_VM_NONE);
+    if (code == 0 && count > range->pages - first) {
+        code = base_error(RECTO_EINVAL,
+                          "recto_vm_disown: %llu pages: not in the range",
+                          (unsigned long long)count);
+    }
+    uint64_t end = first + count;
+    for (uint64_t page = first; code == 0 && page < end;) {
+        bool own = (vm_page_state(range, page) & VM_PAGE_OWN) != 0;
+        uint64_t stop = page + 1;
+        while (stop < end &&
+               ((vm_page_state(range, stop) & VM_PAGE_OWN) != 0) == own) {
+            stop++;
+        }
+        code = own ? disown_run(range, page, stop) : 0;
+        page = stop;
+    }
+    return code;
 }
 
 enum recto_vm_right recto_vm_right_of(const recto_vm_range *range,

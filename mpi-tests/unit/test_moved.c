@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The table of homes that recto_migrate gave: after any puts, also over each other,
+ * each page has the home of the last put, and the runs are as few as can be.
+ */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "space/moved.h"
+
+enum {
+    PAGES = 200,
+    NONE = -1
+};
+
+static int home_of(const struct space_moved *m, uint64_t page)
+{
+    const struct space_moved_run *run = space_moved_next(m, page);
+    return run != NULL && run->first <= page ? run->home : NONE;
+}
+
+static void same(const struct space_moved *m, const int *homes, uint64_t seed)
+{
+    uint64_t runs = 0;
+    for (uint64_t p = 0; p < PAGES; p++) {
+        ck_assert_msg(home_of(m, p) == homes[p],
+                      "seed %llu, page %llu: home %d, not %d",
+                      (unsigned long long)seed, (unsigned long long)p,
+                      home_of(m, p), homes[p]);
+        runs += homes[p] != NONE && (p == 0 || homes[p - 1] != homes[p]);
+    }
+    ck_assert_uint_eq(m->count, runs);
+    for (uint64_t i = 0; i < m->count; i++) {
+        ck_assert_uint_lt(m->runs[i].first, m->runs[i].end);
+        ck_assert(i == 0 || m->runs[i - 1].end <= m->runs[i].first);
+    }
+}
+
+START_TEST(the_last_put_counts)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    for (uint64_t k = 0; k < 60; k++) {
+        uint64_t seed = (uint64_t)t.tv_nsec + k;
+        uint64_t x = seed * 0x9e3779b97f4a7c15U | 1;
+        int homes[PAGES];
+        memset(homes, NONE, sizeof homes);
+        struct space_moved *m = space_moved_copy(NULL);
+        for (int i = 0; i < 60; i++) {
+            x = x * 6364136223846793005U + 1442695040888963407U;
+            uint64_t first = (x >> 33) % PAGES;
+            uint64_t most =
+                (x >> 20) % 4 == 0 ? PAGES - first : 1 + (x >> 17) % 9;
+            uint64_t end = first + 1 + (x >> 45) % most;
+            int home = (int)((x >> 55) % 3);
+            end = end < PAGES ? end : PAGES;
+            ck_assert(space_moved_put(m, first, end, home));
+            for (uint64_t p = first; p < end; p++) {
+                homes[p] = home;
+            }
+            same(m, homes, seed);
+        }
+        struct space_moved *copy = space_moved_copy(m);
+        space_moved_free(m);
+        same(copy, homes, seed);
+        space_moved_free(copy);
+    }
+}
+END_TEST
+
+START_TEST(no_table_moves_nothing)
+{
+    ck_assert_ptr_null(space_moved_next(NULL, 0));
+    struct space_moved *m = space_moved_copy(NULL);
+    ck_assert_ptr_null(space_moved_next(m, 5));
+    ck_assert(space_moved_put(m, 7, 9, 2));
+    ck_assert_int_eq(home_of(m, 6), NONE);
+    ck_assert_uint_eq(space_moved_next(m, 0)->first, 7);
+    ck_assert_ptr_null(space_moved_next(m, 9));
+    space_moved_free(m);
+    space_moved_free(NULL);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("moved");
+    TCase *t = tcase_create("moved");
+    suite_add_tcase(suite, t);
+    tcase_add_test(t, the_last_put_counts);
+    tcase_add_test(t, no_table_moves_nothing);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * recto_migrate: pages get another home, at a moment when nobody uses them.
+ *
+ *   agree     release, meet, acquire; everybody learns everybody's range
+ *   plan      runs of pages by old and new home, and the table of homes to be: the
+ *             same on all ranks
+ *   ready     the protocol brings master copies home (migrate.h)
+ *   leave     nobody has a right to, or a copy of, what moves; marks of writes since
+ *             the last checkpoint are with the old home
+ *   clear     the new home's domain gives up what lies at the pages' place
+ *   carry     the old home stores bytes and marks in the new home's domain, or
+ *             sends them
+ *   settle    the new table holds; the old home's domain gives its memory back
+ *
+ * Each step ends with a verdict. Until the last one the old homes have everything,
+ * so a failure ends with the pages settling where they were.
+ *
+ * Invariants
+ * 1. A page's bytes are copied when no rank has a right to it.
+ * 2. A page without memory behind it (never touched) has none afterwards.
+ * 3. A page that was written since the last checkpoint counts as written at its new
+ *    home, others do not.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "coherence/coherence.h"
+#include "coherence/migrate.h"
+
+/* ---- what the ranks name ------------------------------------------------------- */
+
+/* A rank's range: pages [first, first + count), and their home to be. */
+struct claim {
+    uint64_t first;
+    uint64_t count;
+    int64_t home;
+};
+
+static struct space_segment *segment_of(const void *p, size_t bytes)
+{
+    struct space_segment *s = space_segment_at(p);
+    /* a part of no bytes may begin where the array ends */
+    return s == NULL && bytes == 0 ? space_segment_at((const char *)p - 1) : s;
+}
+
+static int claim_make(const struct space_segment *s, const void *p,
+                      size_t bytes, int rank, struct claim *claim)
+{
+    if (s == NULL) {
+        return base_error(RECTO_ENOENT, "recto_migrate(%p): not shared memory",
+                          p);
+    }
+    if (s->heap) {
+        return base_error(
+            RECTO_EUNSUPPORTED,
+            "recto_migrate(%p): memory of recto_malloc stays with "
+            "the rank that allocated it",
+            p);
+    }
+    if (rank < 0 || rank >= net_size()) {
+        return base_error(RECTO_EINVAL,
+                          "recto_migrate(\"%s\"): rank %d of a job of %d ranks",
+                          s->name, rank, net_size());
+    }
+    uint64_t offset = (uint64_t)((const char *)p - s->recto);
+    if (bytes > 0 && (offset >= s->bytes || bytes > s->bytes - offset)) {
+        return base_error(RECTO_EINVAL,
+                          "recto_migrate(\"%s\"): %zu bytes from byte %" PRIu64
+                          " on: the array has %" PRIu64,
+                          s->name, bytes, offset, s->bytes);
+    }
+    if (bytes > 0) {
+        uint64_t end = (offset + bytes + SPACE_PAGE - 1) / SPACE_PAGE;
+        claim->first = offset / SPACE_PAGE;
+        claim->count = end - claim->first;
+    }
+    claim->home = rank;
+    return 0;
+}
+
+/* ---- plan ------------------------------------------------------------------------ */
+
+static void plan_free(struct migrate_plan *plan)
+{
+    space_moved_free(plan->homes);
+    free(plan->runs);
+}
+
+bool migrate_next(const struct migrate_plan *plan, uint64_t *at,
+                  enum migrate_group alike, bool all, struct migrate_run *group)
+{
+    group->count = 0;
+    for (; *at < plan->count; (*at)++) {
+        const struct migrate_run *run = &plan->runs[*at];
+        if (!all && !migrate_crosses(run)) {
+            if (group->count > 0) {
+                break;
+            }
+            continue;
+        }
+        if (group->count == 0) {
+            *group = *run;
+        } else if (run->first == group->first + group->count &&
+                   migrate_crosses(run) == migrate_crosses(group) &&
+                   (alike != MIGRATE_FROM || run->from == group->from) &&
+                   (alike != MIGRATE_TO || run->to == group->to)) {
+            group->count += run->count;
+        } else {
+            break;
+        }
+    }
+    return group->count > 0;
+}
+
+static bool run_add(struct migrate_plan *plan, struct migrate_run run)
+{
+    if (plan->count == plan->room) {
+        uint64_t room = plan->room * 2 + 16;
+        struct migrate_run *more = realloc(plan->runs, room * sizeof *more);
+        if (more == NULL) {
+            return false;
+        }
+        plan->runs = more;
+        plan->room = room;
+    }
+    plan->runs[plan->count++] = run;
+    return true;
+}
+
+/* Pages [first, end) are to have one home: those that have another move. */
+static bool runs_add(struct migrate_plan *plan, uint64_t first, uint64_t end,
+                     int to)
+{
+    const struct space_segment *s = plan->s;
+    for (uint64_t page = first; page < end;) {
+        uint64_t start = 0;
+        uint64_t count = 0;
+        int from = space_home(s, page);
+        bool found = space_home_run(s, from, page, &start, &count);
+        RECTO_ASSERT(found && start == page);
+        (void)found;
+        count = count < end - page ? count : end - page;
+        bool known = space_home_known(s, page);
+        struct migrate_run run = {page, count, known ? from : MIGRATE_NOBODY,
+                                  to};
+        if (run.from != to && !run_add(plan, run)) {
+            return false;
+        }
+        page += count;
+    }
+    return true;
+}
+
+/* Of the ranges that name a page the lowest rank's counts. */
+static bool plan_fill(struct migrate_plan *plan, const struct claim *claims)
+{
+    struct space_moved *wanted = space_moved_copy(NULL);
+    bool done = wanted != NULL;
+    for (int r = net_size() - 1; r >= 0 && done; r--) {
+        const struct claim *c = &claims[r];
+        done =
+            c->count == 0 || space_moved_put(wanted, c->first,
+                                             c->first + c->count, (int)c->home);
+    }
+    const struct space_moved_run *run = NULL;
+    for (uint64_t at = 0; done; at = run->end) {
+        run = space_moved_next(wanted, at);
+        if (run == NULL) {
+            break;
+        }
+        done = runs_add(plan, run->first, run->end, run->home) &&
+               space_moved_put(plan->homes, run->first, run->end, run->home);
+    }
+    space_moved_free(wanted);
+    return done;
+}
+
+static int plan_make(struct migrate_plan *plan, const struct claim *claims)
+{
+    plan->homes = space_moved_copy(
+        atomic_load_explicit(&plan->s->moved, memory_order_relaxed));
+    bool done = plan->homes != NULL && plan_fill(plan, claims);
+    return net_verdict(done
+                           ? 0
+                           : base_error(RECTO_ENOMEM, "the new homes of \"%s\"",
+                                        plan->s->name));
+}
+
+/* ---- carry: bytes and marks ---------------------------------------------------------- */
+
+enum {
+    PIECE_PAGES = 256
+};
+
+/* What one rank sends another at a time: of each page whether it has memory and was
+ * written since the last checkpoint; then the pages that have memory. */
+struct piece {
+    uint64_t present[PIECE_PAGES / 64];
+    uint64_t written[PIECE_PAGES / 64];
+    char bytes[PIECE_PAGES][SPACE_PAGE];
+};
+
+enum {
+    PIECE_HEAD = offsetof(struct piece, bytes)
+};
+
+/* Has a page of mine memory? Asks the kernel once for each stretch. */
+struct memory {
+    const struct space_segment *s;
+    uint64_t asked; /* pages [asked, end) are as ... */
+    uint64_t first; /* ... those from here on, which have memory */
+    uint64_t end;
+    int code;
+};
+
+static bool has_memory(struct memory *k, uint64_t page)
+{
+    if (page < k->asked || page >= k->end) {
+        uint64_t first = 0;
+        uint64_t bytes = 0;
+        uint64_t all = k->s->pages * SPACE_PAGE;
+        int r = recto_vm_memory_find(k->s->fd, page * SPACE_PAGE, all, &first,
+                                     &bytes);
+        k->code = k->code == 0 ? r : k->code;
+        k->asked = page;
+        k->first = bytes > 0 ? first / SPACE_PAGE : k->s->pages;
+        k->end = bytes > 0 ? (first + bytes) / SPACE_PAGE : k->s->pages;
+    }
+    return k->code == 0 && page >= k->first;
+}
+
+/* To a home that shares memory with me. */
+static void carry_near(const struct migrate_plan *plan,
+                       const struct migrate_run *run, struct memory *k)
+{
+    struct space_segment *s = plan->s;
+    int domain = net_domain_of(run->to);
+    for (uint64_t p = run->first; p < run->first + run->count; p++) {
+        if (has_memory(k, p)) {
+            memcpy(s->versos[domain] + p * SPACE_PAGE, space_verso(s, p),
+                   SPACE_PAGE);
+        }
+        if (space_dirty_is_marked(s, p)) {
+            space_dirty_mark_in(s, p, domain);
+        }
+    }
+}
+
+/* The pages that go from one rank to another, in their order. */
+struct pair {
+    const struct migrate_plan *plan;
+    int from;
+    int to;
+    uint64_t run;
+    uint64_t offset;
+    uint32_t count; /* of the piece */
+    uint64_t pages[PIECE_PAGES];
+};
+
+static struct pair pair_start(const struct migrate_plan *plan, int from, int to)
+{
+    return (struct pair){.plan = plan, .from = from, .to = to};
+}
+
+/* The pages of the next piece; false when there is none. */
+static bool pair_next(struct pair *pair)
+{
+    pair->count = 0;
+    for (; pair->run < pair->plan->count; pair->run++, pair->offset = 0) {
+        const struct migrate_run *run = &pair->plan->runs[pair->run];
+        if (run->from != pair->from || run->to != pair->to) {
+            continue;
+        }
+        while (pair->offset < run->count && pair->count < PIECE_PAGES) {
+            pair->pages[pair->count++] = run->first + pair->offset++;
+        }
+        if (pair->count == PIECE_PAGES) {
+            break;
+        }
+    }
+    return pair->count > 0;
+}
+
+static size_t piece_pack(struct piece *piece, const struct pair *pair,
+                         struct memory *k)
+{
+    const struct space_segment *s = pair->plan->s;
+    size_t n = 0;
+    memset(piece, 0, PIECE_HEAD);
+    for (uint32_t i = 0; i < pair->count; i++) {
+        uint64_t page = pair->pages[i];
+        uint64_t bit = (uint64_t)1 << i % 64;
+        if (has_memory(k, page)) {
+            piece->present[i / 64] |= bit;
+            memcpy(piece->bytes[n++], space_verso(s, page), SPACE_PAGE);
+        }
+        if (space_dirty_is_marked(s, page)) {
+            piece->written[i / 64] |= bit;
+        }
+    }
+    return PIECE_HEAD + n * SPACE_PAGE;
+}
+
+static void piece_unpack(const struct piece *piece, const struct pair *pair)
+{
+    struct space_segment *s = pair->plan->s;
+    size_t n = 0;
+    for (uint32_t i = 0; i < pair->count; i++) {
+        uint64_t page = pair->pages[i];
+        if (piece->present[i / 64] >> i % 64 & 1) {
+            memcpy(space_verso(s, page), piece->bytes[n++], SPACE_PAGE);
+        }
+        if (piece->written[i / 64] >> i % 64 & 1) {
+            space_dirty_mark_in(s, page, net_domain());
+        }
+    }
+}
+
+/* With one rank that I send to and one that I receive from, piece by piece. */
+static int carry_far(const struct migrate_plan *plan, int to, int from,
+                     struct memory *k, struct piece *pieces)
+{
+    struct pair out = pair_start(plan, net_rank(), to);
+    struct pair in = pair_start(plan, from, net_rank());
+    int r = 0;
+    while (r == 0) {
+        bool sends = !net_shares(to) && pair_next(&out);
+        bool receives = !net_shares(from) && pair_next(&in);
+        if (!sends && !receives) {
+            break;
+        }
+        size_t bytes = sends ? piece_pack(&pieces[0], &out, k) : 0;
+        r = net_sendrecv(&pieces[0], bytes, sends ? to : -1, &pieces[1],
+                         sizeof pieces[1], receives ? from : -1);
+        if (r == 0 && receives) {
+            piece_unpack(&pieces[1], &in);
+        }
+    }
+    return r;
+}
+
+static int carry(const struct migrate_plan *plan, struct piece *pieces)
+{
+    struct memory k = {.s = plan->s};
+    int n = net_size();
+    int r = 0;
+    for (uint64_t i = 0; i < plan->count; i++) {
+        const struct migrate_run *run = &plan->runs[i];
+        if (run->from == net_rank() && migrate_crosses(run) &&
+            net_shares(run->to)) {
+            carry_near(plan, run, &k);
+        }
+    }
+    for (int d = 1; d < n && r == 0; d++) {
+        r = carry_far(plan, (net_rank() + d) % n, (net_rank() - d + n) % n, &k,
+                      pieces);
+    }
+    return r == 0 ? k.code : r;
+}
+
+/* ---- the steps -------------------------------------------------------------------------- */
+
+static bool releases(const struct migrate_plan *plan)
+{
+    return plan->s->attr.consistency == RECTO_RELEASE;
+}
+
+static int ready(const struct migrate_plan *plan)
+{
+    return releases(plan) ? rel_move_ready(plan) : msi_move_ready(plan);
+}
+
+static int leave(const struct migrate_plan *plan)
+{
+    struct migrate_run run;
+    int code = 0;
+    for (uint64_t at = 0; migrate_next(plan, &at, MIGRATE_FROM, false, &run);) {
+        bool keep = run.from != MIGRATE_NOBODY &&
+                    net_domain_of(run.from) == net_domain();
+        int r = space_dirty_leave(plan->s, run.first, run.count, keep);
+        code = code == 0 ? r : code;
+    }
+    int r = releases(plan) ? rel_move_leave(plan) : msi_move_leave(plan);
+    return code == 0 ? r : code;
+}
+
+static int discard(const struct migrate_plan *plan,
+                   const struct migrate_run *run)
+{
+    return recto_vm_memory_discard(plan->s->fd, run->first * SPACE_PAGE,
+                                   run->count * SPACE_PAGE);
+}
+
+static int clear(const struct migrate_plan *plan)
+{
+    struct migrate_run run;
+    int r = 0;
+    for (uint64_t at = 0;
+         r == 0 && migrate_next(plan, &at, MIGRATE_TO, false, &run);) {
+        if (run.to == net_rank()) {
+            space_dirty_clear(plan->s, run.first, run.count);
+            r = discard(plan, &run);
+        }
+    }
+    return r;
+}
+
+/* The pages settle with their new homes, or with their old ones again. */
+static void settle(const struct migrate_plan *plan, bool moved)
+{
+    struct migrate_run run;
+    enum migrate_group alike = moved ? MIGRATE_TO : MIGRATE_FROM;
+    for (uint64_t at = 0; migrate_next(plan, &at, alike, true, &run);) {
+        int home = moved ? run.to : run.from;
+        if (home != MIGRATE_NOBODY && releases(plan)) {
+            rel_move_settle(plan, &run, home);
+        } else if (home != MIGRATE_NOBODY) {
+            msi_move_settle(plan, &run, home);
+        }
+    }
+}
+
+/* Nothing remains but memory that costs memory. */
+static void give_back(const struct migrate_plan *plan)
+{
+    struct migrate_run run;
+    for (uint64_t at = 0; migrate_next(plan, &at, MIGRATE_FROM, false, &run);) {
+        if (run.from == net_rank()) {
+            (void)discard(plan, &run);
+        }
+    }
+}
+
+static int steps(const struct migrate_plan *plan, struct piece *pieces)
+{
+    int r = net_verdict(leave(plan));
+    r = r == 0 ? net_verdict(clear(plan)) : r;
+    r = r == 0 ? net_verdict(carry(plan, pieces)) : r;
+    settle(plan, r == 0);
+    if (r == 0) {
+        give_back(plan);
+    }
+    return r;
+}
+
+/* Between domains. */
+static int pages_move(const struct migrate_plan *plan)
+{
+    struct piece *pieces = malloc(2 * sizeof *pieces);
+    int r =
+        net_verdict(pieces != NULL ? 0
+                                   : base_error(RECTO_ENOMEM, "moving \"%s\"",
+                                                plan->s->name));
+    if (r == 0) {
+        r = ready(plan);
+        r = r == 0 ? steps(plan, pieces) : r;
+        if (!releases(plan)) {
+            msi_move_end(plan);
+        }
+    }
+    free(pieces);
+    return r;
+}
+
+/* Among all ranks; what each of them wants is in `claims`. */
+static int segment_move(struct space_segment *s, const struct claim *claims)
+{
+    struct migrate_plan plan = {.s = s};
+    int r = net_domains() > 1 ? space_homes_share(s, false) : 0;
+    r = r == 0 ? plan_make(&plan, claims) : r;
+    if (r == 0 && plan.count > 0) {
+        r = s->coherence != NULL ? pages_move(&plan) : 0;
+        if (r == 0) {
+            space_homes_move(s, plan.homes);
+            plan.homes = NULL;
+        }
+        /* nobody uses a page before all know its home */
+        int all = net_verdict(0);
+        r = r == 0 ? all : r;
+    }
+    plan_free(&plan);
+    return r;
+}
+
+static int claims_gather(struct space_segment *s, const struct claim *mine)
+{
+    struct claim *claims = calloc((size_t)net_size(), sizeof *claims);
+    int r = net_verdict(
+        claims != NULL ? 0 : base_error(RECTO_ENOMEM, "recto_migrate"));
+    r = r == 0 ? net_allgather(mine, sizeof *mine, claims) : r;
+    r = r == 0 ? segment_move(s, claims) : r;
+    free(claims);
+    return r;
+}
+
+int recto_migrate(const void *p, size_t bytes, int rank)
+{
+    if (net_rank() < 0) {
+        return base_error(RECTO_ESTATE, "recto_migrate before recto_init");
+    }
+    char text[RECTO_NAME_MAX + 32];
+    struct claim claim = {0};
+    struct space_segment *s = segment_of(p, bytes);
+    int r = claim_make(s, p, bytes, rank, &claim);
+    snprintf(text, sizeof text, "recto_migrate(\"%s\")",
+             s != NULL ? s->name : "?");
+    coherence_release();
+    r = net_agree(NET_CALL_MIGRATE, r, text);
+    coherence_acquire();
+    return r == 0 ? claims_gather(s, &claim) : r;
+}
