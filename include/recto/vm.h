@@ -151,6 +151,21 @@ int recto_vm_unmap(void *view, size_t bytes);
  */
 int recto_vm_table_create(size_t bytes, void **table);
 
+/*
+ * Makes the kernel allocate the memory of whole pages now, so that touching them
+ * cannot fail later. RECTO_ENOMEM; some of them may be allocated then.
+ */
+int recto_vm_memory_reserve(int fd, uint64_t offset, uint64_t bytes);
+
+/*
+ * The first stretch of [from, end) that may hold data: 1, or 0 when there is none.
+ * The rest is holes, whose memory nobody has touched, and which reading through a
+ * view would fill; so is memory that is reserved and was never touched. Whole
+ * pages. Async-signal-safe.
+ */
+int recto_vm_memory_next(int fd, uint64_t from, uint64_t end, uint64_t *first,
+                         uint64_t *bytes);
+
 /* Gives the memory behind whole pages back to the kernel; they read as zero
  * afterwards, through every view. */
 int recto_vm_memory_discard(int fd, uint64_t offset, uint64_t bytes);

@@ -91,6 +91,9 @@ _Noreturn void base_fatal(const char *format, ...)
     X(CACHE, "RECTO_CACHE", "0", "BYTES",                                      \
       "bound of a rank's copies of other domains' pages; 0: a quarter of "     \
       "memory, shared by the machine's ranks")                                 \
+    X(COMMIT, "RECTO_COMMIT", "check", "check|reserve|sparse",                 \
+      "what an allocation asks of memory: that it is there, to be set aside, " \
+      "nothing")                                                               \
     X(HEAP, "RECTO_HEAP", "1G", "BYTES",                                       \
       "heap of recto_malloc, of all ranks together; 0: none")                  \
     X(INBOX, "RECTO_INBOX", "65536", "COUNT",                                  \

@@ -2,8 +2,9 @@
 /*
  * Allocation of segments: recto_alloc, recto_array, recto_free.
  *
- *   agree on the call -> identifier, checks -> memory of each domain ->
- *   versos -> recto at the agreed address -> window -> range -> protocol
+ *   agree on the call -> is there memory? -> identifier -> memory of each
+ *   domain -> versos -> reserve -> recto at the agreed address -> window ->
+ *   range -> protocol
  *
  * Invariants
  * 1. Every step that can fail on one rank ends with a verdict of all, so all
@@ -43,7 +44,7 @@ static int attr_check(const recto_attr *attr)
                           "attr.granule %zu is not a multiple of %d",
                           attr->granule, SPACE_PAGE);
     }
-    if ((attr->flags & ~(unsigned)RECTO_NO_CHECKPOINT) != 0) {
+    if ((attr->flags & ~(unsigned)(RECTO_NO_CHECKPOINT | RECTO_SPARSE)) != 0) {
         return base_error(RECTO_EINVAL, "attr.flags 0x%x are unknown",
                           attr->flags);
     }
@@ -87,9 +88,11 @@ static void call_text(char *text, size_t size, const struct space_segment *s)
                       i == 0 ? ", " : " x ", s->dims[i]);
     }
     snprintf(text + n, size - (size_t)n,
-             ", {consistency %d, placement %d, granule %zu, flags %u})",
+             ", {consistency %d, placement %d, granule %zu, flags %u}) with "
+             "%s=%s",
              s->attr.consistency, s->attr.placement, s->attr.granule,
-             s->attr.flags);
+             s->attr.flags, base_env_name(BASE_ENV_COMMIT),
+             space_commit_name(s));
 }
 
 static int call_agree(struct space_segment *s, const char *name,
@@ -105,9 +108,10 @@ static int call_agree(struct space_segment *s, const char *name,
     if (r == 0 && space_segment_find(name) != NULL) {
         r = base_error(RECTO_EEXIST, "\"%s\" is allocated already", name);
     }
-    r = r == 0 ? space_memory_check(s) : r;
     call_text(text, sizeof text, s);
-    return net_agree(NET_CALL_ALLOC, r, text);
+    r = net_agree(NET_CALL_ALLOC, r, text);
+    return r == 0 && space_commit_of(s) != SPACE_SPARSE ? space_commit_check(s)
+                                                        : r;
 }
 
 /* ---- memory -------------------------------------------------------------------- */
@@ -243,6 +247,7 @@ static int segment_build(struct space_segment *s)
     r = r == 0 ? memory_create(s, fds) : r;
     r = r == 0 ? versos_map(s, fds) : r;
     free(fds);
+    r = r == 0 ? net_verdict(space_commit_reserve(s)) : r;
     r = r == 0 ? space_address_map(s) : r;
     r = r == 0 ? net_window_create(s->versos[net_domain()],
                                    s->pages * SPACE_PAGE, &s->window)
@@ -414,7 +419,7 @@ int space_init(const struct space_protocol *with)
     }
     protocol = with;
     space_touch_init();
-    return 0;
+    return space_commit_init();
 }
 
 int space_finalize(void)
@@ -425,6 +430,7 @@ int space_finalize(void)
         r = r == 0 ? s : r;
     }
     space_table_clear();
+    space_commit_end();
     protocol = NULL;
     return r;
 }

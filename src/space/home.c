@@ -78,6 +78,14 @@ bool space_home_run(const struct space_segment *s, int rank, uint64_t from,
 
 uint64_t space_home_pages(const struct space_segment *s, int rank)
 {
+    if (s->attr.placement == RECTO_CYCLIC) {
+        uint64_t round = s->granule_pages * (uint64_t)net_size();
+        uint64_t before = s->granule_pages * (uint64_t)rank;
+        uint64_t rest = s->pages % round;
+        uint64_t last = rest > before ? rest - before : 0;
+        return s->pages / round * s->granule_pages +
+               (last < s->granule_pages ? last : s->granule_pages);
+    }
     uint64_t total = 0;
     uint64_t first = 0;
     uint64_t count = 0;

@@ -44,6 +44,7 @@ struct space_segment {
     char **versos;          /* by domain; NULL where not shared */
     int fd;                 /* my domain's memory */
     uint64_t extra_bytes;   /* the protocol's part of that memory */
+    uint64_t promised;      /* bytes homed in my domain, if accounted for */
     bool eager;             /* home pages start writable in their domain */
     bool tracking;          /* writes since the last checkpoint are noted */
     bool settled;           /* first touch is over: all homes are decided */
@@ -102,7 +103,7 @@ static inline char *space_verso(const struct space_segment *s, uint64_t page)
 }
 
 /* Memory of this machine that a job may use: main memory and swap, or the
- * cgroup's limit. Local. */
+ * least limit of its cgroups. Local. */
 uint64_t space_machine_bytes(void);
 
 /* The protocol's own part of a domain's memory (space_protocol.memory bytes,

@@ -16,8 +16,29 @@ void space_table_clear(void);
  */
 int space_address_map(struct space_segment *s);
 
-/* RECTO_ENOMEM, with the figures, when the machine cannot hold what would be
- * homed on it with `s`. Local. */
-int space_memory_check(const struct space_segment *s);
+/* ---- commit.c: RECTO_COMMIT ---------------------------------------------------- */
+
+enum space_commit {
+    SPACE_CHECK,
+    SPACE_RESERVE,
+    SPACE_SPARSE
+};
+
+struct space_room; /* limits.h */
+
+int space_commit_init(void); /* RECTO_EINVAL */
+void space_commit_end(void);
+enum space_commit space_commit_of(const struct space_segment *s);
+const char *space_commit_name(const struct space_segment *s);
+/* RECTO_ENOMEM on every rank, with the figures, when a machine cannot hold what
+ * would be homed on it with `s`. Sets s->promised. Collective, where
+ * space_commit_of is not SPACE_SPARSE. */
+int space_commit_check(struct space_segment *s);
+/* Makes the kernel allocate my home pages, if that is the mode. Local. */
+int space_commit_reserve(const struct space_segment *s);
+/* What can be had now. Async-signal-safe. */
+void space_room(struct space_room *room);
+/* Bytes that my domain's memory of a segment takes. Async-signal-safe. */
+uint64_t space_touched(const struct space_segment *s);
 
 #endif
