@@ -88,9 +88,31 @@ enum space_commit space_commit_of(const struct space_segment *s)
     return mode == SPACE_RESERVE && !known ? SPACE_CHECK : mode;
 }
 
+bool space_sparse(const struct space_segment *s)
+{
+    return !s->heap && space_commit_of(s) == SPACE_SPARSE;
+}
+
 const char *space_commit_name(const struct space_segment *s)
 {
     return names[space_commit_of(s)];
+}
+
+/* ---- data and holes ------------------------------------------------------------------- */
+
+bool space_data_run(const struct space_segment *s, uint64_t from,
+                    uint64_t *first, uint64_t *end)
+{
+    uint64_t at = 0;
+    uint64_t bytes = 0;
+    if (from >= s->pages ||
+        !recto_vm_memory_next(s->fd, from * SPACE_PAGE, s->pages * SPACE_PAGE,
+                              &at, &bytes)) {
+        return false;
+    }
+    *first = at / SPACE_PAGE;
+    *end = (at + bytes) / SPACE_PAGE;
+    return true;
 }
 
 /* ---- check --------------------------------------------------------------------------- */

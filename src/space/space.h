@@ -106,6 +106,13 @@ static inline char *space_verso(const struct space_segment *s, uint64_t page)
  * least limit of its cgroups. Local. */
 uint64_t space_machine_bytes(void);
 
+/* The first run of pages at or after `from` whose memory in my domain may hold data;
+ * the pages before it are holes. False: nothing but holes follows. */
+bool space_data_run(const struct space_segment *s, uint64_t from,
+                    uint64_t *first, uint64_t *end);
+/* Is it likely that most of it stays untouched? */
+bool space_sparse(const struct space_segment *s);
+
 /* The protocol's own part of a domain's memory (space_protocol.memory bytes,
  * page aligned, zero at first); NULL where not shared. */
 char *space_extra(const struct space_segment *s, int domain);
