@@ -68,8 +68,9 @@ struct recto_vm_fault {
     void *address;               /* the faulting address */
     void *instruction;           /* program counter of the access */
     enum recto_vm_access access; /* read or write */
-    int signal;                  /* SIGSEGV or SIGBUS */
-    void *context;               /* the ucontext_t of the handler */
+    int signal; /* SIGSEGV; SIGBUS: no memory behind the page, or it failed */
+    int code;   /* si_code of the signal */
+    void *context; /* the ucontext_t of the handler */
 };
 
 /* A handler's answer. */

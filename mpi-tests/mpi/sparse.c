@@ -7,11 +7,7 @@
  *
  *     sparse GIB [sequential]
  */
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-
-#include "test.h"
+#include "own.h"
 
 enum {
     TOUCHES = 32, /* by each rank */
@@ -24,44 +20,10 @@ struct cost {
     uint64_t tables; /* of pages */
 };
 
-static uint64_t status_kib(const char *name)
-{
-    char line[256];
-    unsigned long kib = 0;
-    FILE *f = fopen("/proc/self/status", "r");
-    CHECK(f != NULL);
-    while (fgets(line, sizeof line, f) != NULL) {
-        if (strncmp(line, name, strlen(name)) == 0) {
-            CHECK(sscanf(line + strlen(name), " %lu", &kib) == 1);
-        }
-    }
-    fclose(f);
-    return kib;
-}
-
-/* KiB behind the descriptors of a memory. */
-static uint64_t memory_kib(const char *label)
-{
-    uint64_t blocks = 0;
-    DIR *fds = opendir("/proc/self/fd");
-    CHECK(fds != NULL);
-    for (struct dirent *e = readdir(fds); e != NULL; e = readdir(fds)) {
-        char target[256] = "";
-        struct stat st;
-        if (readlinkat(dirfd(fds), e->d_name, target, sizeof target - 1) > 0 &&
-            strncmp(target + 1, label, strlen(label)) == 0 &&
-            fstat(atoi(e->d_name), &st) == 0) {
-            blocks += (uint64_t)st.st_blocks;
-        }
-    }
-    closedir(fds);
-    return blocks / 2;
-}
-
 static struct cost cost_now(void)
 {
-    return (struct cost){memory_kib("memfd:recto:sparse"),
-                         status_kib("RssAnon:"), status_kib("VmPTE:")};
+    return (struct cost){own_memory_kib("sparse"), own_status_kib("RssAnon:"),
+                         own_status_kib("VmPTE:")};
 }
 
 static struct cost before;

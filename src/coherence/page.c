@@ -12,6 +12,7 @@
  *    that finds enough rights in the word just tries its access again.
  * 3. Whoever sets a stable state clears MSI_WAITERS and wakes the waiters.
  */
+#include <signal.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -156,6 +157,9 @@ enum recto_vm_verdict msi_page_fault(const struct recto_vm_fault *fault,
                                      void *segment)
 {
     struct msi_segment *m = segment;
+    if (fault->signal == SIGBUS) {
+        return RECTO_VM_SEARCH; /* no memory */
+    }
     uint64_t start = coherence_clock();
     uint64_t page =
         (uint64_t)((char *)fault->address - m->s->recto) / SPACE_PAGE;
@@ -221,6 +225,10 @@ static void copy_to_home(struct msi_segment *m, uint64_t page, int home)
 
 static void check(int r, uint64_t page, const struct msi_segment *m)
 {
+    if (r == RECTO_ENOMEM) {
+        space_shortage(m->s->recto + page * SPACE_PAGE, false);
+        (void)raise(SIGBUS);
+    }
     if (r != 0) {
         base_fatal("page %lu of \"%s\": cannot change its protection: %s",
                    (unsigned long)page, m->s->name, recto_last_error());

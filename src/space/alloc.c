@@ -95,6 +95,15 @@ static void call_text(char *text, size_t size, const struct space_segment *s)
              space_commit_name(s));
 }
 
+static uint64_t homed_in_domain(const struct space_segment *s)
+{
+    uint64_t pages = 0;
+    for (int r = 0; r < net_size(); r++) {
+        pages += net_domain_of(r) == net_domain() ? space_home_pages(s, r) : 0;
+    }
+    return pages * SPACE_PAGE;
+}
+
 static int call_agree(struct space_segment *s, const char *name,
                       const uint64_t *dims)
 {
@@ -110,6 +119,7 @@ static int call_agree(struct space_segment *s, const char *name,
     }
     call_text(text, sizeof text, s);
     r = net_agree(NET_CALL_ALLOC, r, text);
+    s->homed = r == 0 ? homed_in_domain(s) : 0;
     return r == 0 && space_commit_of(s) != SPACE_SPARSE ? space_commit_check(s)
                                                         : r;
 }
@@ -132,7 +142,7 @@ static size_t extra_offset(const struct space_segment *s)
     return space_touch_offset(s) + pages_up(space_touch_bytes(s));
 }
 
-static size_t verso_bytes(const struct space_segment *s)
+uint64_t space_verso_bytes(const struct space_segment *s)
 {
     return extra_offset(s) + pages_up(s->extra_bytes);
 }
@@ -156,7 +166,7 @@ static int memory_create(struct space_segment *s, int *fds)
     if (leads()) {
         char label[64];
         snprintf(label, sizeof label, "recto:%.50s", s->name);
-        r = recto_vm_memory_create(label, verso_bytes(s), &fd);
+        r = recto_vm_memory_create(label, space_verso_bytes(s), &fd);
     }
     s->fd = fd;
     r = net_verdict(r);
@@ -169,9 +179,9 @@ static int verso_map(struct space_segment *s, int domain, const int *fds)
     void *view = NULL;
     int fd = domain == net_domain() ? s->fd : -1;
     int r = fd < 0 ? net_fd_open(leader, fds[leader], &fd) : 0;
-    r = r == 0
-            ? recto_vm_map(fd, 0, verso_bytes(s), NULL, RECTO_VM_WRITE, &view)
-            : r;
+    r = r == 0 ? recto_vm_map(fd, 0, space_verso_bytes(s), NULL, RECTO_VM_WRITE,
+                              &view)
+               : r;
     if (domain == net_domain()) {
         s->fd = fd;
     } else if (fd >= 0) {
@@ -226,7 +236,7 @@ static void segment_free(struct space_segment *s)
     }
     for (int d = 0; s->versos != NULL && d < net_domains(); d++) {
         if (s->versos[d] != NULL) {
-            recto_vm_unmap(s->versos[d], verso_bytes(s));
+            recto_vm_unmap(s->versos[d], space_verso_bytes(s));
         }
     }
     if (s->fd >= 0) {
@@ -311,7 +321,9 @@ static int segment_add(struct space_segment *s, int status)
         segment_free(s);
         return r;
     }
+    space_shortage_lock();
     space_table_add(s);
+    space_shortage_unlock();
     /* nobody asks a home for a page before that home knows the segment */
     return net_verdict(0);
 }
@@ -363,7 +375,9 @@ void *recto_alloc(const char *name, uint64_t bytes, const recto_attr *attr)
 static int segment_end(struct space_segment *s)
 {
     protocol->detach(s);
+    space_shortage_lock();
     space_table_remove(s);
+    space_shortage_unlock();
     int r = net_window_free(s->window);
     segment_free(s);
     return r;
@@ -419,7 +433,8 @@ int space_init(const struct space_protocol *with)
     }
     protocol = with;
     space_touch_init();
-    return space_commit_init();
+    int r = space_commit_init();
+    return r == 0 ? space_shortage_start() : r;
 }
 
 int space_finalize(void)
@@ -430,6 +445,7 @@ int space_finalize(void)
         r = r == 0 ? s : r;
     }
     space_table_clear();
+    space_shortage_stop();
     space_commit_end();
     protocol = NULL;
     return r;

@@ -71,6 +71,11 @@ void space_room(struct space_room *room)
     space_limits_room(&limits, room);
 }
 
+bool space_overcommit_strict(void)
+{
+    return space_limits_overcommit(&limits) == 2;
+}
+
 uint64_t space_machine_bytes(void)
 {
     return space_limits_total(&limits);
@@ -123,15 +128,6 @@ struct demand {
     uint64_t promised; /* to earlier segments, and not touched yet */
 };
 
-static uint64_t homed_in_domain(const struct space_segment *s)
-{
-    uint64_t pages = 0;
-    for (int r = 0; r < net_size(); r++) {
-        pages += net_domain_of(r) == net_domain() ? space_home_pages(s, r) : 0;
-    }
-    return pages * SPACE_PAGE;
-}
-
 uint64_t space_touched(const struct space_segment *s)
 {
     struct stat st;
@@ -142,7 +138,7 @@ uint64_t space_touched(const struct space_segment *s)
 static uint64_t untouched(const struct space_segment *s)
 {
     uint64_t touched = space_touched(s);
-    return s->promised > touched ? s->promised - touched : 0;
+    return s->homed > touched ? s->homed - touched : 0;
 }
 
 static uint64_t promised(void)
@@ -179,9 +175,8 @@ int space_commit_check(struct space_segment *s)
     struct demand *all = calloc((size_t)net_size(), sizeof *all);
     struct demand machine = {0};
     int r = net_verdict(all != NULL ? 0 : base_error(RECTO_ENOMEM, "ranks"));
-    s->promised = homed_in_domain(s);
     if (net_domain_leader(net_domain()) == net_rank()) {
-        mine = (struct demand){s->promised, promised()};
+        mine = (struct demand){s->homed, promised()};
     }
     r = r == 0 ? net_allgather(&mine, sizeof mine, all) : r;
     for (int i = 0; r == 0 && i < net_size(); i++) {

@@ -322,6 +322,13 @@ void space_limits_room(const struct space_limits *limits,
     }
 }
 
+uint64_t space_limits_overcommit(const struct space_limits *limits)
+{
+    return limits->proc >= 0
+               ? number_in(limits->proc, "sys/vm/overcommit_memory", "", 0)
+               : 0;
+}
+
 uint64_t space_limits_total(const struct space_limits *limits)
 {
     uint64_t total =

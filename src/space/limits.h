@@ -45,6 +45,8 @@ void space_limits_close(struct space_limits *limits);
  */
 void space_limits_room(const struct space_limits *limits,
                        struct space_room *room);
+/* vm.overcommit_memory, or 0. Async-signal-safe. */
+uint64_t space_limits_overcommit(const struct space_limits *limits);
 /* The least of main memory with swap, and of the cgroups' limits, used or not. */
 uint64_t space_limits_total(const struct space_limits *limits);
 

@@ -44,7 +44,7 @@ struct space_segment {
     char **versos;          /* by domain; NULL where not shared */
     int fd;                 /* my domain's memory */
     uint64_t extra_bytes;   /* the protocol's part of that memory */
-    uint64_t promised;      /* bytes homed in my domain, if accounted for */
+    uint64_t homed;         /* bytes homed in my domain, as placed at first */
     bool eager;             /* home pages start writable in their domain */
     bool tracking;          /* writes since the last checkpoint are noted */
     bool settled;           /* first touch is over: all homes are decided */
@@ -110,6 +110,9 @@ uint64_t space_machine_bytes(void);
  * the pages before it are holes. False: nothing but holes follows. */
 bool space_data_run(const struct space_segment *s, uint64_t from,
                     uint64_t *first, uint64_t *end);
+/* Tells on stderr, once in a process, that the kernel has no memory behind an
+ * address in a view of a segment, or, `broken`, that it failed. Async-signal-safe. */
+void space_shortage(const void *address, bool broken);
 /* Is it likely that most of it stays untouched? */
 bool space_sparse(const struct space_segment *s);
 

@@ -59,6 +59,9 @@
 #ifndef UFFD_FEATURE_WP_HUGETLBFS_SHMEM
 #    define UFFD_FEATURE_WP_HUGETLBFS_SHMEM (1 << 12)
 #endif
+#ifndef MADV_POPULATE_READ
+#    define MADV_POPULATE_READ 22
+#endif
 #ifndef UFFDIO_CONTINUE_MODE_WP
 #    define UFFDIO_CONTINUE_MODE_WP ((__u64)1 << 1)
 #endif
@@ -135,7 +138,22 @@ static int fill(const struct recto_vm_range *range, uint64_t *page,
     uint64_t done = copy.copy > 0 ? (uint64_t)copy.copy : 0;
     *page += done >> range->page_shift;
     /* EEXIST: somebody filled it, so that it can be mapped now */
-    return done > 0 || error == EEXIST || error == EAGAIN ? 0 : no_room(error);
+    /* EFAULT: behind the end of the memory, which somebody has cut off */
+    return done > 0 || error == EEXIST || error == EAGAIN ? 0
+           : error == EFAULT                              ? ENOSPC
+                                                          : no_room(error);
+}
+
+/* Has the kernel memory for a page of ours? It filled it, or was to have done so. */
+static int present(const struct recto_vm_range *range, uint64_t page)
+{
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): ranges are kept as numbers */
+    void *at = (void *)address(range, page);
+    int error =
+        madvise(at, (size_t)1 << range->page_shift, MADV_POPULATE_READ) == 0
+            ? 0
+            : errno;
+    return error == EFAULT || error == ENOMEM ? ENOSPC : 0;
 }
 
 /* Makes entries for pages that have none; those that have one get the right. */
@@ -198,8 +216,13 @@ static int set_equal(const struct recto_vm_range *range, uint64_t first,
     unsigned state = vm_page_state(range, first);
     enum recto_vm_right had = vm_page_kernel(state);
     if ((state & VM_PAGE_OWN) != 0) {
-        return right == RECTO_VM_NONE ? EPERM
-                                      : write_protect(range, first, end, right);
+        /* Said again of one page, which faults all the same: by bad luck, or
+         * for want of memory. */
+        bool again = end - first == 1 && had == right;
+        int error = right == RECTO_VM_NONE
+                        ? EPERM
+                        : write_protect(range, first, end, right);
+        return error == 0 && again ? present(range, first) : error;
     }
     if (right == RECTO_VM_NONE) {
         return drop(range, first, end);
