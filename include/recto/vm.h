@@ -205,6 +205,14 @@ int recto_vm_unprot(recto_vm_range *range, uint64_t first, uint64_t count,
  */
 int recto_vm_own(recto_vm_range *range, uint64_t first, uint64_t count);
 
+/*
+ * Tells which memory lies behind a range, from `offset` on, before pages are used; the
+ * descriptor must outlive the range. Own pages then cost nothing until they are
+ * touched: to track writes to them takes neither page tables nor tables of vm. In
+ * return a page that was only read may count as written. Local; RECTO_EINVAL.
+ */
+int recto_vm_range_memory(recto_vm_range *range, int fd, uint64_t offset);
+
 /* The right that the client granted to a page. */
 enum recto_vm_right recto_vm_right_of(const recto_vm_range *range,
                                       uint64_t page);

@@ -211,6 +211,7 @@ static int range_create(struct space_segment *s)
     bool keeps = s->attr.consistency == RECTO_RELEASE;
     int r = recto_vm_range_create(s->recto, s->pages * SPACE_PAGE,
                                   RECTO_VM_NONE, &s->range);
+    r = r == 0 ? recto_vm_range_memory(s->range, s->fd, 0) : r;
     if (r == 0 && whole) {
         return recto_vm_own(s->range, 0, s->pages);
     }

@@ -34,6 +34,7 @@
 enum {
     PIECE =
         64 << 20, /* reserved at a time: a signal makes the kernel start over */
+    MARGIN = 64,  /* of a limit is left, whatever came between */
     BLOCK = 512   /* unit of st_blocks */
 };
 
@@ -196,8 +197,8 @@ static int piece_reserve(const struct space_segment *s, uint64_t at,
 {
     struct space_room room;
     space_room(&room);
-    if (bytes > room.bytes) {
-        /* asking the kernel all the same might have it kill us */
+    if (bytes + room.limit / MARGIN > room.bytes) {
+        /* asking the kernel all the same might have it kill somebody */
         return base_error(RECTO_ENOMEM, "%lu bytes are left (%s)",
                           (unsigned long)room.bytes, room.name);
     }

@@ -12,7 +12,8 @@
  *
  * Invariants
  *  1. kernel <= intent for every page, at every moment.
- *  2. While writes are tracked by faults: kernel is WRITE only if dirty.
+ *  2. While writes are tracked by faults: kernel is WRITE only if dirty, or open
+ *     (dirty.c).
  *  3. Only the holder of a page's claim changes its intent and kernel fields
  *     and clears dirty. Anyone may set dirty, at any time, by an atomic or.
  *  4. Claims are taken in ascending order within one range and all dropped
@@ -31,6 +32,8 @@
  *     never fails for want of mappings and never grants more than the intent.
  *  8. A change goes on where it stopped for room: its own earlier runs, if their
  *     rights were taken, come back by faults. So it ends.
+ *  9. A word that is 0 in a fresh chunk is filled in when it is claimed or marked;
+ *     whoever reads one without a claim takes it for VM_FRESH (vm_word).
  */
 #include "protect.h"
 
@@ -154,8 +157,9 @@ static void claim(struct recto_vm_range *range, uint64_t first, uint64_t end)
                 word = atomic_load_explicit(&range->words[i],
                                             memory_order_relaxed);
             } else if (atomic_compare_exchange_weak_explicit(
-                           &range->words[i], &word, word | bits,
-                           memory_order_acquire, memory_order_relaxed)) {
+                           &range->words[i], &word,
+                           vm_word(range, i, word) | bits, memory_order_acquire,
+                           memory_order_relaxed)) {
                 break; /* acquire: pairs with release() */
             }
         }
@@ -528,11 +532,61 @@ int vm_change_make(struct vm_change *change)
     }
 }
 
+/* Every word of the chunk is 0. */
+static bool chunk_untouched(const struct recto_vm_range *range, uint64_t chunk)
+{
+    uint64_t words = (range->pages + VM_PAGES_PER_WORD - 1) / VM_PAGES_PER_WORD;
+    uint64_t i = chunk * VM_CHUNK_WORDS;
+    uint64_t end = i + VM_CHUNK_WORDS < words ? i + VM_CHUNK_WORDS : words;
+    while (i < end &&
+           atomic_load_explicit(&range->words[i], memory_order_relaxed) == 0) {
+        i++;
+    }
+    return i == end;
+}
+
+bool vm_pages_touched(const struct recto_vm_range *range, uint64_t *at,
+                      uint64_t end, uint64_t *stop)
+{
+    uint64_t page = *at;
+    while (page < end && chunk_untouched(range, page / VM_CHUNK)) {
+        page = (page / VM_CHUNK + 1) * VM_CHUNK;
+    }
+    *at = *stop = page;
+    while (*stop < end && !chunk_untouched(range, *stop / VM_CHUNK)) {
+        *stop = (*stop / VM_CHUNK + 1) * VM_CHUNK;
+    }
+    *stop = *stop < end ? *stop : end;
+    return page < end;
+}
+
+int vm_change_touched(const struct vm_change *change)
+{
+    int code = 0;
+    uint64_t at = change->at;
+    uint64_t stop = 0;
+    while (code == 0 &&
+           vm_pages_touched(change->range, &at, change->end, &stop)) {
+        struct vm_change part = *change;
+        part.at = at;
+        part.end = stop;
+        code = vm_change_make(&part);
+        at = stop;
+    }
+    return code;
+}
+
 void vm_pages_mark(struct recto_vm_range *range, uint64_t first, uint64_t end)
 {
     for (uint64_t i = first / VM_PAGES_PER_WORD; i * VM_PAGES_PER_WORD < end;
          i++) {
         uint64_t bits = vm_page_mask(i, first, end) & VM_EACH(VM_PAGE_DIRTY);
+        uint64_t none = 0;
+        if (vm_chunk_fresh(range, i / VM_CHUNK_WORDS)) {
+            (void)atomic_compare_exchange_strong_explicit(
+                &range->words[i], &none, VM_FRESH, memory_order_relaxed,
+                memory_order_relaxed);
+        }
         /* Release: pairs with run_record(), so that who collects the mark
          * sees what was written before it. Always an operation that writes:
          * a mark that is there already may just be being collected. */
@@ -563,7 +617,8 @@ void vm_pages_check(struct recto_vm_range *range, uint64_t *sum)
         RECTO_ASSERT(vm_page_intent(state) <= RECTO_VM_WRITE);
         RECTO_ASSERT(kernel <= vm_page_intent(state));
         RECTO_ASSERT(!armed || kernel != RECTO_VM_WRITE ||
-                     (state & VM_PAGE_DIRTY) != 0);
+                     (state & VM_PAGE_DIRTY) != 0 ||
+                     ((state & VM_PAGE_OWN) != 0 && range->fresh != NULL));
         RECTO_ASSERT((state & VM_PAGE_OWN) == 0 || kernel != RECTO_VM_NONE);
         if (page > 0) {
             count += edge_after(range, page - 1, kernel);

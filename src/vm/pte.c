@@ -18,6 +18,10 @@
  *   READ <-> WRITE        UFFDIO_WRITEPROTECT
  *   any -> NONE           MADV_DONTNEED, which takes entries, not memory
  *
+ * What is never touched takes neither entries nor markers, where the memory is known
+ * (recto_vm_range_memory): dirty.c leaves own pages of holes open, and the client's
+ * have no entries.
+ *
  * Invariants
  * 1. Entries give at most the kernel right in the books of protect.c. They may
  *    give less: a page that was granted as part of a long run, or whose entry
@@ -99,8 +103,8 @@ static int no_room(int error)
 }
 
 /* Sets or clears the WP bit; where there is no entry, of the marker. */
-static int write_protect(const struct recto_vm_range *range, uint64_t first,
-                         uint64_t end, enum recto_vm_right right)
+static int write_protect_all(const struct recto_vm_range *range, uint64_t first,
+                             uint64_t end, enum recto_vm_right right)
 {
     int error = EAGAIN;
     while (error == EAGAIN) {
@@ -110,6 +114,29 @@ static int write_protect(const struct recto_vm_range *range, uint64_t first,
         error = call(UFFDIO_WRITEPROTECT, &wp);
     }
     return no_room(error);
+}
+
+/* The same; but a page of the client that nobody has filled needs no marker, since it
+ * has no entry and faults anyway. */
+static int write_protect(const struct recto_vm_range *range, uint64_t first,
+                         uint64_t end, enum recto_vm_right right)
+{
+    if (range->fd < 0 || end - first <= FILL_PAGES ||
+        (vm_page_state(range, first) & VM_PAGE_OWN) != 0) {
+        return write_protect_all(range, first, end, right);
+    }
+    uint64_t at = range->fd_offset + (first << range->page_shift);
+    uint64_t stop = range->fd_offset + (end << range->page_shift);
+    uint64_t bytes = 0;
+    int error = 0;
+    while (error == 0 &&
+           recto_vm_memory_next(range->fd, at, stop, &at, &bytes)) {
+        uint64_t page = (at - range->fd_offset) >> range->page_shift;
+        error = write_protect_all(range, page,
+                                  page + (bytes >> range->page_shift), right);
+        at += bytes;
+    }
+    return error;
 }
 
 static int drop(const struct recto_vm_range *range, uint64_t first,
@@ -319,6 +346,13 @@ static int pte_attach(struct recto_vm_range *range, enum recto_vm_right initial)
 static void pte_detach(struct recto_vm_range *range)
 {
     for (uint64_t page = 0; page < range->pages;) {
+        uint64_t at = page;
+        uint64_t stop = 0;
+        if (vm_chunk_fresh(range, page / VM_CHUNK) &&
+            !vm_pages_touched(range, &at, page + 1, &stop)) {
+            page = (page / VM_CHUNK + 1) * VM_CHUNK; /* WRITE */
+            continue;
+        }
         enum recto_vm_right right = vm_page_intent(vm_page_state(range, page));
         uint64_t end = page + 1;
         while (end < range->pages &&
