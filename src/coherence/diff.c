@@ -250,3 +250,17 @@ void diff_patch(char *page, char *twin, const char *incoming)
         line_store(twin + i, line, mask);
     }
 }
+
+void diff_copy(char *to, const char *from, size_t bytes)
+{
+    enum {
+        AHEAD = 2048
+    };
+    size_t i = 0;
+    for (; i + AHEAD < bytes; i += DIFF_LINE) {
+        __builtin_prefetch(from + i + AHEAD, 0);
+        __builtin_prefetch(to + i + AHEAD, 1);
+        memcpy(to + i, from + i, DIFF_LINE);
+    }
+    memcpy(to + i, from + i, bytes - i);
+}

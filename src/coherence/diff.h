@@ -52,4 +52,8 @@ size_t diff_apply(char *home, const char *packed, size_t most);
  * differ from `twin` into `page` and `twin`. */
 void diff_patch(char *page, char *twin, const char *incoming);
 
+/* Copies whole pages from memory that lies out of the caches: asks for lines
+ * ahead across page boundaries, where the processor's own prefetching ends. */
+void diff_copy(char *to, const char *from, size_t bytes);
+
 #endif

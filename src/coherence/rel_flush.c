@@ -269,9 +269,6 @@ void rel_flush(struct rel_batch *b, enum rel_flush how, bool listed)
     order(b);
     for (uint32_t i = 0; i < b->count; i++) {
         rel_lock(m, b->pages[i]);
-        if (listed) {
-            flags_clear(m, b->pages[i], REL_LISTED);
-        }
     }
     rel_stage_start(&f.stage, m);
     sweep(&f, TAKE_WRITE);

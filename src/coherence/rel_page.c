@@ -105,47 +105,17 @@ void rel_check_code(struct rel_segment *m, uint64_t page, int code)
 
 void rel_list(struct rel_segment *m, uint64_t page, unsigned flag)
 {
-    uint8_t flags = atomic_fetch_or_explicit(
-        &m->flags[page], (uint8_t)(flag | REL_LISTED), memory_order_relaxed);
-    if (flags & REL_LISTED) {
-        return;
+    uint8_t flags = atomic_load_explicit(&m->flags[page], memory_order_relaxed);
+    if (flags & flag) {
+        return; /* listed, or in a batch that waits for the lock */
     }
-    atomic_fetch_add_explicit(&rel.pending, 1, memory_order_relaxed);
-    uint64_t at =
-        atomic_fetch_add_explicit(&m->list_tail, 1, memory_order_relaxed);
-    /* pairs with the acquire in list_take */
-    atomic_store_explicit(&m->list[at % m->s->pages], page + 1,
-                          memory_order_release);
-}
-
-/* ---- fault streams -------------------------------------------------------------------- */
-
-/* How many pages a fault at `page` should move: twice as many as the last one
- * of a stream that it continues, else one. */
-static uint64_t stream_length(struct rel_segment *m, uint64_t page, bool write)
-{
-    for (int i = 0; i < REL_STREAMS; i++) {
-        uint64_t stream =
-            atomic_load_explicit(&m->streams[i], memory_order_relaxed);
-        uint64_t length = stream & 0x7fff;
-        if (length > 0 && stream >> 16 == page &&
-            (stream >> 15 & 1) == (uint64_t)write) {
-            atomic_store_explicit(&m->streams[i], 0, memory_order_relaxed);
-            uint64_t most = rel_cache_transfer();
-            return length * 2 < most ? length * 2 : most;
-        }
-    }
-    return 1;
-}
-
-static void stream_note(struct rel_segment *m, uint64_t next, uint64_t length,
-                        bool write)
-{
-    uint32_t i =
-        atomic_fetch_add_explicit(&m->stream_next, 1, memory_order_relaxed);
-    atomic_store_explicit(&m->streams[i % REL_STREAMS],
-                          next << 16 | (uint64_t)write << 15 | length,
+    atomic_store_explicit(&m->flags[page], (uint8_t)(flags | flag),
                           memory_order_relaxed);
+    /* first, so that it never counts too little */
+    atomic_fetch_add_explicit(&rel.pending, 1, memory_order_relaxed);
+    if (!pageset_add(&m->listed, page)) {
+        atomic_fetch_sub_explicit(&rel.pending, 1, memory_order_relaxed);
+    }
 }
 
 /* ---- fetching ---------------------------------------------------------------------------- */
@@ -193,7 +163,8 @@ static void fetch_near(struct rel_segment *m, uint64_t first, uint64_t count)
     for (uint64_t p = first; p < first + count;) {
         uint64_t n = unwritten(m, p, first + count);
         if (n > 0) {
-            memcpy(space_verso(m->s, p), home + p * SPACE_PAGE, n * SPACE_PAGE);
+            diff_copy(space_verso(m->s, p), home + p * SPACE_PAGE,
+                      n * SPACE_PAGE);
         } else {
             n = 1;
             diff_patch(space_verso(m->s, p), m->twins + p * SPACE_PAGE,
@@ -316,11 +287,38 @@ static void run_grant(struct rel_segment *m, uint64_t first, uint64_t count,
                                    write ? RECTO_VM_WRITE : RECTO_VM_READ));
 }
 
+/* The pages of a stream with gaps after its first, one by one; returns how many
+ * were had, the first included. */
+static uint64_t strided_grant(struct rel_segment *m, const struct stream *s,
+                              struct found as)
+{
+    uint64_t n = 1;
+    for (; n < s->length; n++) {
+        /* below 0 wraps around */
+        uint64_t page = s->first + (uint64_t)s->stride * n;
+        if (page >= m->s->pages || rel_is_home(m, page) ||
+            !space_home_known(m->s, page) || !rel_trylock(m, page)) {
+            break;
+        }
+        bool alike = same(m, page, as);
+        if (alike) {
+            run_grant(m, page, 1, as, s->write);
+        }
+        rel_unlock(m, page);
+        if (!alike) {
+            break;
+        }
+    }
+    return n;
+}
+
 static void copy_fault(struct rel_segment *m, uint64_t page, struct found found,
                        bool write)
 {
-    uint64_t n = stream_length(m, page, write);
-    n = run_lock(m, page, n, found);
+    struct stream s =
+        stream_find(&m->streams, page, write, rel_cache_transfer());
+    uint64_t n =
+        s.stride == 1 ? run_lock(m, page, s.length, found) : (uint64_t)1;
     if (!found.aged) {
         rel_count(found.right == RECTO_VM_READ ? &rel_counts.upgrades
                   : write                      ? &rel_counts.write_misses
@@ -328,8 +326,11 @@ static void copy_fault(struct rel_segment *m, uint64_t page, struct found found,
                   1);
     }
     run_grant(m, page, n, found, write);
-    stream_note(m, page + n, n, write);
     run_unlock(m, page, n);
+    if (s.stride != 1) {
+        n = strided_grant(m, &s, found);
+    }
+    stream_note(&m->streams, &s, n);
     rel_cache_shrink();
 }
 
@@ -339,32 +340,41 @@ static bool has_readers(const struct rel_segment *m, uint64_t page)
                                 memory_order_seq_cst) != 0;
 }
 
-/* A page of my domain: nobody else reads it (HomeFree), or I am to note that I
- * write it (HomeDirty), or may only read it (HomeWatched). */
+/* Pages of my domain, locked: those that nobody else reads become HomeFree, of
+ * the others I am to note that I write them (HomeDirty). */
+static void home_write(struct rel_segment *m, uint64_t first, uint64_t count)
+{
+    for (uint64_t p = first; p < first + count; p++) {
+        if (has_readers(m, p)) {
+            rel_list(m, p, REL_DIRTY);
+            recto_vm_dirty_mark(m->s->range, p, 1);
+        }
+    }
+    rel_check_code(
+        m, first,
+        recto_vm_unprot(m->s->range, first, count, RECTO_VM_WRITE));
+}
+
+/* A page of my domain. Neighbours are in the same state, so a stream of writes
+ * goes on in longer and longer runs: some readers may be told for nothing. */
 static void home_fault(struct rel_segment *m, uint64_t page, struct found found,
                        bool write)
 {
     bool watched = has_readers(m, page);
-    uint64_t n = 1;
-    if (watched && write) {
-        rel_count(&rel_counts.upgrades, 1);
-        rel_list(m, page, REL_DIRTY);
-        recto_vm_dirty_mark(m->s->range, page, 1);
-    } else if (!watched) {
-        /* never touched, or its readers are gone: so are its neighbours */
-        uint64_t locked =
-            run_lock(m, page, stream_length(m, page, true), found);
-        while (n < locked && !has_readers(m, page + n)) {
-            n++;
-        }
-        run_unlock(m, page + n, locked - n);
-        stream_note(m, page + n, n, true);
+    if (watched && !write) { /* HomeWatched */
+        rel_check_code(
+            m, page, recto_vm_unprot(m->s->range, page, 1, RECTO_VM_READ));
+        rel_unlock(m, page);
+        return;
     }
-    rel_check_code(
-        m, page,
-        recto_vm_unprot(m->s->range, page, n,
-                        watched && !write ? RECTO_VM_READ : RECTO_VM_WRITE));
+    rel_count(&rel_counts.upgrades, watched);
+    struct stream s =
+        stream_find(&m->streams, page, true, rel_cache_transfer());
+    uint64_t n = run_lock(m, page, s.stride == 1 ? s.length : 1, found);
+    home_write(m, page, n);
     run_unlock(m, page, n);
+    s.stride = 1;
+    stream_note(&m->streams, &s, n);
 }
 
 enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,

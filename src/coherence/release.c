@@ -125,29 +125,16 @@ static void log_drain(void)
     atomic_store_explicit(&rel.log_cursor, tail, memory_order_release);
 }
 
-/* The next entry of a list; its writer is at most a few instructions away. */
-static uint64_t list_take(struct rel_segment *m)
-{
-    _Atomic uint64_t *slot = &m->list[m->list_head++ % m->s->pages];
-    uint64_t page = 0;
-    /* pairs with the release in rel_list */
-    while ((page = atomic_exchange_explicit(slot, 0, memory_order_acquire)) ==
-           0) {
-        sched_yield();
-    }
-    return page - 1;
-}
-
 static void list_flush(struct rel_segment *m)
 {
-    uint64_t tail = atomic_load_explicit(&m->list_tail, memory_order_acquire);
-    while (m->list_head < tail) {
-        struct rel_batch *b = batch_start(m);
-        while (m->list_head < tail && b->count < REL_BATCH) {
-            b->pages[b->count++] = list_take(m);
+    struct rel_batch *b = batch_start(m);
+    struct pageset_pass pass = {0};
+    while (pageset_take(&m->listed, &pass, &b->pages[b->count])) {
+        if (++b->count == REL_BATCH) {
+            rel_flush(b, REL_WRITTEN, true);
         }
-        rel_flush(b, REL_WRITTEN, true);
     }
+    rel_flush(b, REL_WRITTEN, true);
 }
 
 static bool nothing_written(void)
@@ -311,22 +298,19 @@ static void parts_find(struct rel_segment *m)
 static int tables_create(struct rel_segment *m)
 {
     void *flags = NULL;
-    void *list = NULL;
     void *ring = NULL;
     void *pins = NULL;
     m->directories = calloc((size_t)net_domains(), sizeof(struct rel_entry *));
     int r = m->directories != NULL
                 ? recto_vm_table_create(m->s->pages, &flags)
                 : base_error(RECTO_ENOMEM, "page states of \"%s\"", m->s->name);
-    r = r == 0 ? recto_vm_table_create(m->s->pages * sizeof(uint64_t), &list)
-               : r;
+    r = r == 0 ? pageset_create(&m->listed, m->s->pages) : r;
     r = r == 0 ? recto_vm_table_create(m->s->pages * sizeof(uint64_t), &ring)
                : r;
     r = r == 0 ? recto_vm_table_create(m->s->pages * sizeof(uint32_t), &pins)
                : r;
     m->flags = flags;
     m->pins = pins;
-    m->list = list;
     m->ring = ring;
     if (r == 0) {
         parts_find(m);
@@ -339,9 +323,7 @@ static void tables_free(struct rel_segment *m)
     if (m->trap != NULL) {
         recto_vm_trap_remove(m->trap);
     }
-    if (m->list != NULL) {
-        recto_vm_unmap((void *)m->list, m->s->pages * sizeof(uint64_t));
-    }
+    pageset_destroy(&m->listed);
     if (m->ring != NULL) {
         recto_vm_unmap((void *)m->ring, m->s->pages * sizeof(uint64_t));
     }

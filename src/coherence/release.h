@@ -79,6 +79,8 @@
 
 #include "coherence/board.h"
 #include "coherence/coherence.h"
+#include "coherence/pageset.h"
+#include "coherence/stream.h"
 #include "net/net.h"
 #include "space/space.h"
 
@@ -114,7 +116,6 @@ struct rel_entry {
 /* Flags of a page, this rank's own. */
 enum {
     REL_DIRTY = 1,  /* written since the last release */
-    REL_LISTED = 2, /* has an entry in the list of pages written */
     REL_ATOMIC = 4, /* written at the home by recto_fetch_add and its kin */
     REL_HELD = 8,   /* a copy that counts in the cache: is in the ring */
     REL_AGED = 16   /* valid copy whose rights were taken to see its use */
@@ -122,8 +123,7 @@ enum {
 
 enum {
     REL_BATCH = 512,    /* pages locked at once */
-    REL_TRANSFER = 256, /* pages fetched at once */
-    REL_STREAMS = 8
+    REL_TRANSFER = 256  /* pages fetched at once */
 };
 
 struct rel_segment {
@@ -135,20 +135,14 @@ struct rel_segment {
     /* Pins of my rank: for reading, and for writing times PIN_WRITE; changed
      * under the page's lock. */
     _Atomic uint32_t *pins;
-    /* Pages written: a ring of page + 1, at most one entry per page. */
-    _Atomic uint64_t *list;
-    _Atomic uint64_t list_tail;
-    uint64_t list_head; /* under `releasing` */
+    struct pageset listed; /* pages written; emptied under `releasing` */
     /* The cache: a ring of page + 1 with one entry per page held, and two hands
      * (see rel_cache.c). */
     _Atomic uint64_t *ring;
     _Atomic uint64_t ring_tail;
     uint64_t ring_front; /* under `releasing` */
     uint64_t ring_back;
-    /* Fault streams: the page that would go on with it << 16 | its length. A
-     * lost update costs speed only. */
-    _Atomic uint64_t streams[REL_STREAMS];
-    _Atomic uint32_t stream_next;
+    struct stream_table streams;
     recto_vm_trap *trap;
     struct rel_segment *next;
 };
