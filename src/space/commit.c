@@ -121,6 +121,24 @@ bool space_data_run(const struct space_segment *s, uint64_t from,
     return true;
 }
 
+bool space_table_run(const struct space_segment *s, const void *table,
+                     size_t size, uint64_t count, uint64_t from,
+                     uint64_t *first, uint64_t *end)
+{
+    uint64_t base = (uint64_t)((const char *)table - s->versos[net_domain()]);
+    uint64_t at = 0;
+    uint64_t bytes = 0;
+    if (from >= count ||
+        !recto_vm_memory_next(s->fd, base + from * size, base + count * size,
+                              &at, &bytes)) {
+        return false;
+    }
+    uint64_t stop = (at + bytes - base + size - 1) / size;
+    *first = (at - base) / size;
+    *end = stop < count ? stop : count;
+    return true;
+}
+
 /* ---- check --------------------------------------------------------------------------- */
 
 /* Of a machine, as its domains' leaders tell. */

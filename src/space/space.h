@@ -110,6 +110,11 @@ uint64_t space_machine_bytes(void);
  * the pages before it are holes. False: nothing but holes follows. */
 bool space_data_run(const struct space_segment *s, uint64_t from,
                     uint64_t *first, uint64_t *end);
+/* The same of a table of `count` entries of `size` bytes in my domain's memory: entries
+ * before *first are zero. */
+bool space_table_run(const struct space_segment *s, const void *table,
+                     size_t size, uint64_t count, uint64_t from,
+                     uint64_t *first, uint64_t *end);
 /* Tells on stderr, once in a process, that the kernel has no memory behind an
  * address in a view of a segment, or, `broken`, that it failed. Async-signal-safe. */
 void space_shortage(const void *address, bool broken);

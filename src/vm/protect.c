@@ -24,7 +24,7 @@
  *     and runs to its release: spinning on a claim is safe anywhere, in the
  *     signal handler too.
  *     (A back end that splits no mappings, pte.c, is not counted.)
- *  6. A claim covers the pages before and after a run as well, so the kernel
+ *  6. Where mappings split a claim covers the pages before and after, so the kernel
  *     mappings that a change makes or frees are counted exactly: a range takes
  *     1 + (neighbours with unequal kernel rights) of them.
  *  7. At the limit rights are taken away (VM_TAKE makes a range one mapping);
@@ -442,8 +442,9 @@ static int change_run(struct vm_change *c)
 /* Goes as far as room allows. Returns 0 when done, else an errno value. */
 static int change_some(struct vm_change *c)
 {
-    uint64_t first = c->at > 0 ? c->at - 1 : 0;
-    uint64_t end = c->end < c->range->pages ? c->end + 1 : c->end;
+    uint64_t around = c->range->backend->splits; /* invariant 6 */
+    uint64_t first = c->at > 0 ? c->at - around : 0;
+    uint64_t end = c->end < c->range->pages ? c->end + around : c->end;
     claim(c->range, first, end);
     int error = c->kind == VM_FAULT ? fault_admit(c) : 0;
     while (error == 0 && c->at < c->end) {
