@@ -133,7 +133,9 @@ enum recto_placement {
 #define RECTO_AT(rank) (RECTO_AT_BASE + (rank)) /* all pages on one rank */
 
 enum recto_attr_flag {
-    RECTO_NO_CHECKPOINT = 1 /* leave it out of checkpoints */
+    RECTO_NO_CHECKPOINT = 1, /* leave it out of checkpoints */
+    RECTO_SPARSE = 2         /* only a part will be touched: may be larger than
+                                memory, whatever RECTO_COMMIT says */
 };
 
 enum {
@@ -157,6 +159,22 @@ typedef struct recto_attr {
  * control characters; '/' makes groups, the parts are not empty, "." or "..",
  * and the first is not "recto". NULL: RECTO_EINVAL, RECTO_EEXIST,
  * RECTO_EMISMATCH, RECTO_ENOMEM, RECTO_EADDRESS.
+ *
+ * Memory is taken when it is touched, by the machine of the page's home and by
+ * machines that hold a copy; what nobody touches costs nothing. RECTO_COMMIT says
+ * what an allocation asks of each machine:
+ *
+ *   check    (default) that what its ranks home fits into what it can give now,
+ *            with what earlier arrays home and have not touched: the least of
+ *            MemAvailable and the rest of each memory cgroup above the rank
+ *   reserve  that, and it is set aside at once, so that it cannot run out later
+ *            (not where RECTO_FIRST_TOUCH is to decide between domains)
+ *   sparse   nothing: so are arrays with the flag RECTO_SPARSE
+ *
+ * RECTO_ENOMEM on every rank, and nothing is allocated, when it does not hold
+ * somewhere. If the kernel has no memory left at a later touch, the rank says so
+ * on stderr (rank, host, node, array, address, limit) and dies of SIGBUS; where
+ * the kernel kills it by SIGKILL (a cgroup's limit), a warning comes before.
  */
 void *recto_alloc(const char *name, uint64_t bytes, const recto_attr *attr);
 

@@ -68,8 +68,9 @@ struct recto_vm_fault {
     void *address;               /* the faulting address */
     void *instruction;           /* program counter of the access */
     enum recto_vm_access access; /* read or write */
-    int signal;                  /* SIGSEGV or SIGBUS */
-    void *context;               /* the ucontext_t of the handler */
+    int signal; /* SIGSEGV; SIGBUS: no memory behind the page, or it failed */
+    int code;   /* si_code of the signal */
+    void *context; /* the ucontext_t of the handler */
 };
 
 /* A handler's answer. */
@@ -151,15 +152,24 @@ int recto_vm_unmap(void *view, size_t bytes);
  */
 int recto_vm_table_create(size_t bytes, void **table);
 
+/*
+ * Makes the kernel allocate the memory of whole pages now, so that touching them
+ * cannot fail later. RECTO_ENOMEM; some of them may be allocated then.
+ */
+int recto_vm_memory_reserve(int fd, uint64_t offset, uint64_t bytes);
+
+/*
+ * The first stretch of [from, end) that may hold data: 1, or 0 when there is none.
+ * The rest is holes, whose memory nobody has touched, and which reading through a
+ * view would fill; so is memory that is reserved and was never touched. Whole
+ * pages. Async-signal-safe.
+ */
+int recto_vm_memory_next(int fd, uint64_t from, uint64_t end, uint64_t *first,
+                         uint64_t *bytes);
+
 /* Gives the memory behind whole pages back to the kernel; they read as zero
  * afterwards, through every view. */
 int recto_vm_memory_discard(int fd, uint64_t offset, uint64_t bytes);
-
-/* The first part of [from, end), whole pages, behind which there is memory: sets
- * [*first, *first + *bytes), *bytes 0 when there is none. The rest reads as
- * zero. */
-int recto_vm_memory_find(int fd, uint64_t from, uint64_t end, uint64_t *first,
-                         uint64_t *bytes);
 
 /* ---- PROT1, PROTN, UNPROT ------------------------------------------------ */
 
@@ -201,6 +211,14 @@ int recto_vm_own(recto_vm_range *range, uint64_t first, uint64_t count);
  * RECTO_ENOMEM when the kernel has no mappings left for it.
  */
 int recto_vm_disown(recto_vm_range *range, uint64_t first, uint64_t count);
+
+/*
+ * Tells which memory lies behind a range, from `offset` on, before pages are used; the
+ * descriptor must outlive the range. Own pages then cost nothing until they are
+ * touched: to track writes to them takes neither page tables nor tables of vm. In
+ * return a page that was only read may count as written. Local; RECTO_EINVAL.
+ */
+int recto_vm_range_memory(recto_vm_range *range, int fd, uint64_t offset);
 
 /* The right that the client granted to a page. */
 enum recto_vm_right recto_vm_right_of(const recto_vm_range *range,

@@ -198,11 +198,11 @@ START_TEST(a_file_size_limit_is_an_error)
     char block[8192] = {1};
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
     int status = ckpt_io_write(&file, block, sizeof block, 0, "w");
-    int reserved = ckpt_io_allocate(&file, 100000, "a");
+    int reserved = ckpt_io_allocate(&file, 100000, true, "a");
     struct ckpt_io_file other;
     ck_assert_int_eq(ckpt_io_open(&other, &dir, "g", O_RDWR | O_CREAT, "open"),
                      0);
-    int fresh = ckpt_io_allocate(&other, 100000, "a");
+    int fresh = ckpt_io_allocate(&other, 100000, true, "a");
     ckpt_io_close(&other);
     limit.rlim_cur = RLIM_INFINITY;
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);

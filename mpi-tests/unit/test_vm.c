@@ -211,31 +211,21 @@ START_TEST(memory_is_found_between_holes)
     ck_assert_int_eq(recto_vm_memory_create("holes", 16 * PAGE, &fd), 0);
     ck_assert_int_eq(recto_vm_map(fd, 0, 16 * PAGE, NULL, RECTO_VM_WRITE, &at),
                      0);
-    ck_assert_int_eq(recto_vm_memory_find(fd, 0, 16 * PAGE, &first, &bytes), 0);
-    ck_assert_uint_eq(bytes, 0);
+    ck_assert(!recto_vm_memory_next(fd, 0, 16 * PAGE, &first, &bytes));
     memset((char *)at + 5 * PAGE, 1, 3 * PAGE);
     ((char *)at)[15 * PAGE] = 1;
-    ck_assert_int_eq(recto_vm_memory_find(fd, PAGE, 16 * PAGE, &first, &bytes),
-                     0);
+    ck_assert(recto_vm_memory_next(fd, PAGE, 16 * PAGE, &first, &bytes));
     ck_assert_uint_eq(first, 5 * PAGE);
     ck_assert_uint_eq(bytes, 3 * PAGE);
-    ck_assert_int_eq(
-        recto_vm_memory_find(fd, 6 * PAGE, 7 * PAGE, &first, &bytes), 0);
+    ck_assert(recto_vm_memory_next(fd, 6 * PAGE, 7 * PAGE, &first, &bytes));
     ck_assert_uint_eq(first, 6 * PAGE);
     ck_assert_uint_eq(bytes, PAGE);
-    ck_assert_int_eq(
-        recto_vm_memory_find(fd, 8 * PAGE, 15 * PAGE, &first, &bytes), 0);
-    ck_assert_uint_eq(bytes, 0);
-    ck_assert_int_eq(
-        recto_vm_memory_find(fd, 8 * PAGE, 16 * PAGE, &first, &bytes), 0);
+    ck_assert(!recto_vm_memory_next(fd, 8 * PAGE, 15 * PAGE, &first, &bytes));
+    ck_assert(recto_vm_memory_next(fd, 8 * PAGE, 16 * PAGE, &first, &bytes));
     ck_assert_uint_eq(first, 15 * PAGE);
     ck_assert_uint_eq(bytes, PAGE);
-    ck_assert_int_eq(recto_vm_memory_find(fd, 1, PAGE, &first, &bytes),
-                     RECTO_EINVAL);
     ck_assert_int_eq(recto_vm_unmap(at, 16 * PAGE), 0);
     close(fd);
-    ck_assert_int_eq(recto_vm_memory_find(fd, 0, PAGE, &first, &bytes),
-                     RECTO_EINVAL);
 }
 END_TEST
 

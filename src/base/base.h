@@ -75,6 +75,10 @@ _Noreturn void base_assert_failed(const char *text, const char *file, int line,
 _Noreturn void base_fatal(const char *format, ...)
     __attribute__((format(printf, 1, 2)));
 
+/* One line to stderr, prefixed as in base_fatal; whatever RECTO_QUIET says: for what
+ * ends the process by a signal. Async-signal-safe; one thread at a time. */
+void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* ---- environment ---------------------------------------------------------
  * X(id, name, default, argument, what it does). The only place where a
  * RECTO_ variable is named; the manual and warnings are made from it. */
@@ -91,6 +95,9 @@ _Noreturn void base_fatal(const char *format, ...)
     X(CACHE, "RECTO_CACHE", "0", "BYTES",                                      \
       "bound of a rank's copies of other domains' pages; 0: a quarter of "     \
       "memory, shared by the machine's ranks")                                 \
+    X(COMMIT, "RECTO_COMMIT", "check", "check|reserve|sparse",                 \
+      "what an allocation asks of memory: that it is there, to be set aside, " \
+      "nothing")                                                               \
     X(HEAP, "RECTO_HEAP", "1G", "BYTES",                                       \
       "heap of recto_malloc, of all ranks together; 0: none")                  \
     X(INBOX, "RECTO_INBOX", "65536", "COUNT",                                  \

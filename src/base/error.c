@@ -232,6 +232,15 @@ size_t base_format(char *buffer, size_t size, const char *format, va_list args)
     return (size_t)(out.at - buffer);
 }
 
+static size_t line_format(char *line, size_t size, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    size_t n = base_format(line, size, format, ap);
+    va_end(ap);
+    return n;
+}
+
 static void fatal_line(const char *format, ...)
 {
     char line[MESSAGE_BYTES];
@@ -240,6 +249,18 @@ static void fatal_line(const char *format, ...)
     size_t n = base_format(line, sizeof line, format, ap);
     va_end(ap);
     write_all(line, n);
+}
+
+void base_report(const char *format, ...)
+{
+    static char text[MESSAGE_BYTES - 128]; /* a handler's stack is small */
+    static char line[MESSAGE_BYTES];
+    va_list ap;
+    va_start(ap, format);
+    base_format(text, sizeof text, format, ap);
+    va_end(ap);
+    write_all(line, line_format(line, sizeof line, "recto: rank %d on %s: %s\n",
+                                my_rank, my_host, text));
 }
 
 _Noreturn void base_fatal(const char *format, ...)

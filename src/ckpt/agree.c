@@ -327,6 +327,19 @@ static bool same_objects(const struct list *list)
     return true;
 }
 
+/* A differential epoch holds every page of a new array, touched or not. */
+static bool new_sparse(const struct ckpt_job *job)
+{
+    for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
+        const struct ckpt_object *o = &job->epoch.objects[i];
+        const struct space_segment *s = space_segment_find(o->name);
+        if (o->uid >= job->first_new && s != NULL && space_sparse(s)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Number, kind and objects of the epoch to come. */
 static int epoch_make(struct ckpt_job *job, struct row *rows, uint64_t nrows)
 {
@@ -348,7 +361,7 @@ static int epoch_make(struct ckpt_job *job, struct row *rows, uint64_t nrows)
         return status;
     }
     e->number = newest != NULL ? newest->number + 1 : 0;
-    e->full = newest == NULL || list.last == NULL ||
+    e->full = newest == NULL || list.last == NULL || new_sparse(job) ||
               ckpt_store_wants_full(store, ckpt_state.full_every);
     e->base = e->full ? e->number : newest->base;
     e->ranks = (uint64_t)net_size();

@@ -148,6 +148,18 @@ static int open_all(void)
 
 /* ---- file ----------------------------------------------------------------------------- */
 
+/* Most of the file will be holes. */
+static bool sparse(const struct ckpt_job *job)
+{
+    for (uint64_t i = 0; job->epoch.full && i < job->epoch.nobjects; i++) {
+        const struct space_segment *s = job->parts[i].segment;
+        if (s != NULL && space_sparse(s)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Rank 0: offsets, the temporary, its blocks. */
 static int file_create(struct ckpt_job *job)
 {
@@ -163,9 +175,9 @@ static int file_create(struct ckpt_job *job)
     ckpt_store_temporary(e, name);
     status = ckpt_io_open(&job->file, &ckpt_state.dir, name,
                           O_RDWR | O_CREAT | O_EXCL, "epoch-open");
-    return status == 0
-               ? ckpt_io_allocate(&job->file, e->length, "epoch-allocate")
-               : status;
+    return status == 0 ? ckpt_io_allocate(&job->file, e->length, !sparse(job),
+                                          "epoch-allocate")
+                       : status;
 }
 
 static int file_join(struct ckpt_job *job)
@@ -356,7 +368,7 @@ static int epoch_write(struct ckpt_job *job)
     if (status == 0 && job->epoch.has_file) {
         status = write_file(job);
         if (status == 0) {
-            ckpt_state.bytes += job->written;
+            ckpt_state.bytes += job->written - job->holes;
         }
     }
     struct ckpt_known *known = calloc(job->epoch.nobjects + 1, sizeof *known);

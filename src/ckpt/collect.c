@@ -73,6 +73,26 @@ bool ckpt_part_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
     return from < part->pages;
 }
 
+bool ckpt_part_hole(struct ckpt_part *part, uint64_t page, uint64_t end,
+                    uint64_t *stop)
+{
+    struct space_segment *s = part->segment;
+    if (s == NULL) {
+        *stop = end;
+        return false;
+    }
+    if (page < part->hole || page >= part->data_end) {
+        part->hole = page;
+        if (!space_data_run(s, page, &part->data, &part->data_end)) {
+            part->data = part->data_end = s->pages;
+        }
+    }
+    bool hole = page < part->data;
+    uint64_t alike = hole ? part->data : part->data_end;
+    *stop = alike < end ? alike : end;
+    return hole;
+}
+
 const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
                            size_t *bytes)
 {

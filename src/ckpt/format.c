@@ -65,6 +65,12 @@ uint64_t ckpt_page_sum(const void *data, size_t bytes)
     return XXH3_64bits(page, CKPT_PAGE);
 }
 
+uint64_t ckpt_zero_sum(void)
+{
+    static const char zeros[CKPT_PAGE];
+    return XXH3_64bits(zeros, CKPT_PAGE);
+}
+
 const char *ckpt_object_shape(const struct ckpt_object *object, char *text,
                               size_t size)
 {

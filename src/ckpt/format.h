@@ -139,6 +139,8 @@ static inline uint64_t ckpt_piece_first(uint64_t pages, uint64_t k, uint64_t n)
 uint64_t ckpt_hash(const void *data, size_t bytes);
 /* XXH3 of a page whose bytes past `bytes` are zero. */
 uint64_t ckpt_page_sum(const void *data, size_t bytes);
+/* That of a page of zeros. */
+uint64_t ckpt_zero_sum(void);
 
 /* "512 x 512 float64". Returns `text`. */
 const char *ckpt_object_shape(const struct ckpt_object *object, char *text,

@@ -9,6 +9,8 @@
  *    and written by rank k; the sums come from the pages' homes.
  * 2. All ranks go through the objects in the same order, also after a failure
  *    of their own: the exchange of sums is collective.
+ * 3. Pages that nobody touched are neither read nor written nor read back: the new
+ *    file is zero there. Their sums are those of zeros.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,10 +24,38 @@ enum {
 
 /* ---- data ------------------------------------------------------------------------- */
 
-static int part_write(struct ckpt_part *part, struct ckpt_sink *sink)
+/* Pages [page, stop) of data. */
+static void pages_write(const struct ckpt_part *part, uint64_t page,
+                        uint64_t stop, struct ckpt_sink *sink, uint64_t *sums)
+{
+    uint64_t at = part->object->data + part->bytes_before;
+    for (; page < stop; page++) {
+        size_t bytes = 0;
+        const char *data = ckpt_part_page(part, page, &bytes);
+        data = ckpt_sink_page(sink, at + page * CKPT_PAGE, data, bytes, bytes);
+        *sums++ = ckpt_page_sum(data, bytes);
+        if (part->hashes != NULL) {
+            part->hashes[page] = ckpt_region_hash(data, bytes);
+        }
+    }
+}
+
+/* Pages [page, stop) of holes: a new file has zeros there. */
+static void holes_note(struct ckpt_job *job, const struct ckpt_part *part,
+                       uint64_t page, uint64_t stop, uint64_t *sums)
+{
+    uint64_t zero = ckpt_zero_sum();
+    for (uint64_t i = 0; i < stop - page; i++) {
+        sums[i] = zero;
+    }
+    job->holes +=
+        (stop - page - 1) * CKPT_PAGE + ckpt_page_bytes(part->bytes, stop - 1);
+}
+
+static int part_write(struct ckpt_job *job, struct ckpt_part *part,
+                      struct ckpt_sink *sink)
 {
     const struct ckpt_object *o = part->object;
-    uint64_t at = o->data + part->bytes_before;
     uint64_t first = 0;
     uint64_t count = 0;
     uint64_t n = 0;
@@ -34,14 +64,15 @@ static int part_write(struct ckpt_part *part, struct ckpt_sink *sink)
         return base_error(RECTO_ENOMEM, "page sums of \"%s\"", o->name);
     }
     while (ckpt_part_run(part, first + count, &first, &count)) {
-        for (uint64_t page = first; page < first + count; page++) {
-            size_t bytes = 0;
-            const char *data = ckpt_part_page(part, page, &bytes);
-            data =
-                ckpt_sink_page(sink, at + page * CKPT_PAGE, data, bytes, bytes);
-            part->sums[n++] = ckpt_page_sum(data, bytes);
-            if (part->hashes != NULL) {
-                part->hashes[page] = ckpt_region_hash(data, bytes);
+        uint64_t stop = 0;
+        for (uint64_t page = first; page < first + count; page = stop) {
+            uint64_t *sums = part->sums + n;
+            bool hole = ckpt_part_hole(part, page, first + count, &stop);
+            n += stop - page;
+            if (hole) {
+                holes_note(job, part, page, stop, sums);
+            } else {
+                pages_write(part, page, stop, sink, sums);
             }
         }
     }
@@ -56,10 +87,10 @@ static int data_write(struct ckpt_job *job)
         return status;
     }
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
-        status = part_write(&job->parts[i], &sink);
+        status = part_write(job, &job->parts[i], &sink);
     }
     int closed = ckpt_sink_close(&sink);
-    job->written += sink.written;
+    job->written += sink.written + job->holes;
     return status != 0 ? status : closed;
 }
 
@@ -252,7 +283,7 @@ static int run_verify(const struct ckpt_job *job, const struct ckpt_part *part,
     return 0;
 }
 
-static int part_verify(const struct ckpt_job *job, const struct ckpt_part *part,
+static int part_verify(const struct ckpt_job *job, struct ckpt_part *part,
                        const struct ckpt_piece *row, char *buffer)
 {
     uint64_t first = 0;
@@ -260,8 +291,15 @@ static int part_verify(const struct ckpt_job *job, const struct ckpt_part *part,
     uint64_t n = 0;
     int status = 0;
     while (status == 0 && ckpt_part_run(part, first + count, &first, &count)) {
-        status = run_verify(job, part, first, count, part->sums + n, buffer);
-        n += count;
+        uint64_t stop = 0;
+        for (uint64_t page = first; page < first + count && status == 0;
+             page = stop) {
+            if (!ckpt_part_hole(part, page, first + count, &stop)) {
+                status = run_verify(job, part, page, stop - page,
+                                    part->sums + n, buffer);
+            }
+            n += stop - page;
+        }
     }
     uint64_t bytes = row->sums * sizeof(uint64_t);
     uint64_t *sums = malloc(bytes + 1);

@@ -199,6 +199,7 @@ struct call {
     const char *data;
     size_t bytes;
     uint64_t offset;
+    bool blocks;
     bool half;
 };
 
@@ -292,10 +293,12 @@ static int run_open(struct call *call)
 
 static int run_allocate(struct call *call)
 {
-    int result;
-    do {
-        result = fallocate(call->fd, 0, 0, (off_t)call->offset);
-    } while (result != 0 && errno == EINTR);
+    int result = -1;
+    errno = EOPNOTSUPP;
+    while (call->blocks &&
+           (result = fallocate(call->fd, 0, 0, (off_t)call->offset)) != 0 &&
+           errno == EINTR) {
+    }
     if (result == 0) {
         return 0;
     }
@@ -473,10 +476,10 @@ static int file_step(struct ckpt_io_file *file, struct call *call, call_run run,
     return 0;
 }
 
-int ckpt_io_allocate(struct ckpt_io_file *file, uint64_t length,
+int ckpt_io_allocate(struct ckpt_io_file *file, uint64_t length, bool blocks,
                      const char *label)
 {
-    struct call call = {.offset = length};
+    struct call call = {.offset = length, .blocks = blocks};
     return file_step(file, &call, run_allocate, label, "reserve space for");
 }
 

@@ -43,8 +43,8 @@ int ckpt_io_open(struct ckpt_io_file *file, const struct ckpt_dir *dir,
                  const char *name, int flags, const char *label);
 void ckpt_io_close(struct ckpt_io_file *file);
 
-/* Sets the length and reserves the blocks where the file system can. */
-int ckpt_io_allocate(struct ckpt_io_file *file, uint64_t length,
+/* Sets the length and, if `blocks`, reserves them where the file system can. */
+int ckpt_io_allocate(struct ckpt_io_file *file, uint64_t length, bool blocks,
                      const char *label);
 int ckpt_io_write(struct ckpt_io_file *file, const void *data, size_t bytes,
                   uint64_t offset, const char *label);

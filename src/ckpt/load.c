@@ -12,7 +12,9 @@
  *   private   into a staging area; copied when all ranks are good
  *
  * Invariants
- * 1. A page is read once, from the newest place, and compared with its sum.
+ * 1. A page is read once, from the newest place, and compared with its sum. One
+ *    that the sum says is zero, where memory is a hole, is not even read: memory
+ *    that was never touched before stays so.
  * 2. Nothing is written to memory before all metadata of all files is good on
  *    all ranks; private memory not before all pages are.
  * 3. The number of ranks may differ from the writers', except for private
@@ -425,7 +427,38 @@ static int log_read(const struct load *l, const struct ckpt_part *part,
     return status;
 }
 
-static int full_read(const struct load *l, const struct ckpt_part *part,
+/* How many of the pages from `page` on are zero in the epoch, by their sums, and
+ * in memory, since nobody ever touched them: there is nothing to read. */
+static uint64_t zeros_count(struct ckpt_part *part, uint64_t page,
+                            const uint64_t *sums, uint64_t most)
+{
+    uint64_t n = 0;
+    uint64_t stop = 0;
+    while (n < most && sums[n] == ckpt_zero_sum() &&
+           ckpt_part_hole(part, page + n, page + n + 1, &stop)) {
+        n++;
+    }
+    return n;
+}
+
+/* Pages of a full epoch, whose object begins at `data`, in one piece. */
+static int data_read(const struct ckpt_file *file, const struct ckpt_part *part,
+                     const struct group *g, uint64_t data, const uint64_t *sums,
+                     char *to)
+{
+    size_t bytes = (size_t)(g->count - 1) * CKPT_PAGE +
+                   ckpt_page_bytes(part->bytes, g->page + g->count - 1);
+    memset(to + bytes, 0, g->count * CKPT_PAGE - bytes);
+    int status = ckpt_io_read(&file->io, to, bytes, data + g->page * CKPT_PAGE);
+    for (uint64_t i = 0; i < g->count && status == 0; i++) {
+        if (ckpt_hash(to + i * CKPT_PAGE, CKPT_PAGE) != sums[i]) {
+            status = bad_page(file, part, g->page + i);
+        }
+    }
+    return status;
+}
+
+static int full_read(const struct load *l, struct ckpt_part *part,
                      const struct group *g, char *to)
 {
     const struct ckpt_file *file = &l->files[0];
@@ -445,26 +478,27 @@ static int full_read(const struct load *l, const struct ckpt_part *part,
         first += piece->first_sum;
     }
     uint64_t sums[GROUP_PAGES];
-    size_t bytes = (size_t)(g->count - 1) * CKPT_PAGE +
-                   ckpt_page_bytes(part->bytes, g->page + g->count - 1);
     int status = ckpt_io_read(&file->io, sums, g->count * sizeof *sums,
                               o->sums + first * sizeof *sums);
-    if (status == 0) {
-        memset(to + bytes, 0, g->count * CKPT_PAGE - bytes);
-        status = ckpt_io_read(&file->io, to, bytes,
-                              o->data + offset + g->page * CKPT_PAGE);
-    }
-    for (uint64_t i = 0; i < g->count && status == 0; i++) {
-        if (ckpt_hash(to + i * CKPT_PAGE, CKPT_PAGE) != sums[i]) {
-            status = bad_page(file, part, g->page + i);
+    for (uint64_t i = 0; i < g->count && status == 0;) {
+        uint64_t n = zeros_count(part, g->page + i, sums + i, g->count - i);
+        if (n > 0) {
+            i += n;
+            continue;
         }
+        for (n = 1; i + n < g->count && sums[i + n] != ckpt_zero_sum(); n++) {
+        }
+        struct group some = {.page = g->page + i, .count = n};
+        status = data_read(file, part, &some, o->data + offset, sums + i,
+                           to + i * CKPT_PAGE);
+        i += n;
     }
     return status;
 }
 
 /* Reads pages [first, first + count) of a part to `memory` + page offsets;
  * the last page's memory is whole. */
-static int pages_load(const struct load *l, const struct ckpt_part *part,
+static int pages_load(const struct load *l, struct ckpt_part *part,
                       uint64_t first, uint64_t count, char *memory)
 {
     uint64_t uid = part->object->uid;
@@ -480,7 +514,7 @@ static int pages_load(const struct load *l, const struct ckpt_part *part,
     return status;
 }
 
-static int shared_load(const struct load *l, const struct ckpt_part *part)
+static int shared_load(const struct load *l, struct ckpt_part *part)
 {
     uint64_t first = 0;
     uint64_t count = 0;

@@ -315,6 +315,19 @@ static void warn_skipped(const struct ckpt_epoch *e)
     }
 }
 
+/* Holes of pages [first, end) are zero already. */
+static void run_zero(const struct space_segment *s, uint64_t first,
+                     uint64_t end)
+{
+    uint64_t stop = 0;
+    while (first < end && space_data_run(s, first, &first, &stop) &&
+           first < end) {
+        stop = stop < end ? stop : end;
+        memset(space_verso(s, first), 0, (size_t)(stop - first) * SPACE_PAGE);
+        first = stop;
+    }
+}
+
 /* After a candidate that was loaded in part, and no other: as allocated. */
 static int memory_zero(void)
 {
@@ -329,7 +342,7 @@ static int memory_zero(void)
         uint64_t count = 0;
         while (status == 0 &&
                space_home_run(s, net_rank(), first + count, &first, &count)) {
-            memset(space_verso(s, first), 0, (size_t)count * SPACE_PAGE);
+            run_zero(s, first, first + count);
         }
     }
     return net_verdict(status);

@@ -68,7 +68,12 @@ struct ckpt_part {
     uint64_t *dirty; /* bitmap of pages to write, unless all; shared: the marks
                         collected, to be restored on failure */
     uint64_t mine;   /* pages I write */
-    uint64_t *sums;  /* full: of the pages I write, ascending */
+    /* The last stretch asked for, shared: pages [hole, data) of the domain's
+     * memory are holes, [data, data_end) hold data. */
+    uint64_t hole;
+    uint64_t data;
+    uint64_t data_end;
+    uint64_t *sums;        /* full: of the pages I write, ascending */
     uint64_t *piece_sums;  /* full, shared: of my piece's pages */
     XXH128_hash_t *hashes; /* private: as the epoch will hold them */
 };
@@ -83,6 +88,7 @@ struct ckpt_job {
     struct ckpt_image *image; /* rank 0: the file as laid out; may be NULL */
     char run[CKPT_UUID + 1];
     uint64_t written;        /* bytes of bulk extents by this rank */
+    uint64_t holes;          /* of them, zeros that the new file has anyway */
     struct ckpt_piece *rows; /* mine, ascending uids */
     uint64_t nrows;
     uint64_t entries_before; /* differential: of lower ranks */
@@ -135,6 +141,10 @@ bool ckpt_part_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
 /* The same for pages that I home, of a shared part: a heap's segment is larger. */
 bool ckpt_home_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
                    uint64_t *count);
+/* Did nobody ever touch the page? It is zero then, and to be left alone: reading it
+ * would take memory. *stop: the end of pages alike, at most `end`. */
+bool ckpt_part_hole(struct ckpt_part *part, uint64_t page, uint64_t end,
+                    uint64_t *stop);
 /* Where a page's bytes are, and how many belong to the object. */
 const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
                            size_t *bytes);

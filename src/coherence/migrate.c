@@ -214,23 +214,17 @@ struct memory {
     uint64_t asked; /* pages [asked, end) are as ... */
     uint64_t first; /* ... those from here on, which have memory */
     uint64_t end;
-    int code;
 };
 
 static bool has_memory(struct memory *k, uint64_t page)
 {
     if (page < k->asked || page >= k->end) {
-        uint64_t first = 0;
-        uint64_t bytes = 0;
-        uint64_t all = k->s->pages * SPACE_PAGE;
-        int r = recto_vm_memory_find(k->s->fd, page * SPACE_PAGE, all, &first,
-                                     &bytes);
-        k->code = k->code == 0 ? r : k->code;
         k->asked = page;
-        k->first = bytes > 0 ? first / SPACE_PAGE : k->s->pages;
-        k->end = bytes > 0 ? (first + bytes) / SPACE_PAGE : k->s->pages;
+        if (!space_data_run(k->s, page, &k->first, &k->end)) {
+            k->first = k->end = k->s->pages;
+        }
     }
-    return k->code == 0 && page >= k->first;
+    return page >= k->first;
 }
 
 /* To a home that shares memory with me. */
@@ -359,7 +353,7 @@ static int carry(const struct migrate_plan *plan, struct piece *pieces)
         r = carry_far(plan, (net_rank() + d) % n, (net_rank() - d + n) % n, &k,
                       pieces);
     }
-    return r == 0 ? k.code : r;
+    return r;
 }
 
 /* ---- the steps -------------------------------------------------------------------------- */

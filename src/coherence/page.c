@@ -16,6 +16,7 @@
  * 4. A thread makes room in the cache before it asks for a page, when it waits for
  *    nothing else.
  */
+#include <signal.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -179,6 +180,9 @@ enum recto_vm_verdict msi_page_fault(const struct recto_vm_fault *fault,
                                      void *segment)
 {
     struct msi_segment *m = segment;
+    if (fault->signal == SIGBUS) {
+        return RECTO_VM_SEARCH; /* no memory */
+    }
     uint64_t start = coherence_clock();
     uint64_t page =
         (uint64_t)((char *)fault->address - m->s->recto) / SPACE_PAGE;
@@ -254,6 +258,10 @@ static void copy_to_home(struct msi_segment *m, uint64_t page, int home)
 
 static void check(int r, uint64_t page, const struct msi_segment *m)
 {
+    if (r == RECTO_ENOMEM) {
+        space_shortage(m->s->recto + page * SPACE_PAGE, false);
+        (void)raise(SIGBUS);
+    }
     if (r != 0) {
         base_fatal("page %lu of \"%s\": cannot change its protection: %s",
                    (unsigned long)page, m->s->name, recto_last_error());

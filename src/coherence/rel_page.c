@@ -93,6 +93,10 @@ bool rel_is_home(const struct rel_segment *m, uint64_t page)
 
 void rel_check_code(struct rel_segment *m, uint64_t page, int code)
 {
+    if (code == RECTO_ENOMEM) {
+        space_shortage(m->s->recto + page * SPACE_PAGE, false);
+        (void)raise(SIGBUS);
+    }
     if (code != 0) {
         base_fatal("page %lu of \"%s\": %s", (unsigned long)page, m->s->name,
                    recto_last_error());
@@ -374,6 +378,9 @@ enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
                                 void *segment)
 {
     struct rel_segment *m = segment;
+    if (fault->signal == SIGBUS) {
+        return RECTO_VM_SEARCH; /* no memory */
+    }
     uint64_t start = coherence_clock();
     uint64_t page =
         (uint64_t)((char *)fault->address - m->s->recto) / SPACE_PAGE;

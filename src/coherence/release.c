@@ -77,11 +77,16 @@ static void watch_all(void)
 {
     for (struct rel_segment *m = rel.first; m != NULL; m = m->next) {
         struct rel_batch *b = batch_start(m);
-        for (uint64_t p = 0; p < m->s->pages; p++) {
-            if (rel_is_home(m, p) &&
-                atomic_load_explicit(&rel_entry(m, p)->sharers,
-                                     memory_order_seq_cst) != 0) {
-                batch_add(p, REL_WATCH);
+        const struct rel_entry *mine = m->directories[net_domain()];
+        uint64_t end = 0;
+        for (uint64_t p = 0; space_table_run(m->s, mine, sizeof *mine,
+                                             m->s->pages, end, &p, &end);) {
+            for (; p < end; p++) {
+                if (rel_is_home(m, p) &&
+                    atomic_load_explicit(&rel_entry(m, p)->sharers,
+                                         memory_order_seq_cst) != 0) {
+                    batch_add(p, REL_WATCH);
+                }
             }
         }
         rel_flush(b, REL_WATCH, false);
@@ -198,14 +203,26 @@ static bool may_hold(const struct rel_segment *m, uint64_t page)
            !rel_is_home(m, page);
 }
 
+/* Pages whose words were ever used: looking at the others would take memory. */
+static bool words_run(const struct rel_segment *m, uint64_t from,
+                      uint64_t *first, uint64_t *end)
+{
+    return space_table_run(m->s, (const void *)m->words, sizeof(uint32_t),
+                           m->s->pages, from, first, end);
+}
+
 /* The inbox has lost entries: no copy can be trusted. */
 static void drop_all(void)
 {
     for (struct rel_segment *m = rel.first; m != NULL; m = m->next) {
         struct rel_batch *b = batch_start(m);
-        for (uint64_t p = 0; p < m->s->pages; p++) {
-            if (may_hold(m, p)) {
-                batch_add(p, REL_DROP);
+        uint64_t end = 0;
+        /* a page that somebody fetched was locked before */
+        for (uint64_t p = 0; words_run(m, end, &p, &end);) {
+            for (; p < end; p++) {
+                if (may_hold(m, p)) {
+                    batch_add(p, REL_DROP);
+                }
             }
         }
         rel_flush(b, REL_DROP, false);
@@ -411,9 +428,12 @@ void rel_detach(struct space_segment *s)
 static void copies_drop(struct rel_segment *m)
 {
     struct rel_batch *b = batch_start(m);
-    for (uint64_t p = 0; p < m->s->pages; p++) {
-        if (holds(m, p)) {
-            batch_add(p, REL_DROP);
+    uint64_t end = 0;
+    for (uint64_t p = 0; words_run(m, end, &p, &end);) {
+        for (; p < end; p++) {
+            if (holds(m, p)) {
+                batch_add(p, REL_DROP);
+            }
         }
     }
     rel_flush(b, REL_DROP, false);

@@ -68,9 +68,20 @@ int net_window_free(net_window *window)
     return r != 0 ? r : s;
 }
 
+/* Where the kernel has no memory this ends in a signal that says so; MPI, which copies
+ * by system calls, tries again for ever. */
+static void touch(const volatile char *buffer, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 4096) {
+        (void)buffer[i];
+    }
+    (void)buffer[bytes - 1];
+}
+
 int net_window_get(net_window *window, int target, uint64_t offset,
                    void *buffer, size_t bytes)
 {
+    touch(buffer, bytes);
     int r = MPI_Get(buffer, (int)bytes, MPI_BYTE, target, (MPI_Aint)offset,
                     (int)bytes, MPI_BYTE, window->win);
     if (r == MPI_SUCCESS) {

@@ -7,10 +7,6 @@
  * The candidate areas: the first works natively and under the address and
  * thread sanitizers on x86-64; the others serve when it is taken or too small.
  */
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "base/base.h"
 #include "space/table.h"
 
@@ -102,66 +98,4 @@ int space_address_map(struct space_segment *s)
                       "\"%s\": no address range of %lu bytes is free on every "
                       "rank",
                       s->name, (unsigned long)(s->pages * SPACE_PAGE));
-}
-
-/* Value of a "Name:  123 kB" line of /proc/meminfo in bytes. */
-static uint64_t meminfo(const char *name)
-{
-    char line[128];
-    unsigned long kib = 0;
-    FILE *f = fopen("/proc/meminfo", "re");
-    if (f == NULL) {
-        return 0;
-    }
-    while (fgets(line, sizeof line, f) != NULL) {
-        if (strncmp(line, name, strlen(name)) == 0 &&
-            sscanf(line + strlen(name), ": %lu", &kib) == 1) { /* NOLINT */
-            break;
-        }
-    }
-    (void)fclose(f);
-    return (uint64_t)kib * 1024;
-}
-
-uint64_t space_machine_bytes(void)
-{
-    uint64_t total = meminfo("MemTotal") + meminfo("SwapTotal");
-    unsigned long limit = 0;
-    FILE *f = fopen("/sys/fs/cgroup/memory.max", "re");
-    if (f != NULL) {
-        if (fscanf(f, "%lu", &limit) == 1 && limit < total) { /* NOLINT */
-            total = limit;
-        }
-        (void)fclose(f);
-    }
-    return total > 0 ? total : UINT64_MAX;
-}
-
-static uint64_t homed_here(const struct space_segment *s)
-{
-    uint64_t pages = 0;
-    for (int r = 0; r < net_size(); r++) {
-        pages += net_same_machine(r) ? space_home_pages(s, r) : 0;
-    }
-    return pages * SPACE_PAGE;
-}
-
-int space_memory_check(const struct space_segment *s)
-{
-    uint64_t held = 0;
-    for (const struct space_segment *t = space_segment_first(); t != NULL;
-         t = t->next) {
-        held += t->heap ? 0 : homed_here(t);
-    }
-    uint64_t wanted = homed_here(s);
-    uint64_t limit = space_machine_bytes();
-    if (wanted <= limit && held <= limit - wanted) {
-        return 0;
-    }
-    return base_error(RECTO_ENOMEM,
-                      "\"%s\" would home %lu bytes on this machine, which has "
-                      "%lu and already homes %lu: use more nodes or a smaller "
-                      "array",
-                      s->name, (unsigned long)wanted, (unsigned long)limit,
-                      (unsigned long)held);
 }

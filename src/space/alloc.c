@@ -2,8 +2,9 @@
 /*
  * Allocation of segments: recto_alloc, recto_array, recto_free.
  *
- *   agree on the call -> identifier, checks -> memory of each domain ->
- *   versos -> recto at the agreed address -> window -> range -> protocol
+ *   agree on the call -> is there memory? -> identifier -> memory of each
+ *   domain -> versos -> reserve -> recto at the agreed address -> window ->
+ *   range -> protocol
  *
  * Invariants
  * 1. Every step that can fail on one rank ends with a verdict of all, so all
@@ -44,7 +45,7 @@ static int attr_check(const recto_attr *attr)
                           "attr.granule %zu is not a multiple of %d",
                           attr->granule, SPACE_PAGE);
     }
-    if ((attr->flags & ~(unsigned)RECTO_NO_CHECKPOINT) != 0) {
+    if ((attr->flags & ~(unsigned)(RECTO_NO_CHECKPOINT | RECTO_SPARSE)) != 0) {
         return base_error(RECTO_EINVAL, "attr.flags 0x%x are unknown",
                           attr->flags);
     }
@@ -88,9 +89,11 @@ static void call_text(char *text, size_t size, const struct space_segment *s)
                       i == 0 ? ", " : " x ", s->dims[i]);
     }
     snprintf(text + n, size - (size_t)n,
-             ", {consistency %d, placement %d, granule %zu, flags %u})",
+             ", {consistency %d, placement %d, granule %zu, flags %u}) with "
+             "%s=%s",
              s->attr.consistency, s->attr.placement, s->attr.granule,
-             s->attr.flags);
+             s->attr.flags, base_env_name(BASE_ENV_COMMIT),
+             space_commit_name(s));
 }
 
 static int call_agree(struct space_segment *s, const char *name,
@@ -106,9 +109,11 @@ static int call_agree(struct space_segment *s, const char *name,
     if (r == 0 && space_segment_find(name) != NULL) {
         r = base_error(RECTO_EEXIST, "\"%s\" is allocated already", name);
     }
-    r = r == 0 ? space_memory_check(s) : r;
     call_text(text, sizeof text, s);
-    return net_agree(NET_CALL_ALLOC, r, text);
+    r = net_agree(NET_CALL_ALLOC, r, text);
+    s->homed = r == 0 ? space_homed_bytes(s) : 0;
+    return r == 0 && space_commit_of(s) != SPACE_SPARSE ? space_commit_check(s)
+                                                        : r;
 }
 
 /* ---- memory -------------------------------------------------------------------- */
@@ -129,7 +134,7 @@ static size_t extra_offset(const struct space_segment *s)
     return space_touch_offset(s) + pages_up(space_touch_bytes(s));
 }
 
-static size_t verso_bytes(const struct space_segment *s)
+uint64_t space_verso_bytes(const struct space_segment *s)
 {
     return extra_offset(s) + pages_up(s->extra_bytes);
 }
@@ -153,7 +158,7 @@ static int memory_create(struct space_segment *s, int *fds)
     if (leads()) {
         char label[64];
         snprintf(label, sizeof label, "recto:%.50s", s->name);
-        r = recto_vm_memory_create(label, verso_bytes(s), &fd);
+        r = recto_vm_memory_create(label, space_verso_bytes(s), &fd);
     }
     s->fd = fd;
     r = net_verdict(r);
@@ -166,9 +171,9 @@ static int verso_map(struct space_segment *s, int domain, const int *fds)
     void *view = NULL;
     int fd = domain == net_domain() ? s->fd : -1;
     int r = fd < 0 ? net_fd_open(leader, fds[leader], &fd) : 0;
-    r = r == 0
-            ? recto_vm_map(fd, 0, verso_bytes(s), NULL, RECTO_VM_WRITE, &view)
-            : r;
+    r = r == 0 ? recto_vm_map(fd, 0, space_verso_bytes(s), NULL, RECTO_VM_WRITE,
+                              &view)
+               : r;
     if (domain == net_domain()) {
         s->fd = fd;
     } else if (fd >= 0) {
@@ -198,6 +203,7 @@ static int range_create(struct space_segment *s)
     bool keeps = s->attr.consistency == RECTO_RELEASE;
     int r = recto_vm_range_create(s->recto, s->pages * SPACE_PAGE,
                                   RECTO_VM_NONE, &s->range);
+    r = r == 0 ? recto_vm_range_memory(s->range, s->fd, 0) : r;
     if (r == 0 && whole) {
         return recto_vm_own(s->range, 0, s->pages);
     }
@@ -223,7 +229,7 @@ static void segment_free(struct space_segment *s)
     }
     for (int d = 0; s->versos != NULL && d < net_domains(); d++) {
         if (s->versos[d] != NULL) {
-            recto_vm_unmap(s->versos[d], verso_bytes(s));
+            recto_vm_unmap(s->versos[d], space_verso_bytes(s));
         }
     }
     if (s->fd >= 0) {
@@ -245,6 +251,7 @@ static int segment_build(struct space_segment *s)
     r = r == 0 ? memory_create(s, fds) : r;
     r = r == 0 ? versos_map(s, fds) : r;
     free(fds);
+    r = r == 0 ? net_verdict(space_commit_reserve(s)) : r;
     r = r == 0 ? space_address_map(s) : r;
     r = r == 0 ? net_window_create(s->versos[net_domain()],
                                    s->pages * SPACE_PAGE, &s->window)
@@ -308,7 +315,9 @@ static int segment_add(struct space_segment *s, int status)
         segment_free(s);
         return r;
     }
+    space_shortage_lock();
     space_table_add(s);
+    space_shortage_unlock();
     /* nobody asks a home for a page before that home knows the segment */
     return net_verdict(0);
 }
@@ -360,7 +369,9 @@ void *recto_alloc(const char *name, uint64_t bytes, const recto_attr *attr)
 static int segment_end(struct space_segment *s)
 {
     protocol->detach(s);
+    space_shortage_lock();
     space_table_remove(s);
+    space_shortage_unlock();
     int r = net_window_free(s->window);
     segment_free(s);
     return r;
@@ -416,7 +427,8 @@ int space_init(const struct space_protocol *with)
     }
     protocol = with;
     space_touch_init();
-    return 0;
+    int r = space_commit_init();
+    return r == 0 ? space_shortage_start() : r;
 }
 
 int space_finalize(void)
@@ -427,6 +439,8 @@ int space_finalize(void)
         r = r == 0 ? s : r;
     }
     space_table_clear();
+    space_shortage_stop();
+    space_commit_end();
     protocol = NULL;
     return r;
 }

@@ -105,10 +105,19 @@ int space_dirty_collect(struct space_segment *s, uint64_t *bitmap)
     if (r != 0) {
         return r;
     }
-    uint64_t first = 0;
-    uint64_t count = 0;
-    while (space_home_run(s, net_rank(), first + count, &first, &count)) {
-        run_take(s, first, count, bitmap);
+    uint64_t word = 0;
+    uint64_t end = 0;
+    /* what was never written in the bitmap is left alone: it takes no memory */
+    while (space_table_run(s, (const void *)domain_bitmap(s), sizeof(uint64_t),
+                           (s->pages + 63) / 64, end, &word, &end)) {
+        uint64_t stop = end * 64;
+        uint64_t first = word * 64;
+        uint64_t count = 0;
+        while (space_home_run(s, net_rank(), first + count, &first, &count) &&
+               first < stop) {
+            count = count < stop - first ? count : stop - first;
+            run_take(s, first, count, bitmap);
+        }
     }
     return 0;
 }

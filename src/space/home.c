@@ -105,6 +105,14 @@ bool space_home_run(const struct space_segment *s, int rank, uint64_t from,
 
 uint64_t space_home_pages(const struct space_segment *s, int rank)
 {
+    if (s->attr.placement == RECTO_CYCLIC) {
+        uint64_t round = s->granule_pages * (uint64_t)net_size();
+        uint64_t before = s->granule_pages * (uint64_t)rank;
+        uint64_t rest = s->pages % round;
+        uint64_t last = rest > before ? rest - before : 0;
+        return s->pages / round * s->granule_pages +
+               (last < s->granule_pages ? last : s->granule_pages);
+    }
     uint64_t total = 0;
     uint64_t first = 0;
     uint64_t count = 0;
@@ -112,4 +120,13 @@ uint64_t space_home_pages(const struct space_segment *s, int rank)
         total += count;
     }
     return total;
+}
+
+uint64_t space_homed_bytes(const struct space_segment *s)
+{
+    uint64_t pages = 0;
+    for (int r = 0; r < net_size(); r++) {
+        pages += net_domain_of(r) == net_domain() ? space_home_pages(s, r) : 0;
+    }
+    return pages * SPACE_PAGE;
 }

@@ -74,6 +74,16 @@ struct space_segment *space_segment_at(const void *p)
     return NULL;
 }
 
+uint32_t space_table_slots(void)
+{
+    return atomic_load_explicit(&slots_used, memory_order_acquire);
+}
+
+struct space_segment *space_table_slot(uint32_t i)
+{
+    return atomic_load_explicit(&slots[i], memory_order_acquire);
+}
+
 int space_table_id(uint32_t *id)
 {
     for (uint32_t i = 0; i < SLOTS; i++, next_id++) {

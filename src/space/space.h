@@ -47,6 +47,7 @@ struct space_segment {
     char **versos;          /* by domain; NULL where not shared */
     int fd;                 /* my domain's memory */
     uint64_t extra_bytes;   /* the protocol's part of that memory */
+    uint64_t homed;         /* bytes homed in my domain */
     bool eager;             /* home pages start writable in their domain */
     bool tracking;          /* writes since the last checkpoint are noted */
     bool settled;           /* first touch is over: all homes are decided */
@@ -99,6 +100,8 @@ int space_homes_share(struct space_segment *s, bool settle);
 
 /* Number of pages homed by `rank`. */
 uint64_t space_home_pages(const struct space_segment *s, int rank);
+/* Bytes homed in my domain. */
+uint64_t space_homed_bytes(const struct space_segment *s);
 
 /* My domain's memory of a page through the verso. */
 static inline char *space_verso(const struct space_segment *s, uint64_t page)
@@ -107,8 +110,23 @@ static inline char *space_verso(const struct space_segment *s, uint64_t page)
 }
 
 /* Memory of this machine that a job may use: main memory and swap, or the
- * cgroup's limit. Local. */
+ * least limit of its cgroups. Local. */
 uint64_t space_machine_bytes(void);
+
+/* The first run of pages at or after `from` whose memory in my domain may hold data;
+ * the pages before it are holes. False: nothing but holes follows. */
+bool space_data_run(const struct space_segment *s, uint64_t from,
+                    uint64_t *first, uint64_t *end);
+/* The same of a table of `count` entries of `size` bytes in my domain's memory: entries
+ * before *first are zero. */
+bool space_table_run(const struct space_segment *s, const void *table,
+                     size_t size, uint64_t count, uint64_t from,
+                     uint64_t *first, uint64_t *end);
+/* Tells on stderr, once in a process, that the kernel has no memory behind an
+ * address in a view of a segment, or, `broken`, that it failed. Async-signal-safe. */
+void space_shortage(const void *address, bool broken);
+/* Is it likely that most of it stays untouched? */
+bool space_sparse(const struct space_segment *s);
 
 /* The protocol's own part of a domain's memory (space_protocol.memory bytes,
  * page aligned, zero at first); NULL where not shared. */

@@ -13,7 +13,8 @@
  *
  * A signal that a process sent, and an address in a range of which a forked
  * child has no view, go to 3 at once. A fault that is not one of protection (no
- * memory behind the page) skips 1.
+ * memory behind the page) skips 1; where userfaultfd reports both alike, 1 finds
+ * out, and traps see SIGBUS only where the kernel has no memory.
  *
  * Invariants
  * 1. It allocates nothing, calls no MPI and takes no lock that ordinary code
@@ -127,8 +128,14 @@ static enum recto_vm_right right_needed(enum recto_vm_access access,
                                                   : RECTO_VM_WRITE;
 }
 
-static bool resolve(struct recto_vm_range *range, uintptr_t address,
-                    enum recto_vm_access access)
+enum outcome {
+    RESOLVED,
+    REFUSED, /* the intent did not cover the access, when looked at */
+    FAILED   /* the kernel did not do what the intent allows */
+};
+
+static enum outcome resolve(struct recto_vm_range *range, uintptr_t address,
+                            enum recto_vm_access access)
 {
     uint64_t page = (address - range->base) >> range->page_shift;
     unsigned state = vm_page_state(range, page);
@@ -136,18 +143,19 @@ static bool resolve(struct recto_vm_range *range, uintptr_t address,
     /* A look without the claim: most faults that vm cannot resolve end here.
      * A stale one costs the handler a fault that finds its right there. */
     if (vm_page_intent(state) < needed) {
-        return false;
+        return REFUSED;
     }
     struct vm_change change = {.range = range,
                                .at = page,
                                .end = page + 1,
                                .kind = VM_FAULT,
                                .right = needed};
-    if (vm_change_make(&change) != 0) {
-        return false;
+    int code = vm_change_make(&change);
+    if (code != 0) {
+        return code == RECTO_ENOENT ? REFUSED : FAILED;
     }
     vm_count(change.tracked ? VM_TRACKED : VM_REPEATED);
-    return true;
+    return RESOLVED;
 }
 
 /* ---- 2. traps ------------------------------------------------------------ */
@@ -234,8 +242,10 @@ static void expose(uintptr_t address)
 
 static bool handle(int signal, siginfo_t *info, void *context)
 {
-    struct recto_vm_fault fault = {
-        .address = info->si_addr, .signal = signal, .context = context};
+    struct recto_vm_fault fault = {.address = info->si_addr,
+                                   .signal = signal,
+                                   .code = info->si_code,
+                                   .context = context};
     describe_access(&fault);
     uintptr_t address = (uintptr_t)info->si_addr;
     struct recto_vm_range *range = vm_range_pin(address);
@@ -244,13 +254,18 @@ static bool handle(int signal, siginfo_t *info, void *context)
         bool done = false;
         if (alive) {
             count_fault(&fault);
-            bool protected = protection(range, info);
-            done = protected && resolve(range, address, fault.access);
-            if (!done && protected && signal == SIGBUS &&
-                refused(range, address, fault.access)) {
-                /* a fault of protection is a SIGSEGV to everybody */
-                info->si_signo = fault.signal = SIGSEGV;
-                info->si_code = SEGV_ACCERR;
+            enum outcome outcome = protection(range, info)
+                                       ? resolve(range, address, fault.access)
+                                       : FAILED;
+            done = outcome == RESOLVED;
+            if (outcome == REFUSED && signal == SIGBUS) {
+                if (refused(range, address, fault.access)) {
+                    /* a fault of protection is a SIGSEGV to everybody */
+                    info->si_signo = fault.signal = SIGSEGV;
+                    info->si_code = fault.code = SEGV_ACCERR;
+                } else {
+                    done = true; /* it was granted meanwhile: try again */
+                }
             }
         }
         vm_range_unpin(range);

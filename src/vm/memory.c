@@ -96,6 +96,57 @@ int recto_vm_memory_create(const char *name, uint64_t bytes, int *fd)
     return 0;
 }
 
+int recto_vm_memory_reserve(int fd, uint64_t offset, uint64_t bytes)
+{
+    if (!whole_pages(offset) || !whole_pages(bytes) ||
+        offset > (uint64_t)INT64_MAX || bytes > (uint64_t)INT64_MAX - offset) {
+        return base_error(RECTO_EINVAL, "recto_vm_memory_reserve: not pages");
+    }
+    if (bytes == 0) {
+        return 0;
+    }
+    int saved_errno = errno;
+    int result = 0;
+    do {
+        result =
+            fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)bytes);
+    } while (result != 0 && errno == EINTR);
+    if (result == 0) {
+        errno = saved_errno;
+        return 0;
+    }
+    char why[128];
+    int code = errno == ENOSPC || errno == ENOMEM ? RECTO_ENOMEM
+               : errno == EOPNOTSUPP              ? RECTO_EUNSUPPORTED
+                                                  : RECTO_EINVAL;
+    code = base_error(code, "reserve %llu bytes: %s", (unsigned long long)bytes,
+                      describe(errno, why, sizeof why));
+    errno = saved_errno;
+    return code;
+}
+
+int recto_vm_memory_next(int fd, uint64_t from, uint64_t end, uint64_t *first,
+                         uint64_t *bytes)
+{
+    int saved_errno = errno;
+    off_t data = lseek(fd, (off_t)from, SEEK_DATA);
+    bool known = data >= 0 || errno == ENXIO;
+    off_t hole = data >= 0 ? lseek(fd, data, SEEK_HOLE) : -1;
+    errno = saved_errno;
+    if (!known) {
+        *first = from;
+        *bytes = end - from;
+        return from < end;
+    }
+    if (data < 0 || (uint64_t)data >= end) {
+        return 0;
+    }
+    uint64_t stop = hole < 0 || (uint64_t)hole > end ? end : (uint64_t)hole;
+    *first = (uint64_t)data;
+    *bytes = stop - *first;
+    return 1;
+}
+
 int recto_vm_memory_discard(int fd, uint64_t offset, uint64_t bytes)
 {
     if (!whole_pages(offset) || !whole_pages(bytes) ||
@@ -119,31 +170,6 @@ int recto_vm_memory_discard(int fd, uint64_t offset, uint64_t bytes)
     int code = errno == EOPNOTSUPP ? RECTO_EUNSUPPORTED : RECTO_EINVAL;
     code = base_error(code, "recto_vm_memory_discard: fd %d: %s", fd,
                       describe(errno, why, sizeof why));
-    errno = saved_errno;
-    return code;
-}
-
-int recto_vm_memory_find(int fd, uint64_t from, uint64_t end, uint64_t *first,
-                         uint64_t *bytes)
-{
-    if (!whole_pages(from) || !whole_pages(end) || from > end ||
-        end > (uint64_t)INT64_MAX || first == NULL || bytes == NULL) {
-        return base_error(RECTO_EINVAL, "recto_vm_memory_find: not pages");
-    }
-    int saved_errno = errno;
-    int code = 0;
-    off_t data = lseek(fd, (off_t)from, SEEK_DATA);
-    off_t hole = data >= 0 ? lseek(fd, data, SEEK_HOLE) : -1;
-    if (hole < 0 && errno != ENXIO) { /* ENXIO: holes up to the end */
-        char why[128];
-        code = base_error(RECTO_EINVAL, "recto_vm_memory_find: fd %d: %s", fd,
-                          describe(errno, why, sizeof why));
-    } else {
-        uint64_t low = hole < 0 || (uint64_t)data > end ? end : (uint64_t)data;
-        uint64_t high = hole < 0 || (uint64_t)hole > end ? end : (uint64_t)hole;
-        *first = low;
-        *bytes = high - low;
-    }
     errno = saved_errno;
     return code;
 }

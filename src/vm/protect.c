@@ -12,7 +12,8 @@
  *
  * Invariants
  *  1. kernel <= intent for every page, at every moment.
- *  2. While writes are tracked by faults: kernel is WRITE only if dirty.
+ *  2. While writes are tracked by faults: kernel is WRITE only if dirty, or open
+ *     (dirty.c).
  *  3. Only the holder of a page's claim changes its intent and kernel fields
  *     and clears dirty. Anyone may set dirty, at any time, by an atomic or.
  *  4. Claims are taken in ascending order within one range and all dropped
@@ -23,7 +24,7 @@
  *     and runs to its release: spinning on a claim is safe anywhere, in the
  *     signal handler too.
  *     (A back end that splits no mappings, pte.c, is not counted.)
- *  6. A claim covers the pages before and after a run as well, so the kernel
+ *  6. Where mappings split a claim covers the pages before and after, so the kernel
  *     mappings that a change makes or frees are counted exactly: a range takes
  *     1 + (neighbours with unequal kernel rights) of them.
  *  7. At the limit rights are taken away (VM_TAKE makes a range one mapping);
@@ -31,6 +32,8 @@
  *     never fails for want of mappings and never grants more than the intent.
  *  8. A change goes on where it stopped for room: its own earlier runs, if their
  *     rights were taken, come back by faults. So it ends.
+ *  9. A word that is 0 in a fresh chunk is filled in when it is claimed or marked;
+ *     whoever reads one without a claim takes it for VM_FRESH (vm_word).
  */
 #include "protect.h"
 
@@ -158,8 +161,9 @@ static void claim(struct recto_vm_range *range, uint64_t first, uint64_t end)
                 word = atomic_load_explicit(&range->words[i],
                                             memory_order_relaxed);
             } else if (atomic_compare_exchange_weak_explicit(
-                           &range->words[i], &word, word | bits,
-                           memory_order_acquire, memory_order_relaxed)) {
+                           &range->words[i], &word,
+                           vm_word(range, i, word) | bits, memory_order_acquire,
+                           memory_order_relaxed)) {
                 break; /* acquire: pairs with release() */
             }
         }
@@ -300,8 +304,9 @@ static uint64_t edges(const struct recto_vm_range *range, uint64_t first,
     uint64_t end = last < range->pages ? last + 1 : range->pages;
     for (uint64_t page = first; page < end;) {
         uint64_t i = page / VM_PAGES_PER_WORD;
-        uint64_t word =
-            atomic_load_explicit(&range->words[i], memory_order_relaxed);
+        uint64_t word = vm_word(
+            range, i,
+            atomic_load_explicit(&range->words[i], memory_order_relaxed));
         uint64_t before = word << 8;
         if (page % VM_PAGES_PER_WORD == 0) {
             before |= vm_page_state(range, page - 1);
@@ -442,8 +447,9 @@ static int change_run(struct vm_change *c)
 /* Goes as far as room allows. Returns 0 when done, else an errno value. */
 static int change_some(struct vm_change *c)
 {
-    uint64_t first = c->at > 0 ? c->at - 1 : 0;
-    uint64_t end = c->end < c->range->pages ? c->end + 1 : c->end;
+    uint64_t around = c->range->backend->splits; /* invariant 6 */
+    uint64_t first = c->at > 0 ? c->at - around : 0;
+    uint64_t end = c->end < c->range->pages ? c->end + around : c->end;
     claim(c->range, first, end);
     int error = c->kind == VM_FAULT ? fault_admit(c) : 0;
     while (error == 0 && c->at < c->end) {
@@ -532,16 +538,84 @@ int vm_change_make(struct vm_change *change)
     }
 }
 
+bool vm_chunk_untouched(const struct recto_vm_range *range, uint64_t chunk)
+{
+    uint64_t words = (range->pages + VM_PAGES_PER_WORD - 1) / VM_PAGES_PER_WORD;
+    uint64_t i = chunk * VM_CHUNK_WORDS;
+    uint64_t end = i + VM_CHUNK_WORDS < words ? i + VM_CHUNK_WORDS : words;
+    while (i < end &&
+           atomic_load_explicit(&range->words[i], memory_order_relaxed) == 0) {
+        i++;
+    }
+    return i == end;
+}
+
+bool vm_pages_touched(const struct recto_vm_range *range, uint64_t *at,
+                      uint64_t end, uint64_t *stop)
+{
+    uint64_t page = *at;
+    while (page < end && vm_chunk_untouched(range, page / VM_CHUNK)) {
+        page = (page / VM_CHUNK + 1) * VM_CHUNK;
+    }
+    *at = *stop = page;
+    while (*stop < end && !vm_chunk_untouched(range, *stop / VM_CHUNK)) {
+        *stop = (*stop / VM_CHUNK + 1) * VM_CHUNK;
+    }
+    *stop = *stop < end ? *stop : end;
+    return page < end;
+}
+
+int vm_change_touched(const struct vm_change *change)
+{
+    int code = 0;
+    uint64_t at = change->at;
+    uint64_t stop = 0;
+    while (code == 0 &&
+           vm_pages_touched(change->range, &at, change->end, &stop)) {
+        struct vm_change part = *change;
+        part.at = at;
+        part.end = stop;
+        code = vm_change_make(&part);
+        at = stop;
+    }
+    return code;
+}
+
 void vm_pages_mark(struct recto_vm_range *range, uint64_t first, uint64_t end)
 {
     for (uint64_t i = first / VM_PAGES_PER_WORD; i * VM_PAGES_PER_WORD < end;
          i++) {
         uint64_t bits = vm_page_mask(i, first, end) & VM_EACH(VM_PAGE_DIRTY);
+        uint64_t none = 0;
+        if (vm_chunk_fresh(range, i / VM_CHUNK_WORDS)) {
+            (void)atomic_compare_exchange_strong_explicit(
+                &range->words[i], &none, VM_FRESH, memory_order_relaxed,
+                memory_order_relaxed);
+        }
         /* Release: pairs with run_record(), so that who collects the mark
          * sees what was written before it. Always an operation that writes:
          * a mark that is there already may just be being collected. */
         atomic_fetch_or_explicit(&range->words[i], bits, memory_order_release);
     }
+}
+
+/* Gives the chunk's pages states of their own, since some will have none. */
+static void chunk_settle(struct recto_vm_range *range, uint64_t chunk)
+{
+    uint64_t words = (range->pages + VM_PAGES_PER_WORD - 1) / VM_PAGES_PER_WORD;
+    uint64_t i = chunk * VM_CHUNK_WORDS;
+    uint64_t end = i + VM_CHUNK_WORDS < words ? i + VM_CHUNK_WORDS : words;
+    if (!vm_chunk_fresh(range, chunk)) {
+        return;
+    }
+    for (; i < end; i++) {
+        uint64_t none = 0;
+        (void)atomic_compare_exchange_strong_explicit(
+            &range->words[i], &none,
+            VM_FRESH & vm_page_mask(i, 0, range->pages), memory_order_relaxed,
+            memory_order_relaxed);
+    }
+    range->fresh[chunk / 64] &= ~(UINT64_C(1) << chunk % 64);
 }
 
 void vm_pages_own(struct recto_vm_range *range, uint64_t first, uint64_t end,
@@ -554,6 +628,7 @@ void vm_pages_own(struct recto_vm_range *range, uint64_t first, uint64_t end,
             atomic_fetch_or_explicit(&range->words[i], bits,
                                      memory_order_release);
         } else {
+            chunk_settle(range, i / VM_CHUNK_WORDS);
             atomic_fetch_and_explicit(&range->words[i], ~bits,
                                       memory_order_release);
         }
@@ -588,7 +663,8 @@ void vm_pages_check(struct recto_vm_range *range, uint64_t *sum)
         RECTO_ASSERT(vm_page_intent(state) <= RECTO_VM_WRITE);
         RECTO_ASSERT(kernel <= vm_page_intent(state));
         RECTO_ASSERT(!armed || kernel != RECTO_VM_WRITE ||
-                     (state & VM_PAGE_DIRTY) != 0);
+                     (state & VM_PAGE_DIRTY) != 0 ||
+                     ((state & VM_PAGE_OWN) != 0 && range->fresh != NULL));
         RECTO_ASSERT((state & VM_PAGE_OWN) == 0 || kernel != RECTO_VM_NONE);
         if (page > 0) {
             count += edge_after(range, page - 1, kernel);

@@ -39,13 +39,42 @@ static inline enum recto_vm_right vm_page_kernel(unsigned state)
     return (enum recto_vm_right)((state & VM_PAGE_KERNEL) >> 2);
 }
 
+/*
+ * Own pages that nobody has changed need no states of their own: in a *fresh* chunk a
+ * word of 0 means VM_FRESH, so the table stays sparse. An own page's state is never 0.
+ */
+enum {
+    VM_CHUNK = 512, /* pages: of a page table, on most machines */
+    VM_CHUNK_WORDS = VM_CHUNK / VM_PAGES_PER_WORD
+};
+#define VM_FRESH                                                               \
+    VM_EACH(VM_PAGE_OWN | (unsigned)RECTO_VM_WRITE |                           \
+            (unsigned)RECTO_VM_WRITE << 2)
+
+static inline bool vm_chunk_fresh(const struct recto_vm_range *range,
+                                  uint64_t chunk)
+{
+    return range->fresh != NULL &&
+           (range->fresh[chunk / 64] >> chunk % 64 & 1) != 0;
+}
+
+/* What a word read from the table means. */
+static inline uint64_t vm_word(const struct recto_vm_range *range,
+                               uint64_t index, uint64_t word)
+{
+    return word == 0 && vm_chunk_fresh(range, index / VM_CHUNK_WORDS) ? VM_FRESH
+                                                                      : word;
+}
+
 static inline unsigned vm_page_state(const struct recto_vm_range *range,
                                      uint64_t page)
 {
     /* Acquire: pairs with the release of a claim in protect.c, so that who
      * sees a granted right sees what the granting thread stored before. */
-    uint64_t word = atomic_load_explicit(
-        &range->words[page / VM_PAGES_PER_WORD], memory_order_acquire);
+    uint64_t index = page / VM_PAGES_PER_WORD;
+    uint64_t word = vm_word(
+        range, index,
+        atomic_load_explicit(&range->words[index], memory_order_acquire));
     return (unsigned)(word >> (page % VM_PAGES_PER_WORD * 8)) & 0xff;
 }
 
@@ -100,6 +129,20 @@ struct vm_change {
  * RECTO_ENOMEM when the page could not be made accessible. Async-signal-safe.
  */
 int vm_change_make(struct vm_change *change);
+
+/* Every word of the chunk is 0. */
+bool vm_chunk_untouched(const struct recto_vm_range *range, uint64_t chunk);
+
+/*
+ * The first stretch at or after *at of pages, below `end`, in whose chunks some state
+ * was ever set; *stop is its end. False when none is left. A page outside them has no
+ * rights, or is fresh: no change of kind RELAX, nor RAISE to NONE, does anything to
+ * it.
+ */
+bool vm_pages_touched(const struct recto_vm_range *range, uint64_t *at,
+                      uint64_t end, uint64_t *stop);
+/* The same change, there only. */
+int vm_change_touched(const struct vm_change *change);
 
 /* Sets dirty in pages [first, end); no claim needed. */
 void vm_pages_mark(struct recto_vm_range *range, uint64_t first, uint64_t end);

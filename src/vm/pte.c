@@ -18,6 +18,10 @@
  *   READ <-> WRITE        UFFDIO_WRITEPROTECT
  *   any -> NONE           MADV_DONTNEED, which takes entries, not memory
  *
+ * What is never touched takes neither entries nor markers, where the memory is known
+ * (recto_vm_range_memory): dirty.c leaves own pages of holes open, and the client's
+ * have no entries.
+ *
  * Invariants
  * 1. Entries give at most the kernel right in the books of protect.c. They may
  *    give less: a page that was granted as part of a long run, or whose entry
@@ -58,6 +62,9 @@
 #endif
 #ifndef UFFD_FEATURE_WP_HUGETLBFS_SHMEM
 #    define UFFD_FEATURE_WP_HUGETLBFS_SHMEM (1 << 12)
+#endif
+#ifndef MADV_POPULATE_READ
+#    define MADV_POPULATE_READ 22
 #endif
 #ifndef UFFDIO_CONTINUE_MODE_WP
 #    define UFFDIO_CONTINUE_MODE_WP ((__u64)1 << 1)
@@ -101,8 +108,8 @@ static int no_room(int error)
 }
 
 /* Sets or clears the WP bit; where there is no entry, of the marker. */
-static int write_protect(const struct recto_vm_range *range, uint64_t first,
-                         uint64_t end, enum recto_vm_right right)
+static int write_protect_all(const struct recto_vm_range *range, uint64_t first,
+                             uint64_t end, enum recto_vm_right right)
 {
     int error = EAGAIN;
     while (error == EAGAIN) {
@@ -112,6 +119,29 @@ static int write_protect(const struct recto_vm_range *range, uint64_t first,
         error = call(UFFDIO_WRITEPROTECT, &wp);
     }
     return no_room(error);
+}
+
+/* The same; but a page of the client that nobody has filled needs no marker, since it
+ * has no entry and faults anyway. */
+static int write_protect(const struct recto_vm_range *range, uint64_t first,
+                         uint64_t end, enum recto_vm_right right)
+{
+    if (range->fd < 0 || end - first <= FILL_PAGES ||
+        (vm_page_state(range, first) & VM_PAGE_OWN) != 0) {
+        return write_protect_all(range, first, end, right);
+    }
+    uint64_t at = range->fd_offset + (first << range->page_shift);
+    uint64_t stop = range->fd_offset + (end << range->page_shift);
+    uint64_t bytes = 0;
+    int error = 0;
+    while (error == 0 &&
+           recto_vm_memory_next(range->fd, at, stop, &at, &bytes)) {
+        uint64_t page = (at - range->fd_offset) >> range->page_shift;
+        error = write_protect_all(range, page,
+                                  page + (bytes >> range->page_shift), right);
+        at += bytes;
+    }
+    return error;
 }
 
 /* Without the WP bit an entry is still read-only, and the kernel takes a fault of
@@ -155,7 +185,22 @@ static int fill(const struct recto_vm_range *range, uint64_t *page,
     uint64_t done = copy.copy > 0 ? (uint64_t)copy.copy : 0;
     *page += done >> range->page_shift;
     /* EEXIST: somebody filled it, so that it can be mapped now */
-    return done > 0 || error == EEXIST || error == EAGAIN ? 0 : no_room(error);
+    /* EFAULT: behind the end of the memory, which somebody has cut off */
+    return done > 0 || error == EEXIST || error == EAGAIN ? 0
+           : error == EFAULT                              ? ENOSPC
+                                                          : no_room(error);
+}
+
+/* Has the kernel memory for a page of ours? It filled it, or was to have done so. */
+static int present(const struct recto_vm_range *range, uint64_t page)
+{
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): ranges are kept as numbers */
+    void *at = (void *)address(range, page);
+    int error =
+        madvise(at, (size_t)1 << range->page_shift, MADV_POPULATE_READ) == 0
+            ? 0
+            : errno;
+    return error == EFAULT || error == ENOMEM ? ENOSPC : 0;
 }
 
 /* Makes entries for pages that have none; those that have one get the right. */
@@ -228,7 +273,11 @@ static int set_equal(const struct recto_vm_range *range, uint64_t first,
     if (error == 0 && had == RECTO_VM_READ && right == RECTO_VM_WRITE) {
         make_writable(range, first, end);
     }
-    return error;
+    /* Said again of one page, which faults all the same: by bad luck, or for want
+     * of memory. */
+    return error == 0 && own && had == right && end - first == 1
+               ? present(range, first)
+               : error;
 }
 
 static int pte_set(struct recto_vm_range *range, uint64_t first, uint64_t count,
@@ -318,6 +367,13 @@ static int pte_attach(struct recto_vm_range *range, enum recto_vm_right initial)
 static void pte_detach(struct recto_vm_range *range)
 {
     for (uint64_t page = 0; page < range->pages;) {
+        uint64_t at = page;
+        uint64_t stop = 0;
+        if (vm_chunk_fresh(range, page / VM_CHUNK) &&
+            !vm_pages_touched(range, &at, page + 1, &stop)) {
+            page = (page / VM_CHUNK + 1) * VM_CHUNK; /* WRITE */
+            continue;
+        }
         enum recto_vm_right right = vm_page_intent(vm_page_state(range, page));
         uint64_t end = page + 1;
         while (end < range->pages &&

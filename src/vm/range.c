@@ -50,6 +50,7 @@ static struct recto_vm_range *range_make(uintptr_t base, uint64_t pages)
     /* A child, made by whatever call, finds no right and no claim in it.
      * Failing is harmless: vm_range_alive() says the same after fork(2). */
     (void)madvise(table, range->table_bytes, MADV_WIPEONFORK);
+    range->fd = -1;
     range->backend = vm_backend;
     range->base = base;
     range->pages = pages;
@@ -63,6 +64,9 @@ static struct recto_vm_range *range_make(uintptr_t base, uint64_t pages)
 static void range_free(struct recto_vm_range *range)
 {
     (void)recto_vm_unmap((void *)range->words, range->table_bytes);
+    if (range->fresh != NULL) {
+        (void)recto_vm_unmap(range->fresh, range->fresh_bytes);
+    }
     free(range);
 }
 
@@ -123,7 +127,7 @@ void recto_vm_range_destroy(recto_vm_range *range)
                                   .end = range->pages,
                                   .kind = VM_RAISE,
                                   .right = RECTO_VM_NONE};
-        (void)vm_change_make(&raise);
+        (void)vm_change_touched(&raise);
         vm_registry_remove_range(range);
         range->backend->detach(range);
         vm_mappings_detach(range);
@@ -179,6 +183,49 @@ int recto_vm_unprot(recto_vm_range *range, uint64_t first, uint64_t count,
     return change("recto_vm_unprot", range, VM_RAISE, first, count, right);
 }
 
+static int own_explicit(struct recto_vm_range *range, uint64_t first,
+                        uint64_t end)
+{
+    vm_pages_own(range, first, end, true);
+    return change("recto_vm_own", range, VM_RAISE, first, end - first,
+                  RECTO_VM_WRITE);
+}
+
+/* Whole chunks get no states: they are fresh, if no page has one yet. The back end has
+ * taken no right from them. */
+static int own_fresh(struct recto_vm_range *range, uint64_t first, uint64_t end)
+{
+    uint64_t low = (first + VM_CHUNK - 1) / VM_CHUNK;
+    uint64_t high = end / VM_CHUNK;
+    void *table = range->fresh;
+    if (low >= high) {
+        return own_explicit(range, first, end);
+    }
+    if (table == NULL) {
+        range->fresh_bytes =
+            (size_t)(range->pages / VM_CHUNK / 64 + 1) * sizeof(uint64_t);
+        int code = recto_vm_table_create(range->fresh_bytes, &table);
+        if (code != 0) {
+            return code;
+        }
+        (void)madvise(table, range->fresh_bytes, MADV_WIPEONFORK);
+        range->fresh = table;
+    }
+    int code =
+        first < low * VM_CHUNK ? own_explicit(range, first, low * VM_CHUNK) : 0;
+    for (uint64_t chunk = low; chunk < high && code == 0; chunk++) {
+        if (vm_chunk_untouched(range, chunk)) {
+            range->fresh[chunk / 64] |= UINT64_C(1) << chunk % 64;
+        } else {
+            code =
+                own_explicit(range, chunk * VM_CHUNK, (chunk + 1) * VM_CHUNK);
+        }
+    }
+    return code == 0 && high * VM_CHUNK < end
+               ? own_explicit(range, high * VM_CHUNK, end)
+               : code;
+}
+
 int recto_vm_own(recto_vm_range *range, uint64_t first, uint64_t count)
 {
     int code =
@@ -209,7 +256,11 @@ int recto_vm_own(recto_vm_range *range, uint64_t first, uint64_t count)
                               "memory left",
                               (unsigned long long)count);
         }
-        vm_pages_own(range, first, first + count, true);
+        /* once writes are tracked, what is there already must not count as one */
+        bool armed = atomic_load_explicit(&range->armed, memory_order_relaxed);
+        return range->fd >= 0 && !armed
+                   ? own_fresh(range, first, first + count)
+                   : own_explicit(range, first, first + count);
     }
     return change("recto_vm_own", range, VM_RAISE, first, count,
                   RECTO_VM_WRITE);
@@ -255,6 +306,16 @@ int recto_vm_disown(recto_vm_range *range, uint64_t first, uint64_t count)
         page = stop;
     }
     return code;
+}
+
+int recto_vm_range_memory(recto_vm_range *range, int fd, uint64_t offset)
+{
+    if (range == NULL || fd < 0 || offset % recto_vm_page_size() != 0) {
+        return base_error(RECTO_EINVAL, "recto_vm_range_memory: fd %d", fd);
+    }
+    range->fd = fd;
+    range->fd_offset = offset;
+    return 0;
 }
 
 enum recto_vm_right recto_vm_right_of(const recto_vm_range *range,

@@ -42,6 +42,12 @@ struct recto_vm_range {
     unsigned generation; /* of the process that made it, see vm_generation */
     _Atomic uint64_t *words; /* page states, protect.h; eight to a word */
     size_t table_bytes;      /* size of that table */
+    /* A bit per chunk: a word of 0 in it means VM_FRESH. Set before any thread uses
+     * the pages; NULL: none. */
+    uint64_t *fresh;
+    size_t fresh_bytes;
+    int fd; /* the memory behind the range, or -1; the owner keeps it open */
+    uint64_t fd_offset;
     /* Kernel mappings this range takes: changed under claims by protect.c,
      * read by anyone who looks for the largest; a stale read costs a less
      * fitting choice. */
