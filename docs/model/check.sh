@@ -149,9 +149,9 @@ check_release() {
     # make room, atomic operations
     for c in "HOMES LAST=2 LOSSY" "SHARED LAST=2 LOSSY" "PAIR LAST=2 LOSSY" \
              "TRIO LOSSY FAR" "CROWD LOSSY" "CROWD FAR" \
-             "PAIR EVICT=2 LOSSY" "SHARED EVICT=1" "DUO OPS=2 EVICT=2 FAR" \
+             "PAIR EVICT=2 LOSSY" "DUO OPS=2 EVICT=2" \
              "HOMES LAST=2 ATOMICS" "SHARED ATOMICS" "PAIR ATOMICS" \
-             "TRIO ATOMICS FAR" "PAIR EVICT=1 ATOMICS"; do
+             "DUO OPS=2 EVICT=1 ATOMICS"; do
         run pass safety "$c"
     done
     for m in "HOMES LAST=2 MUTANT_REGISTER_LATE" "HOMES LAST=2 MUTANT_LOG_LATE" \
@@ -174,9 +174,9 @@ check_release() {
              "PAIR EVICT=2 MUTANT_EVICT_MAPPED" \
              "SHARED EVICT=2 MUTANT_EVICT_SHARED" \
              "SHARED ATOMICS MUTANT_ATOMIC_RIGHT" \
-             "SHARED ATOMICS MUTANT_ATOMIC_TWIN" \
-             "SHARED ATOMICS MUTANT_ATOMIC_OWN_DOMAIN" \
-             "PAIR EVICT=2 ATOMICS MUTANT_ATOMIC_AGED"; do
+             "SHARED LAST=2 ATOMICS MUTANT_ATOMIC_TWIN" \
+             "SHARED LAST=2 ATOMICS MUTANT_ATOMIC_OWN_DOMAIN" \
+             "DUO OPS=2 EVICT=2 ATOMICS MUTANT_ATOMIC_AGED"; do
         run value safety "$m"
     done
 }

@@ -571,8 +571,10 @@ proctype thread(byte me; byte r; byte d)
             :: atomic_add(1)
             :: true
             fi;
-            load(1);
-            assert(v == current[1])
+            if
+            :: load(1); assert(v == current[1])
+            :: true
+            fi
         :: else ->
             load(0);
             assert(v == current[0]);
