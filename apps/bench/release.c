@@ -6,6 +6,8 @@
  *
  *   figure              what rank 0 does                            per
  *   read miss           reads pages that rank 1 wrote, random order  page
+ *   the same by two     two threads read every other page; a core    page
+ *   threads             each, while rank 1 sleeps
  *   first write         writes one word of each, random order        page
  *   one word home       barrier after that                           page
  *   full pages home     barrier after it wrote all bytes             page
@@ -23,8 +25,11 @@
  */
 #include <inttypes.h>
 #include <mpi.h>
+#include <pthread.h>
 #include <recto.h>
 #include <recto/vm.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,6 +53,7 @@ enum measure {
     COPY_THEN_READ,
     MPI_MEET,
     READ_MISS,
+    READ_MISS_BOTH,
     FIRST_WRITE,
     WORD_HOME,
     FULL_HOME,
@@ -69,6 +75,7 @@ static struct bench_measure measures[MEASURES] = {
     [COPY_THEN_READ] = {.name = "copy a MiB, then read it"},
     [MPI_MEET] = {.name = "MPI_Barrier"},
     [READ_MISS] = {.name = "read miss"},
+    [READ_MISS_BOTH] = {.name = "read misses of two threads, per page"},
     [FIRST_WRITE] = {.name = "first write to a cached page"},
     [WORD_HOME] = {.name = "one word a page home, per page"},
     [FULL_HOME] = {.name = "full pages home, per page"},
@@ -80,15 +87,16 @@ static struct bench_measure measures[MEASURES] = {
 };
 
 static const struct report_row rows[] = {
-    {FILL_TRAP,   {SIGNAL, COPY_PAGE, REPORT_NONE}},
-    {READ_MISS,   {FILL_TRAP, REPORT_NONE}        },
-    {FIRST_WRITE, {TWIN_TRAP, REPORT_NONE}        },
-    {WORD_HOME,   {READ_BOTH, REPORT_NONE}        },
-    {FULL_HOME,   {COPY_PAGE, REPORT_NONE}        },
-    {SEQUENTIAL,  {COPY_MIB, REPORT_NONE}         },
-    {SEQUENTIAL,  {COPY_THEN_READ, REPORT_NONE}   },
-    {IDLE_EMPTY,  {MPI_MEET, REPORT_NONE}         },
-    {IDLE_FULL,   {MPI_MEET, REPORT_NONE}         },
+    {FILL_TRAP,      {SIGNAL, COPY_PAGE, REPORT_NONE}},
+    {READ_MISS,      {FILL_TRAP, REPORT_NONE}        },
+    {READ_MISS_BOTH, {READ_MISS, REPORT_NONE}        },
+    {FIRST_WRITE,    {TWIN_TRAP, REPORT_NONE}        },
+    {WORD_HOME,      {READ_BOTH, REPORT_NONE}        },
+    {FULL_HOME,      {COPY_PAGE, REPORT_NONE}        },
+    {SEQUENTIAL,     {COPY_MIB, REPORT_NONE}         },
+    {SEQUENTIAL,     {COPY_THEN_READ, REPORT_NONE}   },
+    {IDLE_EMPTY,     {MPI_MEET, REPORT_NONE}         },
+    {IDLE_FULL,      {MPI_MEET, REPORT_NONE}         },
 };
 
 static const char help[] =
@@ -318,6 +326,51 @@ static void pages_read(void)
     bench_round(&measures[READ_MISS], 0);
 }
 
+static uint64_t page_read(uint64_t i)
+{
+    uint64_t page = bench.order[i];
+    uint64_t value =
+        *(volatile uint64_t *)&bench.segment[page][page * 37 % WORDS];
+    if (value != value_of(page, bench.written)) {
+        bench_fail("threads: page %" PRIu64 " holds a wrong value", page);
+    }
+    return value;
+}
+
+static void *other_half(void *start)
+{
+    /* pairs with the release in pages_read_by_two */
+    while (!atomic_load_explicit((atomic_bool *)start, memory_order_acquire)) {
+        bench_sleep(1);
+    }
+    for (uint64_t i = 1; i < bench.pages; i += 2) {
+        (void)page_read(i);
+    }
+    return NULL;
+}
+
+/* Twice as many at a time where faults do not wait for each other. */
+static void pages_read_by_two(void)
+{
+    home_writes();
+    if (recto_rank() == 0) {
+        pthread_t other;
+        atomic_bool start = false;
+        if (pthread_create(&other, NULL, other_half, &start) != 0) {
+            bench_fail("no thread");
+        }
+        uint64_t from = bench_now();
+        atomic_store_explicit(&start, true, memory_order_release);
+        for (uint64_t i = 0; i < bench.pages; i += 2) {
+            (void)page_read(i);
+        }
+        (void)pthread_join(other, NULL);
+        bench_sample_time(&measures[READ_MISS_BOTH], from, (double)bench.pages);
+    }
+    bench_meet();
+    bench_round(&measures[READ_MISS_BOTH], 0);
+}
+
 /* Rank 1 checks what came home. */
 static void home_check(uint64_t word, uint64_t add)
 {
@@ -441,6 +494,7 @@ static void round_run(void)
     barriers_time(MPI_MEET);
     home_writes();
     barriers_time(IDLE_EMPTY);
+    pages_read_by_two();
     pages_read();
     pages_write();
     all_read();
