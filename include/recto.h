@@ -7,9 +7,12 @@
  *                 recto_rank recto_size recto_node recto_nodes
  *   shared memory recto_alloc recto_array recto_free recto_home
  *                 recto_migrate recto_is_shared recto_malloc recto_mfree
- *   synchronise   recto_barrier, recto_lock_* recto_rwlock_* recto_event_*
- *                 recto_sem_* recto_cond_*, recto_release recto_acquire
- *                 recto_prefetch, recto_fetch_add_* ...
+ *   synchronise   recto_barrier, recto_release recto_acquire, recto_prefetch,
+ *                 recto_pin recto_unpin
+ *                 recto/sync.h: recto_lock_* recto_rwlock_* recto_event_*
+ *                 recto_sem_* recto_cond_*
+ *                 recto/atomic.h: recto_fetch_add_* recto_exchange_* recto_cas_*
+ *                 recto_load_* recto_store_*
  *   checkpoints   recto_protect recto_unprotect recto_checkpoint
  *                 recto_restart recto_epoch
  *   numbers       recto_stats recto_version
@@ -53,7 +56,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <recto/atomic.h>
 #include <recto/error.h>
+#include <recto/sync.h>
 
 #define RECTO_VERSION_MAJOR 0
 #define RECTO_VERSION_MINOR 1
@@ -274,145 +279,6 @@ enum recto_access {
 };
 int recto_pin(void *p, size_t bytes, int mode);
 int recto_unpin(void *p, size_t bytes, int mode);
-
-/*
- * Synchronisation objects. Each is created and freed collectively: every rank
- * gets the same value, which may be stored in shared memory and used by any
- * thread of any rank; all these other calls are local. Up to 65 536 of all kinds
- * per rank of the job live at once.
- *
- *   create   RECTO_ENOMEM; RECTO_EINVAL for NULL
- *   free     RECTO_EBUSY on every rank, and nothing happens, while it is held or
- *            waited for; RECTO_ENOENT
- *   others   RECTO_ENOENT for what does not exist (any more); RECTO_ENOMEM when
- *            65 536 threads of a rank wait already
- *   try...   RECTO_EBUSY, with no message, instead of waiting
- *
- * Who waits spins for a moment, then sleeps. Waiting lasts as long as it must: a
- * rank that dies ends the job. None of them may be called in a signal handler.
- */
-
-/*
- * A queue lock, not recursive; holder and thread are not recorded, so any may
- * give it. Who has it sees what was written before each earlier recto_unlock of
- * it. It goes to the one who waited longest, but rather to one of the first 16
- * who is of the giver's domain, or else machine; the longest waiting is passed
- * over at most 64 times in a row (lock cohorting, Dice et al., PPoPP'12).
- */
-typedef struct {
-    uint64_t id;
-} recto_lock_t;
-
-int recto_lock_create(recto_lock_t *lock);
-int recto_lock_free(recto_lock_t *lock);
-/* The same for `count` locks in one step: all or none. */
-int recto_lock_create_many(recto_lock_t *locks, size_t count);
-int recto_lock_free_many(recto_lock_t *locks, size_t count);
-int recto_lock(recto_lock_t lock);
-int recto_trylock(recto_lock_t lock);
-int recto_unlock(recto_lock_t lock); /* RECTO_ESTATE when nobody holds it */
-
-/*
- * A lock for one writer or many readers, in the order of their asking: a reader
- * that comes after a waiting writer waits behind it, so neither starves and who
- * reads must not ask to read again. Memory as for locks, readers too.
- */
-typedef struct {
-    uint64_t id;
-} recto_rwlock_t;
-
-int recto_rwlock_create(recto_rwlock_t *lock);
-int recto_rwlock_free(recto_rwlock_t *lock);
-int recto_rwlock_rdlock(recto_rwlock_t lock);
-int recto_rwlock_wrlock(recto_rwlock_t lock);
-int recto_rwlock_tryrdlock(recto_rwlock_t lock);
-int recto_rwlock_trywrlock(recto_rwlock_t lock);
-/* Of a reader or the writer. RECTO_ESTATE when nobody holds it. */
-int recto_rwlock_unlock(recto_rwlock_t lock);
-
-/*
- * An event, at first not set. While it is set recto_event_wait returns at once;
- * set wakes all who wait. Who returns from wait sees what was written before the
- * set.
- */
-typedef struct {
-    uint64_t id;
-} recto_event_t;
-
-int recto_event_create(recto_event_t *event);
-int recto_event_free(recto_event_t *event);
-int recto_event_set(recto_event_t event);
-int recto_event_clear(recto_event_t event);
-int recto_event_wait(recto_event_t event);
-int recto_event_test(recto_event_t event); /* 1: set, as after wait; 0: not */
-
-/*
- * A counting semaphore: wait takes one from the count when it is above 0, in the
- * order of asking; post adds one. Who returns from wait sees what was written
- * before the posts so far. RECTO_EINVAL for initial < 0; post: RECTO_ESTATE past
- * INT64_MAX.
- */
-typedef struct {
-    uint64_t id;
-} recto_sem_t;
-
-int recto_sem_create(recto_sem_t *sem, int64_t initial);
-int recto_sem_free(recto_sem_t *sem);
-int recto_sem_wait(recto_sem_t sem);
-int recto_sem_trywait(recto_sem_t sem);
-int recto_sem_post(recto_sem_t sem);
-
-/*
- * A condition: recto_cond_wait gives the lock, waits for a signal and takes the
- * lock again. Signal wakes the one who waited longest, broadcast all who wait;
- * who stood in the queue before the call is never missed, and nobody wakes
- * without one. As others may have the lock first, look again at what was waited
- * for. RECTO_ESTATE when nobody holds the lock: it does not wait then.
- */
-typedef struct {
-    uint64_t id;
-} recto_cond_t;
-
-int recto_cond_create(recto_cond_t *cond);
-int recto_cond_free(recto_cond_t *cond);
-int recto_cond_wait(recto_cond_t cond, recto_lock_t lock);
-int recto_cond_signal(recto_cond_t cond);
-int recto_cond_broadcast(recto_cond_t cond);
-
-/*
- * Atomic operations on aligned words of shared memory, atomic for all threads of
- * all ranks. They return the old value. p must be shared memory and aligned;
- * they may wait for the page. On sequential memory they are sequentially
- * consistent with all accesses; on release consistent memory they order nothing
- * else, and plain reads of the word by others are right after they have
- * synchronised.
- */
-int32_t recto_fetch_add_i32(int32_t *p, int32_t value);
-int64_t recto_fetch_add_i64(int64_t *p, int64_t value);
-uint32_t recto_fetch_add_u32(uint32_t *p, uint32_t value);
-uint64_t recto_fetch_add_u64(uint64_t *p, uint64_t value);
-double recto_fetch_add_f64(double *p, double value);
-int32_t recto_exchange_i32(int32_t *p, int32_t value);
-int64_t recto_exchange_i64(int64_t *p, int64_t value);
-uint32_t recto_exchange_u32(uint32_t *p, uint32_t value);
-uint64_t recto_exchange_u64(uint64_t *p, uint64_t value);
-/* Stores `desired` if *p equals `expected`; returns what *p was. */
-int32_t recto_cas_i32(int32_t *p, int32_t expected, int32_t desired);
-int64_t recto_cas_i64(int64_t *p, int64_t expected, int64_t desired);
-uint32_t recto_cas_u32(uint32_t *p, uint32_t expected, uint32_t desired);
-uint64_t recto_cas_u64(uint64_t *p, uint64_t expected, uint64_t desired);
-/* The word's value now, for words that are written by these operations: to poll
- * a flag. A load is not a write and leaves the page where it is. */
-int32_t recto_load_i32(int32_t *p);
-int64_t recto_load_i64(int64_t *p);
-uint32_t recto_load_u32(uint32_t *p);
-uint64_t recto_load_u64(uint64_t *p);
-double recto_load_f64(double *p);
-void recto_store_i32(int32_t *p, int32_t value);
-void recto_store_i64(int64_t *p, int64_t value);
-void recto_store_u32(uint32_t *p, uint32_t value);
-void recto_store_u64(uint64_t *p, uint64_t value);
-void recto_store_f64(double *p, double value);
 
 /* ---- checkpoints --------------------------------------------------------- */
 
