@@ -176,6 +176,28 @@ static void room_make(struct msi_segment *m, uint64_t page)
     }
 }
 
+/* Asks for a page that is Invalid or Shared, unless another thread has just done so. */
+static void request(struct msi_segment *m, uint64_t page, uint32_t word,
+                    bool write)
+{
+    enum msi_state state = msi_state_of(word);
+    enum msi_state next = !write                ? MSI_IS
+                          : state == MSI_SHARED ? MSI_SM
+                                                : MSI_IM;
+    uint32_t desired = (word & ~(uint32_t)MSI_STATE_MASK) | next;
+    if (atomic_compare_exchange_strong_explicit(&m->pages[page], &word, desired,
+                                                memory_order_acq_rel,
+                                                memory_order_relaxed)) {
+        ask(m, page, write, state);
+    }
+}
+
+static bool writes(const struct recto_vm_fault *fault, enum msi_state state)
+{
+    return fault->access == RECTO_VM_ACCESS_WRITE ||
+           (fault->access == RECTO_VM_ACCESS_UNKNOWN && state == MSI_SHARED);
+}
+
 enum recto_vm_verdict msi_page_fault(const struct recto_vm_fault *fault,
                                      void *segment)
 {
@@ -186,42 +208,26 @@ enum recto_vm_verdict msi_page_fault(const struct recto_vm_fault *fault,
     uint64_t start = coherence_clock();
     uint64_t page =
         (uint64_t)((char *)fault->address - m->s->recto) / SPACE_PAGE;
-    _Atomic uint32_t *at = &m->pages[page];
     (void)space_home_claim(m->s, page);
-    bool room = false;
-    for (;;) {
+    for (bool room = false;;) {
         /* pairs with the releases of the service thread */
-        uint32_t word = atomic_load_explicit(at, memory_order_acquire);
+        uint32_t word =
+            atomic_load_explicit(&m->pages[page], memory_order_acquire);
         enum msi_state state = msi_state_of(word);
-        bool write =
-            fault->access == RECTO_VM_ACCESS_WRITE ||
-            (fault->access == RECTO_VM_ACCESS_UNKNOWN && state == MSI_SHARED);
+        bool write = writes(fault, state);
         if (word & MSI_AGED) {
             revive(m, page, word);
-            continue;
-        }
-        if (state == MSI_MODIFIED || (state == MSI_SHARED && !write)) {
+        } else if (state == MSI_MODIFIED || (state == MSI_SHARED && !write)) {
             coherence_fault_took(start);
             return RECTO_VM_CONTINUE;
-        }
-        if (state == MSI_INVALID && !room) {
+        } else if (state == MSI_INVALID && !room) {
             room_make(m, page);
             room = true;
-            continue;
+        } else if (state == MSI_INVALID || state == MSI_SHARED) {
+            request(m, page, word, write);
+        } else {
+            wait_for(m, page, word);
         }
-        if (state == MSI_INVALID || state == MSI_SHARED) {
-            enum msi_state next = !write                ? MSI_IS
-                                  : state == MSI_SHARED ? MSI_SM
-                                                        : MSI_IM;
-            uint32_t desired = (word & ~(uint32_t)MSI_STATE_MASK) | next;
-            if (atomic_compare_exchange_strong_explicit(at, &word, desired,
-                                                        memory_order_acq_rel,
-                                                        memory_order_relaxed)) {
-                ask(m, page, write, state);
-            }
-            continue;
-        }
-        wait_for(m, page, word);
     }
 }
 

@@ -208,6 +208,7 @@ int space_shortage_start(void)
     if (net_domain_leader(net_domain()) == net_rank()) {
         watch_start();
     }
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): all addresses, not an object */
     return recto_vm_trap_add(LOWEST, ADDRESSES, fault, NULL, NULL, &trap);
 }
 
