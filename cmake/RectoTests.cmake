@@ -99,7 +99,7 @@ function(recto_mpi_test name)
                         "RANKS;ARGS;ENV;LABELS")
   recto_test_program_of(${A_SOURCE} program)
   if(NOT A_TIMEOUT)
-    set(A_TIMEOUT 120)
+    set(A_TIMEOUT 300)
   endif()
   if(NOT A_LABELS)
     set(A_LABELS mpi ci long)
@@ -116,21 +116,22 @@ endfunction()
 # recto_mpi_product(NAME SOURCE file [RANKS n...] [NODES v...]
 #                   [TRANSPORTS v...] [LABELS l...] [ASAN] [TSAN n...] [ARGS a...]
 #                   [ENV VAR=value...] [TIMEOUT s]):
-# the product of ranks, RECTO_NODE and RECTO_TRANSPORT, all labelled `long`;
-# of these a part in which every pair of values occurs is labelled `ci`: each
-# pair of ranks and node once, the transports taking turns. With ASAN the
+# the product of ranks (1 to 8), RECTO_NODE, RECTO_TRANSPORT and back ends (auto, or
+# mprotect with write tracking by faults), all labelled `long`; of these a part in
+# which every pair of values occurs, without 5, 6 and 8 ranks, is labelled `ci`:
+# each pair of ranks and node once, transports and back ends taking turns. With ASAN the
 # tests of 2 and 3 ranks in that part are run in the asan build, too, with TSAN
 # those of n domains in the tsan build.
-# Tests NAME.nRANKS.NODE.TRANSPORT.
+# Tests NAME.nRANKS.NODE.TRANSPORT.VM.
 function(recto_mpi_product name)
   cmake_parse_arguments(PARSE_ARGV 1 A "ASAN" "SOURCE;TIMEOUT"
                         "TSAN;RANKS;NODES;TRANSPORTS;LABELS;ARGS;ENV")
   recto_test_program_of(${A_SOURCE} program)
   if(NOT A_TIMEOUT)
-    set(A_TIMEOUT 120)
+    set(A_TIMEOUT 300)
   endif()
   if(NOT A_RANKS)
-    set(A_RANKS 1 2 3 4 7)
+    set(A_RANKS 1 2 3 4 7 5 6 8)
   endif()
   if(NOT A_NODES)
     set(A_NODES auto rank 2)
@@ -141,32 +142,41 @@ function(recto_mpi_product name)
   if(NOT A_LABELS)
     set(A_LABELS mpi)
   endif()
+  set(in_ci 1 2 3 4 7)
+  set(vms auto mprotect)
   list(LENGTH A_TRANSPORTS turns)
   set(i 0)
   foreach(ranks IN LISTS A_RANKS)
     set(j 0)
     foreach(node IN LISTS A_NODES)
-      math(EXPR turn "(${i} + ${j}) % ${turns}")
-      set(k 0)
+      math(EXPR transport_turn "(${i} + ${j}) % ${turns}")
+      math(EXPR vm_turn "(${i} / 2 + ${j}) % 2")
+      list(GET A_TRANSPORTS ${transport_turn} ci_transport)
+      list(GET vms ${vm_turn} ci_vm)
       foreach(transport IN LISTS A_TRANSPORTS)
-        set(labels ${A_LABELS} long)
-        if(k EQUAL turn)
-          list(APPEND labels ci)
-          if(A_ASAN AND ranks GREATER 1 AND ranks LESS 4)
-            list(APPEND labels asan)
+        foreach(vm IN LISTS vms)
+          set(labels ${A_LABELS} long)
+          if(ranks IN_LIST in_ci AND transport STREQUAL ci_transport
+             AND vm STREQUAL ci_vm)
+            list(APPEND labels ci)
+            if(A_ASAN AND ranks GREATER 1 AND ranks LESS 4)
+              list(APPEND labels asan)
+            endif()
+            if(ranks IN_LIST A_TSAN AND node STREQUAL rank)
+              list(APPEND labels tsan)
+            endif()
           endif()
-          if(ranks IN_LIST A_TSAN AND node STREQUAL rank)
-            list(APPEND labels tsan)
+          set(env "RECTO_NODE=${node};RECTO_TRANSPORT=${transport}")
+          if(vm STREQUAL mprotect)
+            string(APPEND env ";RECTO_VM=mprotect;RECTO_DIRTY=fault")
           endif()
-        endif()
-        set(test ${name}.n${ranks}.${node}.${transport})
-        add_test(
-          NAME ${test} COMMAND ${RECTO_MPIRUN} ${RECTO_TEST_WORK}/${test}
-                               ${ranks} $<TARGET_FILE:${program}> ${A_ARGS})
-        recto_test_properties(
-          ${test} ${ranks} ${A_TIMEOUT} "${labels}"
-          "RECTO_NODE=${node};RECTO_TRANSPORT=${transport};${A_ENV}")
-        math(EXPR k "${k} + 1")
+          set(test ${name}.n${ranks}.${node}.${transport}.${vm})
+          add_test(
+            NAME ${test} COMMAND ${RECTO_MPIRUN} ${RECTO_TEST_WORK}/${test}
+                                 ${ranks} $<TARGET_FILE:${program}> ${A_ARGS})
+          recto_test_properties(${test} ${ranks} ${A_TIMEOUT} "${labels}"
+                                "${env};${A_ENV}")
+        endforeach()
       endforeach()
       math(EXPR j "${j} + 1")
     endforeach()

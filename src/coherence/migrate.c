@@ -470,6 +470,7 @@ static int segment_move(struct space_segment *s, const struct claim *claims)
         r = s->coherence != NULL ? pages_move(&plan) : 0;
         if (r == 0) {
             space_homes_move(s, plan.homes);
+            s->homed = space_homed_bytes(s);
             plan.homes = NULL;
         }
         /* nobody uses a page before all know its home */

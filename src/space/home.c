@@ -105,8 +105,7 @@ bool space_home_run(const struct space_segment *s, int rank, uint64_t from,
 
 uint64_t space_home_pages(const struct space_segment *s, int rank)
 {
-    if (s->attr.placement == RECTO_CYCLIC &&
-        atomic_load_explicit(&s->moved, memory_order_acquire) == NULL) {
+    if (s->attr.placement == RECTO_CYCLIC && space_moved_after(s, 0) == NULL) {
         uint64_t round = s->granule_pages * (uint64_t)net_size();
         uint64_t before = s->granule_pages * (uint64_t)rank;
         uint64_t rest = s->pages % round;

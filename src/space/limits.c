@@ -174,8 +174,8 @@ static void name_set(struct space_level *level, const char *path)
 {
     size_t length = strlen(path);
     size_t room = sizeof level->name - 1;
-    (void)snprintf(level->name, sizeof level->name, "%s",
-                   length > room ? path + length - room : path);
+    size_t kept = length < room ? length : room;
+    memcpy(level->name, path + length - kept, kept + 1);
 }
 
 /* Opens `path` and the folders above it, down to its first `least` bytes. */

@@ -148,5 +148,4 @@ void space_homes_move(struct space_segment *s, struct space_moved *m)
 {
     space_moved_free(
         atomic_exchange_explicit(&s->moved, m, memory_order_acq_rel));
-    s->homed = space_homed_bytes(s);
 }
