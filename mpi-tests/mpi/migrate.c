@@ -79,7 +79,7 @@ static uint64_t hash(uint64_t a, uint64_t b)
 static void arrays_make(void)
 {
     for (int a = 0; a < ARRAYS; a++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "moves%d", a);
         arrays[a] = recto_alloc(name, BYTES, &attrs[a]);
         CHECK(arrays[a] != NULL);
