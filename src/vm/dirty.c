@@ -34,7 +34,7 @@ static int fault_probe(void)
 /* ---- open pages ----------------------------------------------------------- */
 
 enum {
-    STRETCH = 8 * VM_CHUNK /* armed at a time, where pages may be open */
+    STRETCH = VM_SHORT /* armed at a time, where pages may be open */
 };
 
 /* The memory behind a range as stretches of pages: [data, end) is the last found. */
@@ -43,20 +43,19 @@ struct extent {
     uint64_t end;
 };
 
-/* Moves on to the data at or after `page`; without any, behind the range. */
+/* Moves on to the data in [page, end); without any, to its end. */
 static void extent_find(const struct recto_vm_range *range, uint64_t page,
-                        struct extent *e)
+                        uint64_t end, struct extent *e)
 {
     uint64_t at = 0;
     uint64_t bytes = 0;
     if (page < e->end) {
         return;
     }
-    e->data = e->end = range->pages;
+    e->data = e->end = end;
     if (recto_vm_memory_next(
             range->fd, range->fd_offset + (page << range->page_shift),
-            range->fd_offset + (range->pages << range->page_shift), &at,
-            &bytes)) {
+            range->fd_offset + (end << range->page_shift), &at, &bytes)) {
         e->data = (at - range->fd_offset) >> range->page_shift;
         e->end = (at - range->fd_offset + bytes) >> range->page_shift;
     }
@@ -85,8 +84,8 @@ static void open_report(const struct recto_vm_range *range, uint64_t first,
 {
     struct extent e = {0, 0};
     for (uint64_t page = first; page < end; page++) {
-        extent_find(range, page, &e);
-        if (page >= e.data &&
+        extent_find(range, page, end, &e);
+        if (page >= e.data && page < e.end &&
             (open[(page - first) / 64] >> (page - first) % 64 & 1) != 0) {
             bitmap[(page - origin) / 64] |= UINT64_C(1) << (page - origin) % 64;
         }
@@ -132,7 +131,7 @@ static bool chunk_skips(const struct recto_vm_range *range, uint64_t page,
     if (!vm_chunk_fresh(range, page / VM_CHUNK)) {
         return true; /* no rights */
     }
-    extent_find(range, page, e);
+    extent_find(range, page, range->pages, e);
     return e->data >= next;
 }
 

@@ -125,26 +125,45 @@ int recto_vm_memory_reserve(int fd, uint64_t offset, uint64_t bytes)
     return code;
 }
 
+/* Where the data at `data` ends, at most `end`. SEEK_HOLE goes to the next hole, however
+ * far: a short stretch is asked page by page instead, so that who asks for one
+ * after the other does not go over all that follows each time. */
+static off_t data_end(int fd, off_t data, off_t end)
+{
+    enum {
+        SHORT = 4096 /* pages */
+    };
+    off_t page = (off_t)recto_vm_page_size();
+    if (end - data > SHORT * page) {
+        off_t hole = lseek(fd, data, SEEK_HOLE);
+        return hole < 0 || hole > end ? end : hole;
+    }
+    off_t at = data + page;
+    while (at < end && lseek(fd, at, SEEK_DATA) == at) {
+        at += page;
+    }
+    return at < end ? at : end;
+}
+
 int recto_vm_memory_next(int fd, uint64_t from, uint64_t end, uint64_t *first,
                          uint64_t *bytes)
 {
     int saved_errno = errno;
     off_t data = lseek(fd, (off_t)from, SEEK_DATA);
     bool known = data >= 0 || errno == ENXIO;
-    off_t hole = data >= 0 ? lseek(fd, data, SEEK_HOLE) : -1;
+    bool any = data >= 0 && (uint64_t)data < end;
+    off_t stop = any ? data_end(fd, data, (off_t)end) : -1;
     errno = saved_errno;
     if (!known) {
         *first = from;
         *bytes = end - from;
         return from < end;
     }
-    if (data < 0 || (uint64_t)data >= end) {
-        return 0;
+    if (any) {
+        *first = (uint64_t)data;
+        *bytes = (uint64_t)(stop - data);
     }
-    uint64_t stop = hole < 0 || (uint64_t)hole > end ? end : (uint64_t)hole;
-    *first = (uint64_t)data;
-    *bytes = stop - *first;
-    return 1;
+    return any;
 }
 
 int recto_vm_memory_discard(int fd, uint64_t offset, uint64_t bytes)

@@ -45,7 +45,9 @@ static inline enum recto_vm_right vm_page_kernel(unsigned state)
  */
 enum {
     VM_CHUNK = 512, /* pages: of a page table, on most machines */
-    VM_CHUNK_WORDS = VM_CHUNK / VM_PAGES_PER_WORD
+    VM_CHUNK_WORDS = VM_CHUNK / VM_PAGES_PER_WORD,
+    /* a stretch for whose holes nobody looks before it is write-protected */
+    VM_SHORT = 8 * VM_CHUNK
 };
 #define VM_FRESH                                                               \
     VM_EACH(VM_PAGE_OWN | (unsigned)RECTO_VM_WRITE |                           \

@@ -126,7 +126,7 @@ static int write_protect_all(const struct recto_vm_range *range, uint64_t first,
 static int write_protect(const struct recto_vm_range *range, uint64_t first,
                          uint64_t end, enum recto_vm_right right)
 {
-    if (range->fd < 0 || end - first <= FILL_PAGES ||
+    if (range->fd < 0 || end - first <= VM_SHORT ||
         (vm_page_state(range, first) & VM_PAGE_OWN) != 0) {
         return write_protect_all(range, first, end, right);
     }
