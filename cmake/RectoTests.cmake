@@ -24,13 +24,15 @@ set(RECTO_TEST_ENVIRONMENT
     "TEST_BUILD=${PROJECT_BINARY_DIR}"
     "TEST_MPIRUN=${RECTO_MPIRUN}")
 
-# One process at a time per core: `ctest -j 2` starts a test of 3 ranks alone.
+# Two processes at a time per core, as ranks wait much: `ctest -j 2` starts a test of
+# 3 ranks alone.
 function(recto_test_properties name ranks timeout labels env)
+  math(EXPR processors "(${ranks} + 1) / 2")
   set_tests_properties(
     ${name}
     PROPERTIES TIMEOUT ${timeout}
                SKIP_RETURN_CODE 77
-               PROCESSORS ${ranks}
+               PROCESSORS ${processors}
                LABELS "${labels}"
                ENVIRONMENT "${RECTO_TEST_ENVIRONMENT};${env}")
 endfunction()
