@@ -44,7 +44,9 @@ static struct space_segment *segment_of(const void *p, size_t bytes)
 {
     struct space_segment *s = space_segment_at(p);
     /* a part of no bytes may begin where the array ends */
-    return s == NULL && bytes == 0 ? space_segment_at((const char *)p - 1) : s;
+    return s == NULL && bytes == 0 && p != NULL
+               ? space_segment_at((const char *)p - 1)
+               : s;
 }
 
 static int claim_make(const struct space_segment *s, const void *p,
