@@ -91,7 +91,8 @@ struct run_host {
     int max_slots; /* 0: no limit given */
     bool local;    /* it is this one */
     bool lost;
-    bool used; /* in the attempt */
+    bool silent; /* found lost beside the attempt: it is not asked again after it */
+    bool used;   /* in the attempt */
 };
 
 struct run_hosts {
@@ -178,8 +179,9 @@ void run_probe(struct run *run, bool sweep, bool always);
 
 /* The same beside a running attempt, for its hosts, a few at a time. */
 struct run_glance;
-struct run_glance *run_glance_start(struct run *run);
-/* Looks after it; false while it runs. *lost: a host that did not answer twice. */
+/* `sure`: a host is lost when it does not answer twice, not once. */
+struct run_glance *run_glance_start(struct run *run, bool sure);
+/* Looks after it; false while it runs. *lost: a host that was found so now. */
 bool run_glance_step(struct run_glance *glance, const struct run_host **lost);
 void run_glance_end(struct run_glance *glance);
 

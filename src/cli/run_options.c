@@ -36,7 +36,7 @@ static const char help[] =
     "  --watch SECONDS     between two looks at each node of a running job; 0: none\n"
     "                      (30)\n"
     "  --probe SECONDS     for a node to answer (5)\n"
-    "  --hang SECONDS      for mpirun to end after its first message of a failure (20)\n"
+    "  --hang SECONDS      for mpirun to end after its first message of a failure (10)\n"
     "  --grace SECONDS     for mpirun to end the job before it is killed (5)\n"
     "  --mpirun COMMAND    instead of mpirun from PATH\n"
     "  --pass WORD         a word for mpirun that is not known here; repeatable\n"
@@ -274,7 +274,7 @@ int run_options_read(int argc, char **argv, struct run_options *o)
 {
     *o = (struct run_options){.retries = 3,
                               .probe = 5,
-                              .hang = 20,
+                              .hang = 10,
                               .grace = 5,
                               .watch = 30,
                               .mpirun = "mpirun"};

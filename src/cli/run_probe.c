@@ -292,6 +292,20 @@ static void answer(struct run *run, struct run_host *h, int swept, double ms)
         }
     }
     h->lost = lost;
+    h->silent = false;
+}
+
+/* The next one to be asked, or NULL. */
+static struct run_host *probe_next(struct run *run, size_t *next)
+{
+    while (*next < run->hosts.count) {
+        struct run_host *h = &run->hosts.list[(*next)++];
+        if (!h->silent) {
+            return h;
+        }
+        answer(run, h, -1, 0);
+    }
+    return NULL;
 }
 
 static size_t probe_start(struct run *run, struct question *q, size_t *next,
@@ -299,8 +313,9 @@ static size_t probe_start(struct run *run, struct question *q, size_t *next,
 {
     size_t running = 0;
     for (size_t i = 0; i < AT_ONCE; i++) {
-        if (q[i].host == NULL && *next < run->hosts.count) {
-            question_begin(&q[i], run, &run->hosts.list[(*next)++], sweep);
+        struct run_host *host = NULL;
+        if (q[i].host == NULL && (host = probe_next(run, next)) != NULL) {
+            question_begin(&q[i], run, host, sweep);
         }
         running += q[i].host != NULL;
     }
@@ -342,16 +357,18 @@ void run_probe(struct run *run, bool sweep, bool always)
 
 struct run_glance {
     struct run *run;
+    bool sure;
     size_t next;
     struct question q[AT_ONCE_BESIDE];
-    struct run_host *silent; /* did not answer once: it is asked again */
+    struct run_host *once; /* did not answer once: it is asked again */
 };
 
-struct run_glance *run_glance_start(struct run *run)
+struct run_glance *run_glance_start(struct run *run, bool sure)
 {
     struct run_glance *g = calloc(1, sizeof *g);
     if (g != NULL) {
         g->run = run;
+        g->sure = sure;
     }
     return g;
 }
@@ -362,14 +379,14 @@ static bool glance_answer(struct run_glance *g, struct question *q, int swept)
     struct run_host *host = q->host;
     question_end(q);
     if (swept >= 0) {
-        g->silent = g->silent == host ? NULL : g->silent;
+        g->once = g->once == host ? NULL : g->once;
         return false;
     }
-    if (g->silent == host) {
-        return true;
+    if (!g->sure || g->once == host) {
+        return host->silent = true;
     }
-    if (g->silent == NULL) {
-        g->silent = host;
+    if (g->once == NULL) { /* one at a time: another has its turn next time */
+        g->once = host;
         question_begin(q, g->run, host, false);
     }
     return false;

@@ -6,10 +6,11 @@
  * asked now and then, for a connection with data under way goes silent without a
  * message; and who asks for it has the newest epoch watched.
  *
- *   running   --mpirun ends--------------------------------> ended
- *   running   --told to end | sign + hang | stall | host--> ending (SIGTERM)
- *   ending    --grace passes, or told again----------------> killing (SIGKILL)
- *   ending, killing  --mpirun ends-------------------------> ended
+ *   running   --mpirun ends------------------------> ended
+ *   running   --told to end, or stall--------------> ending (SIGTERM)
+ *   running   --sign and hang passes, host lost----> killing
+ *   ending    --grace passes, told again-----------> killing (SIGKILL)
+ *   ending, killing  --mpirun ends-----------------> ended
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -243,21 +244,32 @@ static void kill_job(struct watch *w)
     }
 }
 
+/* mpirun ends its job by now, or waits for what will not come: a SIGTERM would add
+ * nothing. */
+static void kill_hung(struct watch *w)
+{
+    w->outcome.why = w->ended_at == 0 ? RUN_WHY_HUNG : w->outcome.why;
+    w->ended_at = run_now();
+    kill_job(w);
+}
+
 static void look_for_signs(struct watch *w, double now)
 {
     if (w->messages.sign != NULL && w->sign_at == 0) {
         w->sign_at = now;
+        if (w->glance == NULL) { /* which hosts are there? */
+            w->glance = run_glance_start(w->run, false);
+        }
         run_log_begin("sign");
         run_log_text("sign", w->messages.sign);
         run_log_end("mpirun tells of a failure (\"%s\")", w->messages.sign);
     }
     if (w->sign_at != 0 && now - w->sign_at >= w->run->options.hang &&
-        w->ended_at == 0) {
+        !w->killed) {
         run_log_begin("hung");
         run_log_number("seconds", now - w->sign_at);
-        run_log_end("mpirun has not ended %.0f s after that: it is told to",
-                    now - w->sign_at);
-        end_job(w, RUN_WHY_HUNG);
+        run_log_end("mpirun has not ended %.0f s after that", now - w->sign_at);
+        kill_hung(w);
     }
 }
 
@@ -287,7 +299,7 @@ static void look_at_hosts(struct watch *w, double now)
     unsigned every = w->run->options.watch;
     if (w->glance == NULL && every > 0 && w->ended_at == 0 &&
         now - w->glanced_at >= every) {
-        w->glance = run_glance_start(w->run);
+        w->glance = run_glance_start(w->run, true);
     }
     if (w->glance == NULL) {
         return;
@@ -296,10 +308,11 @@ static void look_at_hosts(struct watch *w, double now)
     if (lost != NULL && w->ended_at == 0) {
         run_log_begin("silent");
         run_log_text("host", lost->name);
-        run_log_end("%s does not answer any more: the job is ended", lost->name);
-        end_job(w, RUN_WHY_HOST);
+        run_log_end("%s does not answer: mpirun would wait for it", lost->name);
+        kill_hung(w);
+        w->outcome.why = RUN_WHY_HOST;
     }
-    if (done || w->ended_at != 0) {
+    if (done) {
         run_glance_end(w->glance);
         w->glance = NULL;
         w->glanced_at = now;
