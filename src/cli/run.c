@@ -188,7 +188,9 @@ static int ended_by_signal(struct run *run)
     char text[64];
     int signal = run->ended_by;
     const char *name = sigabbrev_np(signal);
-    run_probe(run, true, true);
+    if (run->attempt > 0) {
+        run_probe(run, true, true);
+    }
     (void)snprintf(text, sizeof text, "ended by SIG%s",
                    name != NULL ? name : "?");
     return end((enum run_exit)(RUN_SIGNALLED + signal), "end", text);

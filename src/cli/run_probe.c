@@ -109,6 +109,7 @@ struct question {
     struct run_host *host; /* NULL: none under way */
     pid_t pid;
     int output;
+    double began;
     double until;
     size_t bytes;
     char text[ANSWER + 1];
@@ -174,6 +175,13 @@ static _Noreturn void ask(const struct run *run, const struct run_host *host,
     _exit(127);
 }
 
+/* Who told us to end does not wait longer than for mpirun. */
+static unsigned patience(const struct run *run)
+{
+    const struct run_options *o = &run->options;
+    return run->ended_by != 0 && o->grace < o->probe ? o->grace : o->probe;
+}
+
 static void question_begin(struct question *q, const struct run *run,
                            struct run_host *host, bool sweep)
 {
@@ -183,7 +191,8 @@ static void question_begin(struct question *q, const struct run *run,
     *q = (struct question){.host = host,
                            .pid = -1,
                            .output = -1,
-                           .until = run_now() + run->options.probe};
+                           .began = run_now(),
+                           .until = run_now() + patience(run)};
     if (pipe2(ends, O_CLOEXEC) != 0) {
         return; /* counts as no answer */
     }
@@ -282,7 +291,7 @@ static void answer(struct run *run, struct run_host *h, int swept, double ms)
             run_log_number("processes", swept);
         }
         if (lost) {
-            run_log_end("%s does not answer within %u s: it is left out", h->name,
+            run_log_end("%s does not answer (%u s are given): it is left out", h->name,
                         run->options.probe);
         } else if (h->lost) {
             run_log_end("%s answers again", h->name);
@@ -335,8 +344,7 @@ void run_probe(struct run *run, bool sweep, bool always)
         for (size_t i = 0; i < AT_ONCE; i++) {
             int swept = 0;
             if (q[i].host != NULL && question_step(&q[i], &swept)) {
-                double began = q[i].until - run->options.probe;
-                answer(run, q[i].host, swept, 1e3 * (run_now() - began));
+                answer(run, q[i].host, swept, 1e3 * (run_now() - q[i].began));
                 question_end(&q[i]);
             }
         }

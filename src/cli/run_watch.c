@@ -384,6 +384,13 @@ struct run_outcome run_watch(struct run *run, pid_t mpirun, int errors)
         (void)poll(&waiting, 1, TICK);
         open = relay(&w.messages);
     }
+    /* Who was asked at the first sign need not be asked again from the start. */
+    while (w.glance != NULL && w.sign_at != 0 && run->ended_by == 0) {
+        const struct run_host *lost = NULL;
+        if (run_glance_step(w.glance, &lost) || run_sleep(run, 0.02)) {
+            break;
+        }
+    }
     run_glance_end(w.glance);
     (void)close(errors);
     return w.outcome;
