@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Windows: memory that other machines reach by MPI_Get and MPI_Put.
+ * Windows: memory that other machines reach by one-sided operations.
  *
  * Invariants
  * 1. A window lies over a verso, never over a recto: a one-sided operation on
  *    a protected page retries without end.
- * 2. One passive epoch for the window's whole life; an operation is complete
- *    at both ends when the flush that follows it returns.
+ * 2. One passive epoch for the window's whole life; a request says when the bytes of
+ *    a get are here.
  * 3. No MPI accumulates or atomics: they lose updates beside CPU atomics.
  */
 #include <recto/error.h>
@@ -78,25 +78,9 @@ static void touch(const volatile char *buffer, size_t bytes)
     (void)buffer[bytes - 1];
 }
 
-int net_window_get(net_window *window, int target, uint64_t offset,
-                   void *buffer, size_t bytes)
+bool net_window_get(net_window *window, int target, uint64_t offset,
+                    void *buffer, size_t bytes, const struct net_msg *then)
 {
     touch(buffer, bytes);
-    int r = MPI_Get(buffer, (int)bytes, MPI_BYTE, target, (MPI_Aint)offset,
-                    (int)bytes, MPI_BYTE, window->win);
-    if (r == MPI_SUCCESS) {
-        r = MPI_Win_flush(target, window->win);
-    }
-    return net_mpi_error(r, "MPI_Get");
-}
-
-int net_window_put(net_window *window, int target, uint64_t offset,
-                   const void *buffer, size_t bytes)
-{
-    int r = MPI_Put(buffer, (int)bytes, MPI_BYTE, target, (MPI_Aint)offset,
-                    (int)bytes, MPI_BYTE, window->win);
-    if (r == MPI_SUCCESS) {
-        r = MPI_Win_flush(target, window->win);
-    }
-    return net_mpi_error(r, "MPI_Put");
+    return net_carrier_get(window->win, target, offset, buffer, bytes, then);
 }
