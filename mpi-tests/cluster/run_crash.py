@@ -184,6 +184,11 @@ class Crashes:
             job.starts(attempts + 1)
             again = job.computes(job.events("start")[-1]["time"])
         after = job.events("start")[-1]
+        if again - when > 15:
+            print("slow: after the crash of %s at %.2f the job said" % (nodes, when))
+            for t, line in job.lines:
+                if when - 1 < t <= again:
+                    print("%8.2f  %s" % (t - when, line))
         self.rows.append((moment, "+".join(nodes), start["hosts"], again - when,
                           after["hosts"], after["epoch"]))
 

@@ -118,7 +118,8 @@ struct question {
 /* Ends what carries the name, but not itself: its own arguments hold the name with its
  * first letter in brackets, which does not match. No apostrophes: it is put between
  * some. */
-static void sweep_line(const struct run *run, bool sweep, char *line, size_t size)
+static void sweep_line(const struct run *run, bool sweep, char *line,
+                       size_t size)
 {
     if (!sweep) {
         (void)snprintf(line, size, "echo recto-answers");
@@ -149,8 +150,8 @@ static _Noreturn void ask(const struct run *run, const struct run_host *host,
     } else if (run->hosts.slurm) {
         static char srun[] = "srun";
         static char *const fixed[] = {
-            (char *)"--overlap", (char *)"--quiet", (char *)"--input=none",
-            (char *)"--mpi=none", (char *)"-N1",    (char *)"-n1",
+            (char *)"--overlap",  (char *)"--quiet", (char *)"--input=none",
+            (char *)"--mpi=none", (char *)"-N1",     (char *)"-n1",
             (char *)"-w"};
         words[n++] = srun;
         for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
@@ -291,8 +292,8 @@ static void answer(struct run *run, struct run_host *h, int swept, double ms)
             run_log_number("processes", swept);
         }
         if (lost) {
-            run_log_end("%s does not answer (%u s are given): it is left out", h->name,
-                        run->options.probe);
+            run_log_end("%s does not answer (%u s are given): it is left out",
+                        h->name, run->options.probe);
         } else if (h->lost) {
             run_log_end("%s answers again", h->name);
         } else {

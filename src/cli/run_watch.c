@@ -333,8 +333,8 @@ static void step(struct watch *w)
     look_for_signs(w, now);
     look_for_epoch(w, now);
     look_at_hosts(w, now);
-    if (w->ended_at != 0 && (now - w->ended_at >= w->run->options.grace ||
-                             w->run->told > 1)) {
+    if (w->ended_at != 0 &&
+        (now - w->ended_at >= w->run->options.grace || w->run->told > 1)) {
         kill_job(w);
     }
 }
@@ -349,7 +349,8 @@ static bool reaped(struct watch *w)
         info.si_pid != w->mpirun) {
         return false;
     }
-    (void)kill(-w->mpirun, SIGKILL); /* its agents, while the number is its own */
+    (void)kill(-w->mpirun,
+               SIGKILL); /* its agents, while the number is its own */
     pid_t pid = waitpid(w->mpirun, &status, 0);
     w->outcome.code = pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     w->outcome.signal = pid > 0 && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
@@ -368,7 +369,7 @@ struct run_outcome run_watch(struct run *run, pid_t mpirun, int errors)
     run->forwarded = false;
     while (!reaped(&w)) {
         struct pollfd waiting[] = {
-            {.fd = run->signals,             .events = POLLIN},
+            {.fd = run->signals,       .events = POLLIN},
             {.fd = open ? errors : -1, .events = POLLIN}
         };
         (void)poll(waiting, 2, TICK);
