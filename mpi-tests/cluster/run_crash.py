@@ -30,7 +30,7 @@ BIN = pathlib.Path(os.environ["TEST_BUILD"]) / "bin"
 # what recto run does not set, since nodes on one machine are no real nodes
 ENV = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
        "OMPI_MCA_hwloc_base_binding_policy": "none", "OMPI_MCA_mpi_yield_when_idle": "1"}
-LIMIT = 120  # seconds for whatever is waited for
+LIMIT = 200  # seconds for whatever is waited for
 COMPUTES = r"heat2d: steps (\d+) to|iteration (\d+)$|^cg-recto: "
 
 
@@ -69,8 +69,28 @@ class Job:
         return "\n".join(line for _, line in self.lines)
 
     def fail(self, why):
+        if "hangs" in why:
+            self.stacks()
         self.process.kill()
         fail(why, self.text())
+
+    def stacks(self):
+        """Where the ranks are that hang."""
+        for process in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if self.name() not in (process / "environ").read_bytes():
+                    continue
+                print(process.name, (process / "cmdline").read_bytes()[:99],
+                      (process / "wchan").read_text(), flush=True)
+                subprocess.run(["gdb", "-batch", "-p", process.name, "-ex",
+                                "thread apply all bt 20"], check=False, timeout=60,
+                               stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            except (OSError, subprocess.TimeoutExpired) as why:
+                print(process.name, why)
+
+    def name(self):
+        """What is in the environment of all processes of the run."""
+        return ("OMPI_MCA_recto_run=" + self.events("start")[0]["run"]).encode()
 
     def events(self, name):
         rows = self.log.read_text().splitlines() if self.log.exists() else []
@@ -84,6 +104,7 @@ class Job:
             if found:
                 return found
             if self.process.poll() is not None:
+                self.reader.join(10)
                 self.fail("it ended with %d before %s" % (self.process.returncode, what))
             if time.time() > end:
                 self.fail("no %s for %d s: it hangs" % (what, LIMIT))
@@ -122,7 +143,7 @@ class Job:
 
 def leftovers(job):
     """What is left a few seconds after a job, on its nodes and on the head."""
-    name = ("OMPI_MCA_recto_run=" + job.events("start")[0]["run"]).encode()
+    name = job.name()
     end = time.time() + 10
     while True:
         left = job.cluster.leftovers()

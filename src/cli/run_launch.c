@@ -345,7 +345,7 @@ static _Noreturn void become(const struct run *run, char **words, char **env,
     }
     (void)dup2(errors, STDERR_FILENO);
     (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
     (void)execve(run->mpirun, words, env);
     (void)dprintf(STDERR_FILENO, "recto run: %s: %s\n", run->mpirun,
                   strerrordesc_np(errno));
@@ -454,7 +454,7 @@ int run_guard_start(struct run *run)
         sigset_t all;
         (void)setsid();
         (void)sigfillset(&all);
-        (void)sigprocmask(SIG_SETMASK, &all, NULL);
+        (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
         (void)prctl(PR_SET_NAME, "recto-guard");
         (void)close(ends[1]);
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);

@@ -202,7 +202,7 @@ static void question_begin(struct question *q, const struct run *run,
     if (q->pid == 0) {
         sigset_t none;
         (void)sigemptyset(&none);
-        (void)sigprocmask(SIG_SETMASK, &none, NULL);
+        (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
         (void)setpgid(0, 0);
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);

@@ -51,7 +51,7 @@ int run_signals_open(struct run *run)
     for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
         (void)sigaddset(&set, taken[i]);
     }
-    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     run->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return run->signals >= 0 ? 0 : -1;
@@ -112,9 +112,8 @@ bool run_sleep(struct run *run, double seconds)
     struct pollfd waiting = {.fd = run->signals, .events = POLLIN};
     double until = run_now() + seconds;
     run_signals_take(run, 0);
-    for (double left = seconds; left > 0 && run->ended_by == 0;
-         left = until - run_now()) {
-        int n = poll(&waiting, 1, (int)(1e3 * left) + 1);
+    while (run_now() < until && run->ended_by == 0) {
+        int n = poll(&waiting, 1, (int)(1e3 * (until - run_now())) + 1);
         run_signals_take(run, 0);
         if (n > 0 && seconds < 1) {
             break; /* a child may have ended: the caller looks */
