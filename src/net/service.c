@@ -263,6 +263,7 @@ static void *service_main(void *unused)
 {
     (void)unused;
     on_service_thread = true;
+    (void)prctl(PR_SET_NAME, "recto-service"); /* what top -H shows */
     /* short sleeps end on time: the default slack of 50 us is half a hold */
     (void)prctl(PR_SET_TIMERSLACK, 1UL);
     uint64_t active = base_now();
