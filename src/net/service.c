@@ -275,6 +275,9 @@ static void *service_main(void *unused)
         moved |= net.uses_mpi && net_carrier_poll(deliver);
         moved |= held_deliver();
         moved |= late_send();
+        if (net.uses_mpi) {
+            net_carrier_flush();
+        }
         if (moved) {
             active = base_now();
         } else if (eager(active)) {
