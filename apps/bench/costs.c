@@ -10,6 +10,7 @@
  * fails when a count is not as predicted; times are printed and decide nothing.
  *
  *   cases         situation
+ *   start         recto_init, recto_alloc, recto_migrate
  *   release       one reader and writer of pages of rank 0; k readers and a writer
  *   barrier       nothing written; each rank's page held by its neighbour
  *   locks         one lock wanted by all; atomics on one word of rank 0
@@ -55,6 +56,8 @@ enum {
     WORD_DIFF = 24,    /* the difference of one word */
     NAME_ROW = 280,    /* agree.c, per rank and protected name */
     PIECE_ROW = 56,    /* struct ckpt_piece */
+    CLAIM = 24,        /* of recto_migrate */
+    PIECE_HEAD = 64,   /* in front of 256 pages that move */
     CONTROL = 266240,  /* a rank's queue of messages */
     BOARDS = 1056768,  /* its inbox and its domain's log */
     OBJECTS = 8392704, /* locks and other objects, and who waits */
@@ -119,6 +122,67 @@ static page *segment_new(const char *name, int64_t pages, recto_attr attr)
         bench_fail("%s", recto_last_error());
     }
     return p;
+}
+
+/* ---- start and allocation ------------------------------------------------------- */
+
+/* How many meetings it takes may change; that none of them carries more than eight
+ * bytes per rank may not. */
+static void start(int *argc, char ***argv)
+{
+    case_begin();
+    BENCH_OK(recto_init(argc, argv));
+    int64_t p = recto_size();
+    case_bound(REDUCES, 20 * p, 60 * p);
+    case_bound(REDUCE_BYTES, 8 * p * p, (8 * p + 1024) * p);
+    case_bound(ALLGATHERS, p, 12 * p);
+    case_bound(ALLGATHER_BYTES, 32 * p, 128 * p);
+    case_bound(BCASTS, 0, 4 * p);
+    case_end("recto_init");
+}
+
+static page *allocation(void)
+{
+    int64_t p = bench.ranks;
+    case_begin();
+    page *blocks = segment_new("blocks", p * OWN, (recto_attr){0});
+    int64_t reduces = 12 + if_far(2);
+    case_expect(REDUCES, reduces * p, reduces);
+    case_expect(REDUCE_BYTES, (8 * reduces + AGREEMENT - 8) * p, CASE_ANY);
+    case_expect(ALLGATHERS, 2 * p, 2);
+    case_expect(ALLGATHER_BYTES, 20 * p, 20);
+    case_expect(MESSAGES, 0, 0);
+    case_end("recto_alloc");
+    return blocks;
+}
+
+/* Everybody wants what it wrote; the pages went round the ranks. */
+static void migration(void)
+{
+    int64_t p = bench.ranks;
+    page *pages =
+        segment_new("round", p * p, (recto_attr){.placement = RECTO_CYCLIC});
+    for (int64_t i = 0; i < p; i++) {
+        pages[bench.rank * p + i][0] = i + 1;
+    }
+    BENCH_OK(recto_barrier());
+    case_begin();
+    BENCH_OK(
+        recto_migrate(pages[bench.rank * p], (size_t)p * PAGE, bench.rank));
+    case_expect(REDUCES, 10 * p, 10);
+    case_expect(ALLGATHER_BYTES, CLAIM * p, CLAIM);
+    /* a page from each to each other */
+    case_expect(PAIRS, if_far(p * (p - 1)), if_far(p - 1));
+    case_expect(PAIR_BYTES, if_far(p * (p - 1) * (PIECE_HEAD + PAGE)),
+                CASE_ANY);
+    case_end("recto_migrate of p pages each, from p homes");
+    for (int64_t i = 0; i < p; i++) {
+        if (recto_home(pages[bench.rank * p + i]) != bench.rank ||
+            pages[bench.rank * p + i][0] != i + 1) {
+            bench_fail("page %" PRId64 " after recto_migrate", i);
+        }
+    }
+    BENCH_OK(recto_free(pages));
 }
 
 /* ---- one rank ------------------------------------------------------------------- */
@@ -567,7 +631,7 @@ int main(int argc, char **argv)
     bench_options_read(&bench.options, argc, argv, help, true);
     MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &bench.rank);
     folder_make();
-    BENCH_OK(recto_init(&argc, &argv));
+    start(&argc, &argv);
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody changes it */
     const char *transport = getenv("RECTO_TRANSPORT");
     bench.far = transport != NULL && strcmp(transport, "mpi") == 0;
@@ -580,7 +644,7 @@ int main(int argc, char **argv)
     }
     central =
         segment_new("central", SPAN, (recto_attr){.placement = RECTO_AT(0)});
-    page *blocks = segment_new("blocks", bench.ranks * OWN, (recto_attr){0});
+    page *blocks = allocation();
     memory();
     reads();
     writes();
@@ -589,6 +653,7 @@ int main(int argc, char **argv)
     locks();
     atomics();
     sequential();
+    migration();
     checkpoints(blocks);
     heap();
     int broken = cases_report(bench.options.json, bench.far ? "mpi" : "shm");
