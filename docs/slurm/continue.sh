@@ -19,7 +19,7 @@
 
 run=
 trap 'signalled=1; kill -USR1 "$run"' USR1
-recto run -n "$SLURM_NTASKS" "$@" &
+recto run "$@" &
 run=$!
 signalled=1
 while [ -n "$signalled" ]; do # a signal ends `wait` early

@@ -33,3 +33,8 @@ srun --overlap --no-kill --nodes=$others --ntasks=$others --ntasks-per-node=1 --
 
 ranks=$((others * SLURM_NTASKS_PER_NODE))
 recto run -n $ranks --spare "$@"
+status=$?
+if [ $status -eq 3 ]; then # too few nodes answer
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit $status
