@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # A run longer than the time limit: sbatch continue.sh ./program ARGUMENT...
-# (Copy it and change the lines that begin with #SBATCH. Options given to sbatch by hand
-# hold for the first job only.)
+# (Copy it and change the lines that begin with #SBATCH. Of options given to sbatch by
+# hand those that the last lines repeat hold for all jobs, others for the first only.)
 #
 # Slurm sends USR1 to this script (B:) so many seconds before the limit, 60 more or less: time
 # for a step of the program and a checkpoint. `recto run` passes it on, the program's
@@ -12,9 +12,11 @@
 #SBATCH --job-name=recto-continue
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=2
+#SBATCH --exclusive
 #SBATCH --time=01:00:00
 #SBATCH --signal=B:USR1@300
 #SBATCH --requeue
+#SBATCH --output=%x.out
 #SBATCH --open-mode=append
 
 run=
@@ -30,8 +32,11 @@ done
 
 part=${PART:-1}
 if [ "$status" -eq 75 ] && [ "$part" -lt 100 ]; then # an end, should it not get on
-    # The other way, `scontrol requeue $SLURM_JOB_ID` instead of the next line, keeps the
-    # job's number; Slurm then lets it wait two minutes at least.
-    PART=$((part + 1)) exec sbatch --dependency="afterany:$SLURM_JOB_ID" "$0" "$@"
+    # The other way, `scontrol requeue $SLURM_JOB_ID` instead, keeps the job's number;
+    # Slurm then lets it wait for two minutes at least.
+    export PART=$((part + 1))
+    exec sbatch --dependency="afterany:$SLURM_JOB_ID" --job-name="$SLURM_JOB_NAME" \
+        --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_NTASKS" \
+        ${SLURM_NTASKS_PER_NODE:+--ntasks-per-node="$SLURM_NTASKS_PER_NODE"} "$0" "$@"
 fi
 exit "$status"

@@ -9,6 +9,7 @@
 #SBATCH --job-name=recto
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=2
+#SBATCH --exclusive
 #SBATCH --time=01:00:00
 #SBATCH --requeue
 #SBATCH --open-mode=append

@@ -11,6 +11,7 @@
 #SBATCH --job-name=recto-spare
 #SBATCH --nodes=3
 #SBATCH --ntasks-per-node=2
+#SBATCH --exclusive
 #SBATCH --time=01:00:00
 #SBATCH --no-kill
 #SBATCH --requeue
@@ -29,7 +30,7 @@ while sleep 15; do
 done'
 others=$((SLURM_JOB_NUM_NODES - 1))
 srun --overlap --no-kill --nodes=$others --ntasks=$others --ntasks-per-node=1 --mem=0 \
-    --exclude="$SLURMD_NODENAME" --output=none bash -c "$watch" &
+    --exclude="$SLURMD_NODENAME" --output=none bash -c "$watch" 2>/dev/null &
 
 ranks=$((others * SLURM_NTASKS_PER_NODE))
 recto run -n $ranks --spare "$@"

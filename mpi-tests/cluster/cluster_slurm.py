@@ -1,34 +1,34 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Submits the scripts of docs/slurm, which users copy, to a real Slurm on several nodes,
-and shows what that section of docs/clusters.md promises: heat2d ends with the right
-answer, going on from a checkpoint,
+and shows what docs/clusters.md says of them: heat2d ends with the right answer, going
+on from a checkpoint,
 
-plain     on 1 and 2 ranks a node, started by srun
-spare     after a crash of a node in use: at once, on the spare node
-first     after a crash of the node with the job's script: queued again
-down      after `scontrol update state=down`: queued again
-continue  in as many jobs as the time limit makes of it
+plain    started by srun, on 1 and 2 ranks a node
+spare    after a crash of a node in use: at once, on the spare node
+first    after a crash of the node with the job's script: queued again
+down     after `scontrol update state=down`: queued again
+further  in as many jobs as the time limit makes of it
 
-and leaves nothing behind. `continue` runs beside the others."""
+with --long also spare2, spare with 2 ranks a node; cut, with a node that nobody reaches
+any more; few, when fewer nodes are left than the job needs. Nothing is left behind."""
 import argparse
 import filecmp
 import os
 import random
 import re
-import shutil
 import subprocess
 import sys
 import time
 
-from nodes import SOURCE
+from nodes import SOURCE, skip
 from slurm import Failure, Slurm
 
 BUILD = os.environ.get("TEST_BUILD", str(SOURCE / "build" / "debug"))
 FAKE = os.environ.get("FAKE", "")
 HEAT2D = os.path.join(BUILD, "bin", "heat2d")
-STEPS = 200
-CASES = ("plain", "spare", "first", "down")
+STEPS = 120
+SLOW = 80000  # microseconds that a step takes at least: time to crash something
 
 
 def check(condition, what, detail=""):
@@ -52,7 +52,7 @@ def submit(slurm, path, name, options, slow, *more):
     """A heat2d of its own checkpoint folder: the job's number."""
     slurm.env["RECTO_CKPT_DIR"] = str(slurm.work / (name + ".ckpt"))
     return slurm.sbatch(path, HEAT2D, "--input", "rock.h5", "--steps", str(STEPS),
-                        "--checkpoint-every", "10", "--progress", "log",
+                        "--checkpoint-every", "5", "--progress", "log",
                         "--slow", str(slow), "--output", name + ".h5", *more,
                         options=options, name=name)
 
@@ -66,120 +66,150 @@ def computing(slurm, number, name):
     """Waits until the job has written some checkpoints; its nodes, the one with
     the script first."""
     def wrote():
-        check_running(slurm, number, name)
+        state = slurm.job(number)["JobState"]
+        if state not in ("PENDING", "RUNNING", "CONFIGURING"):
+            raise Failure("%s: job %d is %s too early" % (name, number, state))
         return epochs(slurm, name) >= 3
     slurm.wait("checkpoints of " + name, wrote)
-    nodes = slurm.nodes_of(number)
-    return nodes
+    return slurm.nodes_of(number)
 
 
-def check_running(slurm, number, name):
-    state = slurm.job(number)["JobState"]
-    if state not in ("PENDING", "RUNNING", "CONFIGURING"):
-        raise Failure("job %d (%s) is %s too early" % (number, name, state))
-
-
-def good_end(slurm, number, name, restarted=True):
+def good_end(slurm, number, name):
     """The job ends well with the answer of an undisturbed run."""
-    job = slurm.end_of(number, 180)
+    job = slurm.end_of(number)
     check(job["JobState"] == "COMPLETED" and job["ExitCode"] == "0:0",
           "%s: job %d completed" % (name, number), str(job))
     answer = slurm.work / (name + ".h5")
     check(answer.exists() and filecmp.cmp(slurm.work / "plain.h5", answer, False),
           "%s: the answer of an undisturbed run" % name)
-    if restarted:
-        check("restarted from epoch" in slurm.output(name),
-              "%s: it went on from a checkpoint" % name)
     return job
 
 
-def clean(slurm, name):
-    """No process of a job, and nothing in /dev/shm, on any node."""
-    slurm.wait("%s leaves nothing: %s" % (name, slurm.leftovers()),
-               lambda: not slurm.leftovers(), 60)
+def good_restart(slurm, number, name, by_slurm):
+    """It does so after a restart, once, by Slurm or within the job."""
+    job = good_end(slurm, number, name)
+    check("restarted from epoch" in slurm.output(name),
+          "%s: it went on from a checkpoint" % name)
+    check(job["Restarts"] == str(int(by_slurm)), "%s: %s" % (
+        name, "queued again by Slurm" if by_slurm else "within the job"), str(job))
+
+
+# ---- cases: each begins, and goes on after a yield when others have begun -----------------
 
 
 def plain(slurm):
     number = submit(slurm, script(slurm, "plain"), "plain",
                     ("-N3", "--ntasks-per-node=1"), 0, "--check")
-    job = slurm.end_of(number)
-    check(job["JobState"] == "COMPLETED", "plain: 3 nodes", str(job))
+    good_end(slurm, number, "plain")
     check("3 ranks in 3 coherence domains" in slurm.output("plain"),
           "plain: each rank on a node of its own")
     number = submit(slurm, script(slurm, "plain"), "two",
                     ("-N2", "--ntasks-per-node=2"), 0)
-    good_end(slurm, number, "two", restarted=False)
+    good_end(slurm, number, "two")
     check("4 ranks in 2 coherence domains" in slurm.output("two"),
-          "plain: two ranks on each node")
+          "two: two ranks on each node")
+    yield
 
 
-def spare(slurm, how="crash"):
-    number = submit(slurm, script(slurm, "spare"), "spare",
-                    ("-N3", "--ntasks-per-node=1"), 50000)
-    nodes = computing(slurm, number, "spare")
+def lose_one_in_use(slurm, name, how, ranks):
+    """The job's number, its nodes, and which it lost: one that computes, not that of
+    the script."""
+    number = submit(slurm, script(slurm, "spare"), name,
+                    ("-N3", "--ntasks-per-node=%d" % ranks), SLOW)
+    nodes = computing(slurm, number, name)
     used = [n for n in nodes if any(HEAT2D in p for p in slurm.processes(n))]
-    check(len(used) == 2, "spare: two of three nodes compute", "%s" % used)
+    check(len(used) == 2, "%s: two of three nodes compute" % name, str(used))
     victim = [n for n in used if n != nodes[0]][0]
-    before = epochs(slurm, "spare")
+    before = epochs(slurm, name)
     slurm.script(how, victim)
     begin = time.time()
-    slurm.wait("spare: computes again", lambda:
-               "restarted from epoch" in slurm.output("spare"))
-    print("     spare: %s of %s after %d checkpoints; computes again %.1f s later" % (
-        how, victim, before, time.time() - begin), flush=True)
-    job = good_end(slurm, number, "spare")
-    check(job["Restarts"] == "0", "spare: within the job")
+    slurm.wait(name + ": computes again", lambda:
+               "restarted from epoch" in slurm.output(name), 300)
+    print("              %s: %s of %s after %d checkpoints; computes again %.1f s later" % (
+        name, how, victim, before, time.time() - begin), flush=True)
+    return number, nodes, victim
+
+
+def spare(slurm, name="spare", how="crash", ranks=1):
+    number, nodes, victim = lose_one_in_use(slurm, name, how, ranks)
+    good_restart(slurm, number, name, by_slurm=False)
     slurm.script("heal" if how == "cut" else "start", victim)
     slurm.idle(nodes)
+    yield
+
+
+def spare2(slurm):
+    return spare(slurm, "spare2", ranks=2)
+
+
+def cut(slurm):
+    return spare(slurm, "cut", how="cut")
 
 
 def first(slurm):
     number = submit(slurm, script(slurm, "spare"), "first",
-                    ("-N3", "--ntasks-per-node=1"), 50000)
+                    ("-N3", "--ntasks-per-node=1"), SLOW)
     nodes = computing(slurm, number, "first")
     slurm.crash(nodes[0])
     begin = time.time()
+    yield
     slurm.requeued(number)
+    print("              first: crash of %s, with the script; queued again at most "
+          "%.1f s later" % (nodes[0], time.time() - begin), flush=True)
     slurm.start(nodes[0])
-    print("     first: crash of %s; queued again %.1f s later" % (
-        nodes[0], time.time() - begin), flush=True)
-    job = good_end(slurm, number, "first")
-    check(job["Restarts"] == "1", "first: by Slurm", str(job))
+    good_restart(slurm, number, "first", by_slurm=True)
     slurm.idle(nodes)
+
+
+def few(slurm):
+    number = submit(slurm, script(slurm, "spare"), "few",
+                    ("-N3", "--ntasks-per-node=1"), SLOW)
+    nodes = computing(slurm, number, "few")
+    for node in nodes[1:]:
+        slurm.crash(node)
+    slurm.requeued(number, 300)
+    for node in nodes[1:]:
+        slurm.start(node)
+    good_restart(slurm, number, "few", by_slurm=True)
+    check("scontrol requeue" not in slurm.output("few"), "few: without an error")
+    slurm.idle(nodes)
+    yield
 
 
 def down(slurm):
     number = submit(slurm, script(slurm, "plain"), "down",
-                    ("-N3", "--ntasks-per-node=1"), 50000)
+                    ("-N3", "--ntasks-per-node=1"), SLOW)
     nodes = computing(slurm, number, "down")
     victim = random.choice(nodes)
     slurm.head("scontrol", "update", "nodename=" + victim, "state=down", "reason=test")
     slurm.requeued(number)
     slurm.head("scontrol", "update", "nodename=" + victim, "state=resume")
-    job = good_end(slurm, number, "down")
-    check(job["Restarts"] == "1", "down: by Slurm", str(job))
+    good_restart(slurm, number, "down", by_slurm=True)
     slurm.idle(nodes)
+    yield
 
 
-def continue_begin(slurm):
-    """Slow enough for 40 s: a limit of a minute, of which Slurm tells at once or up
-    to 30 s later."""
+def further(slurm):
+    """Slow enough for 40 s: a limit of a minute, of whose end Slurm tells after 5 s,
+    or up to 30 s later."""
     path = script(slurm, "continue", time="1", signal="B:USR1@55")
-    return submit(slurm, path, "continue", ("-N2", "--ntasks-per-node=1"), 200000)
-
-
-def continue_end(slurm, number):
+    number = submit(slurm, path, "further", ("-N2", "--ntasks-per-node=1"), 40000000 // STEPS)
+    yield
     numbers = []
     while number not in numbers:
         numbers.append(number)
         job = slurm.end_of(number, 180)
         check(job["JobState"] == "COMPLETED",
-              "continue: job %d completed" % number, str(job))
-        number = slurm.jobs("continue")[-1]
-    check(len(numbers) > 1, "continue: in %d jobs" % len(numbers))
-    good_end(slurm, numbers[-1], "continue")
-    restarts = slurm.output("continue").count("restarted from epoch")
-    check(restarts == len(numbers) - 1, "continue: each job but the first goes on")
+              "further: job %d completed" % number, str(job))
+        number = slurm.jobs("further")[-1]
+    check(len(numbers) > 1, "further: in %d jobs" % len(numbers))
+    good_end(slurm, numbers[-1], "further")
+    check(slurm.output("further").count("restarted from epoch") == len(numbers) - 1,
+          "further: each job but the first goes on from a checkpoint")
+
+
+CASES = {"further": further, "plain": plain, "first": first, "spare": spare, "down": down}
+LONG = {**CASES, "spare2": spare2, "cut": cut, "few": few}
 
 
 def left(root):
@@ -198,47 +228,45 @@ def left(root):
     return found
 
 
-def run(slurm, args):
+def run(slurm, cases):
+    """All cases once: of each what comes before its yield, then of each the rest."""
     subprocess.run([os.path.join(BUILD, "bin", "heat2d-input"),
                     slurm.work / "rock.h5"], check=True, stdout=subprocess.DEVNULL)
-    cases = [c for c in args.cases.split(",") if c != "continue"]
-    other = continue_begin(slurm) if "continue" in args.cases.split(",") else None
-    for number in range(args.rounds):
-        for name in cases:
-            globals()[name](slurm)
-            clean(slurm, name)
-            if number + 1 < args.rounds:
-                for path in slurm.work.glob("*.ckpt"):
-                    if path.stem != "continue":
-                        shutil.rmtree(path)
-                for path in slurm.work.glob("*.out"):
-                    if path.stem != "continue":
-                        path.unlink()
-    if other:
-        continue_end(slurm, other)
-        clean(slurm, "continue")
+    begun = []
+    for name in cases:
+        case = LONG[name](slurm)
+        next(case)
+        begun.append(case)
+    for case in reversed(begun):
+        next(case, None)
+    slurm.wait("nothing is left on the nodes", lambda: not slurm.leftovers(), 60)
+    check(not slurm.leftovers(), "no process and nothing in /dev/shm is left on any node")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", default=",".join(CASES + ("continue",)))
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--long", action="store_true", help="all cases, repeatedly")
+    parser.add_argument("--cases", help="by name, with commas between")
     args = parser.parse_args()
+    cases = args.cases.split(",") if args.cases else LONG if args.long else CASES
     wrong = None
-    with Slurm(5, PATH="%s%s:%s" % (FAKE, os.path.join(BUILD, "bin"), os.environ["PATH"])) as slurm:
-        root = str(slurm.root)
-        try:
-            run(slurm, args)
-        except (Failure, subprocess.TimeoutExpired) as failure:
-            wrong = "%s\n%s" % (failure, slurm.report())
-    end = time.time() + 20
-    while left(root) and time.time() < end:
-        time.sleep(0.2)
-    if not wrong and left(root):
-        wrong = "left behind: %s" % left(root)
-    if wrong:
-        sys.exit("FAIL %s" % wrong)
-    print("ok   %6.1f s  nothing is left" % (time.time() - STARTED))
+    for _ in range(3 if args.long else 1):
+        with Slurm(8, PATH="%s:%s" % (os.path.join(BUILD, "bin"),
+                                      os.environ["PATH"])) as slurm:
+            root = str(slurm.root)
+            try:
+                if "pmix" not in slurm.run("n0", ["srun", "--mpi=list"],
+                                           env=slurm.env).stdout:
+                    skip("this Slurm has no plugin for PMIx")
+                run(slurm, cases)
+            except (Failure, subprocess.TimeoutExpired) as failure:
+                wrong = "%s\n%s" % (failure, slurm.report())
+        end = time.time() + 20
+        while left(root) and time.time() < end:
+            time.sleep(0.2)
+        if wrong or left(root):
+            sys.exit("FAIL %s" % (wrong or "left behind: %s" % left(root)))
+        check(True, "nothing is left on the machine")
 
 
 STARTED = time.time()

@@ -91,7 +91,7 @@ class Slurm(Cluster):
         path = self.work / (name + ".out")
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def wait(self, what, condition, seconds=120, name=None):
+    def wait(self, what, condition, seconds=120):
         """Until condition() is true; its value."""
         end = time.time() + seconds
         while True:
@@ -135,6 +135,8 @@ class Slurm(Cluster):
                  self.head("scontrol", "-o", "show", "job", check=False)]
         for path in sorted(self.work.glob("*.out")):
             parts += ["---- " + path.name, path.read_text(errors="replace")[-4000:]]
-        for path in sorted((self.root / "log").glob("*.slurm.out")):
-            parts += ["---- " + path.name, path.read_text(errors="replace")[-2000:]]
+        log = self.root / "log" / "n0.slurm.out"
+        parts += ["---- " + log.name] + [
+            line for line in log.read_text(errors="replace").splitlines()
+            if not line.startswith("munged:")][-60:]
         return "\n".join(parts)
