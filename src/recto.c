@@ -66,7 +66,7 @@ static int floors_start(const recto_options *options)
     r = r == 0 ? ckpt_init(options != NULL ? options->ckpt_dir : NULL,
                            options != NULL ? options->ckpt_full : 0)
                : r;
-    r = net_verdict(r == 0 ? net_service_start() : r);
+    r = net_verdict(r == 0 ? net_service_start(false) : r);
     return net_verdict(r == 0 ? heap_create() : r);
 }
 

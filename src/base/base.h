@@ -90,6 +90,9 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
       "coherence domain: a machine, a rank, or COUNT neighbouring ranks")      \
     X(TRANSPORT, "RECTO_TRANSPORT", "auto", "auto|shm|mpi",                    \
       "how data crosses domains of one machine")                               \
+    X(PROGRESS, "RECTO_PROGRESS", "auto", "auto|thread|poll|off",              \
+      "the thread that answers other ranks: where it is needed, always, "      \
+      "without ever sleeping, never")                                          \
     X(HOLD, "RECTO_HOLD", "100", "MICROSECONDS",                               \
       "minimum time that a page just obtained is kept")                        \
     X(CACHE, "RECTO_CACHE", "0", "BYTES",                                      \

@@ -88,8 +88,11 @@ static void states_start(struct msi_segment *m)
 static int msi_attach(struct space_segment *s)
 {
     struct msi_segment *m = calloc(1, sizeof *m);
-    int r = 0;
-    if (m == NULL) {
+    int r = net_service_start(true);
+    if (r != 0) {
+        free(m);
+        m = NULL;
+    } else if (m == NULL) {
         r = base_error(RECTO_ENOMEM, "page states of \"%s\"", s->name);
     } else {
         m->s = s;

@@ -242,8 +242,13 @@ static void grant(struct msi_segment *m, struct msi_entry *e, struct txn *t)
         space_dirty_mark(m->s, t->page);
     }
     t->granted = 1;
-    msi_post(m, to, t->kind == EXCLUSIVE ? MSI_ACK_EXCLUSIVE : MSI_ACK_SHARE,
-             t->page, data ? MSI_DATA : 0);
+    enum msi_message ack =
+        t->kind == EXCLUSIVE ? MSI_ACK_EXCLUSIVE : MSI_ACK_SHARE;
+    if (data && !net_shares(to)) {
+        msi_post_page(m, to, ack, t->page, MSI_DATA);
+    } else {
+        msi_post(m, to, ack, t->page, data ? MSI_DATA : 0);
+    }
 }
 
 /* The requester, which has no right any more, gives its copy up. It may have lost
@@ -367,6 +372,12 @@ void msi_home_receive(struct msi_segment *m, const struct net_msg *msg)
     space_home_learn(m->s, msg->a);
     RECTO_ASSERT(space_home(m->s, msg->a) == net_rank());
     struct msi_entry *e = msi_home_entry(m, msg->a);
+    size_t bytes = 0;
+    const void *page = net_data(&bytes);
+    if (page != NULL) { /* its last writer's, which is not of my machine */
+        RECTO_ASSERT(bytes == SPACE_PAGE);
+        memcpy(space_verso(m->s, msg->a), page, SPACE_PAGE);
+    }
     switch (msg->type) {
     case MSI_REQ_SHARE:
     case MSI_REQ_EXCLUSIVE:

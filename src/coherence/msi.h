@@ -130,7 +130,8 @@ enum msi_message {
 };
 
 /* net_msg.flags. DATA: the receiver copies the page (to the home for invalidate,
- * downgrade and ack_evict, from the home for an ack_share and ack_exclusive).
+ * downgrade and ack_evict, from the home for an ack_share and ack_exclusive). Where
+ * home and rank share no memory, it travels with the home's ack, or with the answer.
  * LAST: nobody else of the receiver's domain holds it. In messages: object =
  * segment, a = page. */
 enum {
@@ -217,6 +218,9 @@ void msi_page_raise(struct msi_segment *m, uint64_t page, enum msi_state state);
 void msi_page_lower(struct msi_segment *m, uint64_t page);
 void msi_post(struct msi_segment *m, int target, enum msi_message type,
               uint64_t page, unsigned flags);
+/* The same with the page behind it, to a rank that is reached by MPI. */
+void msi_post_page(struct msi_segment *m, int target, enum msi_message type,
+                   uint64_t page, unsigned flags);
 
 /* msi_cache.c: copies are given up */
 void msi_cache_link(struct msi_segment *m);

@@ -123,6 +123,17 @@ void msi_post(struct msi_segment *m, int target, enum msi_message type,
     net_post(target, &msg);
 }
 
+void msi_post_page(struct msi_segment *m, int target, enum msi_message type,
+                   uint64_t page, unsigned flags)
+{
+    struct net_msg msg = {.service = NET_SERVICE_COHERENCE,
+                          .type = (uint8_t)type,
+                          .flags = (uint16_t)flags,
+                          .object = m->s->id,
+                          .a = page};
+    net_post_data(target, &msg, space_verso(m->s, page), SPACE_PAGE);
+}
+
 static void ask(struct msi_segment *m, uint64_t page, bool write,
                 enum msi_state from)
 {
@@ -146,8 +157,11 @@ static void wait_for(struct msi_segment *m, uint64_t page, uint32_t word)
                                                  memory_order_relaxed)) {
         return;
     }
-    if (net_futex_wait((const uint32_t *)at, word | MSI_WAITERS, net_timeout(),
-                       false) != 0) {
+    net_await_begin();
+    int r = net_futex_wait((const uint32_t *)at, word | MSI_WAITERS,
+                           net_timeout(), false);
+    net_await_end();
+    if (r != 0) {
         base_fatal("page %lu of \"%s\": its home, rank %d, did not answer "
                    "within %lu s (%s)",
                    (unsigned long)page, m->s->name, space_home(m->s, page),
@@ -233,7 +247,8 @@ enum recto_vm_verdict msi_page_fault(const struct recto_vm_fault *fault,
 
 /* ---- messages -------------------------------------------------------------------- */
 
-/* Between my domain's copy and the home's master copy. */
+/* Between my domain's copy and the home's master copy. A far home's bytes came with
+ * its message. */
 static void copy_from_home(struct msi_segment *m, uint64_t page, int home)
 {
     char *mine = space_verso(m->s, page);
@@ -241,24 +256,26 @@ static void copy_from_home(struct msi_segment *m, uint64_t page, int home)
     if (net_shares(home)) {
         memcpy(mine, m->s->versos[net_domain_of(home)] + page * SPACE_PAGE,
                SPACE_PAGE);
-    } else if (net_window_get(m->s->window, home, page * SPACE_PAGE, mine,
-                              SPACE_PAGE) != 0) {
-        base_fatal("page %lu of \"%s\": %s", (unsigned long)page, m->s->name,
-                   recto_last_error());
+    } else {
+        size_t bytes = 0;
+        const void *data = net_data(&bytes);
+        RECTO_ASSERT(bytes == SPACE_PAGE);
+        memcpy(mine, data, SPACE_PAGE);
     }
 }
 
-static void copy_to_home(struct msi_segment *m, uint64_t page, int home)
+/* Answers the home, with the page, which is copied before this returns. */
+static void answer_with_page(struct msi_segment *m, int home,
+                             enum msi_message type, uint64_t page,
+                             unsigned flags)
 {
-    const char *mine = space_verso(m->s, page);
     count(&msi_counts.bytes_written, SPACE_PAGE);
     if (net_shares(home)) {
-        memcpy(m->s->versos[net_domain_of(home)] + page * SPACE_PAGE, mine,
-               SPACE_PAGE);
-    } else if (net_window_put(m->s->window, home, page * SPACE_PAGE, mine,
-                              SPACE_PAGE) != 0) {
-        base_fatal("page %lu of \"%s\": %s", (unsigned long)page, m->s->name,
-                   recto_last_error());
+        memcpy(m->s->versos[net_domain_of(home)] + page * SPACE_PAGE,
+               space_verso(m->s, page), SPACE_PAGE);
+        msi_post(m, home, type, page, flags);
+    } else {
+        msi_post_page(m, home, type, page, flags);
     }
 }
 
@@ -305,17 +322,11 @@ void msi_page_lower(struct msi_segment *m, uint64_t page)
     protect(m, page, LOWER_NONE);
 }
 
-/* The answer to my eviction: nobody writes the copy, and if I am the last of my
- * domain to give it up nobody uses its memory. */
-static void copy_give_up(struct msi_segment *m, const struct net_msg *msg)
+/* If I was the last of my domain to give the copy up nobody uses its memory. */
+static void copy_discard(struct msi_segment *m, uint64_t page)
 {
-    if (msg->flags & MSI_DATA) {
-        copy_to_home(m, msg->a, msg->source);
-    }
-    if ((msg->flags & MSI_LAST) &&
-        recto_vm_memory_discard(m->s->fd, msg->a * SPACE_PAGE, SPACE_PAGE) !=
-            0) {
-        base_fatal("page %lu of \"%s\": %s", (unsigned long)msg->a, m->s->name,
+    if (recto_vm_memory_discard(m->s->fd, page * SPACE_PAGE, SPACE_PAGE) != 0) {
+        base_fatal("page %lu of \"%s\": %s", (unsigned long)page, m->s->name,
                    recto_last_error());
     }
 }
@@ -329,10 +340,9 @@ static void granted(struct msi_segment *m, const struct net_msg *msg)
         transition_find((enum msi_message)msg->type, msi_state_of(word));
     bool evicted = t->to == MSI_INVALID;
     uint32_t next = stamp() | t->to;
-    if (evicted) {
-        copy_give_up(m, msg);
-    } else {
-        if (msg->flags & MSI_DATA) {
+    bool data = (msg->flags & MSI_DATA) != 0;
+    if (!evicted) {
+        if (data) {
             copy_from_home(m, msg->a, msg->source);
         }
         next |= net_domain_of(msg->source) != net_domain() ? MSI_COPY : 0;
@@ -342,7 +352,15 @@ static void granted(struct msi_segment *m, const struct net_msg *msg)
     if (word & MSI_WAITERS) {
         net_futex_wake((const uint32_t *)at, INT32_MAX, false);
     }
-    msi_post(m, msg->source, MSI_DONE, msg->a, 0);
+    if (evicted && data) { /* nobody writes the copy any more */
+        answer_with_page(m, msg->source, MSI_DONE, msg->a, 0);
+    }
+    if (evicted && (msg->flags & MSI_LAST)) {
+        copy_discard(m, msg->a);
+    }
+    if (!evicted || !data) {
+        msi_post(m, msg->source, MSI_DONE, msg->a, 0);
+    }
     if (evicted) {
         msi_cache_gone(m);
     } else if (next & ~word & MSI_COPY) {
@@ -389,13 +407,14 @@ static void revoked(struct msi_segment *m, const struct net_msg *msg)
     if (word & ~next & MSI_WAITERS) {
         net_futex_wake((const uint32_t *)at, INT32_MAX, false);
     }
-    if (msg->flags & MSI_DATA) {
-        copy_to_home(m, msg->a, msg->source);
-    }
     bool invalidate = msg->type == MSI_INVALIDATE;
     count(invalidate ? &msi_counts.invalidations : &msi_counts.downgrades, 1);
-    msi_post(m, msg->source, invalidate ? MSI_ACK_INVALIDATE : MSI_WRITE_BACK,
-             msg->a, msg->flags);
+    enum msi_message answer = invalidate ? MSI_ACK_INVALIDATE : MSI_WRITE_BACK;
+    if (msg->flags & MSI_DATA) {
+        answer_with_page(m, msg->source, answer, msg->a, msg->flags);
+    } else {
+        msi_post(m, msg->source, answer, msg->a, msg->flags);
+    }
 }
 
 void msi_page_receive(struct msi_segment *m, const struct net_msg *msg)

@@ -5,24 +5,30 @@
  *
  *   reader                       home's service thread
  *     | fetch(pages) ------------> | registers, logs
- *     |      own service thread <- | page
- *     |      gets the bytes        |
+ *     |      own service thread <- | page, with the bytes if they are few
+ *     |      else gets them        |
  *
  *   writer                       home's service thread        holder's
- *     | diff(part of staging) ---> | gets the part, applies
- *     |                            | notice ------------------> | into its inbox
+ *     | diff, with the bytes if -> | else gets them; applies
+ *     |   they are few             | notice (pages) ----------> | into its inbox
  *     | <--------- diffed (n) ---- |                            |
  *     |                            | <-------------- noticed ---|
  *     | <--------------- told ---- |                            |
+ *
+ * A thread of the program cannot send bytes; it hands them to its own service
+ * thread (diff_out, tell).
  *
  * Invariants
  * 1. A struct rel_wait is done when `left` reaches 0. Each thing awaited counts
  *    WHOLE until it is known how many notices it caused, and then these; the
  *    waiter itself counts WHOLE until it has sent everything. So the sum is
  *    never 0 before the end, in whatever order answers arrive.
- * 2. The service thread waits for nobody: it gets bytes by one-sided operations
- *    and posts messages.
+ * 2. The service thread waits for nobody. It has room for the differences of one
+ *    message that it gets by itself; further ones wait (net_defer).
+ * 3. Notices of one release for one rank travel together. They are noted under
+ *    BUSY in `telling` and are sent later, which is as if they were slow.
  */
+#include <recto/vm.h>
 #include <sched.h>
 #include <string.h>
 
@@ -31,15 +37,20 @@
 #include "coherence/release.h"
 
 enum rel_message {
-    FETCH,   /* a = first page, b = wait, c = number, d = where to */
-    PAGE,    /* the same, back */
-    DIFF,    /* a = offset in the sender's staging, b = wait, c = bytes */
-    DIFFED,  /* b = wait, c = notices sent by message */
-    NOTICE,  /* a = page, b = wait, c = rank that tells, d = writer */
-    NOTICED, /* the same, back to the rank that tells */
-    TOLD,    /* b = wait; from the home to the writer */
-    ATOMIC,  /* flags = operation, a = offset, b = wait, c, d = operands */
-    ANSWER   /* b = wait, c = old value */
+    FETCH,     /* a = first page, b = wait, c = number, d = where to */
+    PAGE,      /* the same, back; data = the pages, or none */
+    GOT,       /* b = wait: they have been got */
+    DIFF_OUT,  /* as DIFF, from a thread to its service thread; d = home */
+    DIFF,      /* a = offset in the sender's staging, b = wait, c = bytes;
+                  data = the records, or none */
+    DIFF_HERE, /* the same: they have been got; source = the writer */
+    DIFFED,    /* b = wait, c = notices sent by message */
+    TELL,      /* a = list, b = wait, d = writer; to the own service thread */
+    NOTICE,    /* b = wait, c = rank that tells, d = writer; data = pages */
+    NOTICED,   /* the same, back to the rank that tells */
+    TOLD,      /* b = wait; from the home to the writer */
+    ATOMIC,    /* flags = operation, a = offset, b = wait, c, d = operands */
+    ANSWER     /* b = wait, c = old value */
 };
 
 #define WHOLE (INT64_C(1) << 32)
@@ -50,6 +61,24 @@ struct record {
     uint32_t bytes; /* packed, a multiple of 8 */
     uint32_t all;   /* as in rel_tell */
 };
+
+/* Notices that go by message: rank << 32 | page. Two lists, the releasing thread's
+ * and the service thread's. */
+enum {
+    LIST_MOST = 16384,
+    LIST_PAGES = NET_DATA / sizeof(uint32_t) /* in one message */
+};
+
+struct rel_list {
+    _Atomic uint32_t busy; /* the service thread reads it; futex word */
+    uint32_t count;
+    uint64_t entries[LIST_MOST];
+};
+
+static struct {
+    struct rel_list *lists; /* [0]: the releasing thread's */
+    bool arriving;          /* rel.arriving is in use */
+} far;
 
 size_t rel_stage_bytes(void)
 {
@@ -76,12 +105,19 @@ static void wait_settle(uint64_t token, int64_t by)
     }
 }
 
-static void wait_end(struct rel_wait *w, int64_t sent, struct rel_segment *m)
+/* One more answer to come. */
+static void wait_more(struct rel_wait *w)
 {
-    if (atomic_fetch_sub_explicit(&w->left, WHOLE - sent,
-                                  memory_order_acq_rel) == WHOLE - sent) {
+    atomic_fetch_add_explicit(&w->left, WHOLE, memory_order_relaxed);
+}
+
+static void wait_end(struct rel_wait *w, struct rel_segment *m)
+{
+    if (atomic_fetch_sub_explicit(&w->left, WHOLE, memory_order_acq_rel) ==
+        WHOLE) {
         return;
     }
+    net_await_begin();
     while (atomic_load_explicit(&w->done, memory_order_acquire) == 0) {
         if (net_futex_wait((const uint32_t *)&w->done, 0, net_timeout(),
                            false) != 0) {
@@ -90,6 +126,7 @@ static void wait_end(struct rel_wait *w, int64_t sent, struct rel_segment *m)
                        m->s->name, base_env_name(BASE_ENV_TIMEOUT));
         }
     }
+    net_await_end();
 }
 
 static void post(int target, enum rel_message type, struct net_msg msg)
@@ -97,6 +134,15 @@ static void post(int target, enum rel_message type, struct net_msg msg)
     msg.service = NET_SERVICE_RELEASE;
     msg.type = (uint8_t)type;
     net_post(target, &msg);
+}
+
+/* The service thread only. */
+static void post_data(int target, enum rel_message type, struct net_msg msg,
+                      const void *data, size_t bytes)
+{
+    msg.service = NET_SERVICE_RELEASE;
+    msg.type = (uint8_t)type;
+    net_post_data(target, &msg, data, bytes);
 }
 
 /* ---- directory --------------------------------------------------------------------------- */
@@ -168,9 +214,91 @@ void rel_register(struct rel_segment *m, uint64_t first, uint64_t count,
     atomic_thread_fence(memory_order_seq_cst); /* then the bytes are read */
 }
 
+/* ---- notices ------------------------------------------------------------------------------- */
+
+/* The service thread has done with it. It never waits here for itself: its own list
+ * is never busy. */
+static void list_wait(struct rel_list *list)
+{
+    while (atomic_load_explicit(&list->busy, memory_order_acquire) != 0) {
+        (void)net_futex_wait((const uint32_t *)&list->busy, 1, 0, false);
+    }
+}
+
+static void list_sort(struct rel_list *list)
+{
+    for (uint32_t gap = list->count / 2; gap > 0; gap /= 2) {
+        for (uint32_t i = gap; i < list->count; i++) {
+            uint64_t entry = list->entries[i];
+            uint32_t at = i;
+            for (; at >= gap && list->entries[at - gap] > entry; at -= gap) {
+                list->entries[at] = list->entries[at - gap];
+            }
+            list->entries[at] = entry;
+        }
+    }
+}
+
+/* Sends the list, on the service thread, a message per rank. Returns how many. */
+static int64_t list_send(struct rel_list *list, const struct net_msg *as)
+{
+    static uint32_t pages[LIST_PAGES];
+    int64_t sent = 0;
+    list_sort(list);
+    for (uint32_t i = 0; i < list->count; sent++) {
+        int rank = (int)(list->entries[i] >> 32);
+        uint32_t n = 0;
+        for (; i < list->count && n < LIST_PAGES &&
+               (int)(list->entries[i] >> 32) == rank;
+             i++) {
+            pages[n++] = (uint32_t)list->entries[i];
+        }
+        post_data(rank, NOTICE,
+                  (struct net_msg){.object = as->object,
+                                   .b = as->b,
+                                   .c = (uint64_t)net_rank(),
+                                   .d = as->d},
+                  pages, n * sizeof *pages);
+    }
+    list->count = 0;
+    return sent;
+}
+
+void rel_teller_send(struct rel_segment *m, struct rel_teller *teller)
+{
+    struct rel_list *list = teller->list;
+    struct net_msg msg = {.object = m->s->id,
+                          .a = (uintptr_t)list,
+                          .b = teller->token,
+                          .d = (uint64_t)teller->writer};
+    list_wait(list);
+    if (list->count == 0) {
+        return;
+    }
+    if (list == &far.lists[1]) {
+        teller->sent += list_send(list, &msg);
+        return;
+    }
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): it goes round as one */
+    wait_more((struct rel_wait *)(uintptr_t)teller->token);
+    atomic_store_explicit(&list->busy, 1, memory_order_relaxed);
+    post(net_rank(), TELL, msg);
+}
+
+/* The releasing thread's list, on the service thread. */
+static void tell(const struct net_msg *msg)
+{
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): it went round as one */
+    struct rel_list *list = (struct rel_list *)(uintptr_t)msg->a;
+    int64_t sent = list_send(list, msg);
+    atomic_store_explicit(&list->busy, 0, memory_order_release);
+    net_futex_wake((const uint32_t *)&list->busy, 1, false);
+    wait_settle(msg->b, WHOLE - sent);
+}
+
 /* What to do about the ranks to be told: first, under the entry's lock, those
  * whose inbox is in reach, and what goes by message is noted; then, without the
- * lock, the messages, for which there may be no room at once. */
+ * lock, the list of messages, which may be full. */
 enum tell {
     TELL_NEAR,
     TELL_FAR
@@ -188,14 +316,13 @@ static void notice(struct rel_segment *m, int rank, uint64_t page,
         atomic_fetch_or_explicit(&e->telling, group_of(rank),
                                  memory_order_relaxed);
         e->notices++;
-    } else if (!near) {
-        teller->sent++;
-        post(rank, NOTICE,
-             (struct net_msg){.object = m->s->id,
-                              .a = page,
-                              .b = teller->token,
-                              .c = (uint64_t)net_rank(),
-                              .d = (uint64_t)teller->writer});
+    } else if (what == TELL_FAR && !near) {
+        if (teller->list->count == LIST_MOST) {
+            rel_teller_send(m, teller);
+        }
+        list_wait(teller->list);
+        teller->list->entries[teller->list->count++] =
+            (uint64_t)rank << 32 | page;
     }
 }
 
@@ -257,15 +384,19 @@ bool rel_tell(struct rel_segment *m, uint64_t page, bool all, bool last,
     return freed;
 }
 
-/* A notice that this rank sent has arrived. */
+/* Notices that this rank sent have arrived. */
 static void noticed(struct rel_segment *m, const struct net_msg *msg)
 {
-    struct rel_entry *e = rel_entry(m, msg->a);
-    entry_lock(e);
-    if (--e->notices == 0) {
-        atomic_store_explicit(&e->telling, 0, memory_order_relaxed);
+    size_t bytes = 0;
+    const uint32_t *pages = net_data(&bytes);
+    for (size_t i = 0; i < bytes / sizeof *pages; i++) {
+        struct rel_entry *e = rel_entry(m, pages[i]);
+        entry_lock(e);
+        if (--e->notices == 0) {
+            atomic_store_explicit(&e->telling, 0, memory_order_relaxed);
+        }
+        entry_unlock(e);
     }
-    entry_unlock(e);
     if ((int)msg->d == net_rank()) {
         wait_settle(msg->b, 1);
     } else {
@@ -273,22 +404,41 @@ static void noticed(struct rel_segment *m, const struct net_msg *msg)
     }
 }
 
+/* Notices for this rank. */
+static void notice_take(const struct net_msg *msg)
+{
+    size_t bytes = 0;
+    const uint32_t *pages = net_data(&bytes);
+    for (size_t i = 0; i < bytes / sizeof *pages; i++) {
+        board_post(rel.inboxes[net_rank()],
+                   (struct board_page){msg->object, pages[i]});
+    }
+    post_data((int)msg->c, NOTICED, *msg, pages, bytes);
+}
+
 /* ---- the faulting or releasing thread ------------------------------------------------------ */
 
-void rel_far_fetch(struct rel_segment *m, uint64_t first, uint64_t count,
-                   char *to)
+void rel_far_begin(struct rel_wait *wait)
 {
-    struct rel_wait wait;
+    wait_start(wait);
+}
+
+void rel_far_fetch(struct rel_segment *m, uint64_t first, uint64_t count,
+                   char *to, struct rel_wait *wait)
+{
     net_mpi_wait(m->s->recto + first * SPACE_PAGE);
-    wait_start(&wait);
-    atomic_fetch_add_explicit(&wait.left, WHOLE, memory_order_relaxed);
+    wait_more(wait);
     post(space_home(m->s, first), FETCH,
          (struct net_msg){.object = m->s->id,
                           .a = first,
-                          .b = (uintptr_t)&wait,
+                          .b = (uintptr_t)wait,
                           .c = count,
                           .d = (uintptr_t)to});
-    wait_end(&wait, 0, m);
+}
+
+void rel_far_end(struct rel_wait *wait, struct rel_segment *m)
+{
+    wait_end(wait, m);
 }
 
 uint64_t rel_far_atomic(struct rel_segment *m, enum coherence_operation op,
@@ -296,7 +446,7 @@ uint64_t rel_far_atomic(struct rel_segment *m, enum coherence_operation op,
 {
     struct rel_wait wait;
     wait_start(&wait);
-    atomic_fetch_add_explicit(&wait.left, WHOLE, memory_order_relaxed);
+    wait_more(&wait);
     post(space_home(m->s, offset / SPACE_PAGE), ATOMIC,
          (struct net_msg){.object = m->s->id,
                           .flags = (uint16_t)op,
@@ -304,7 +454,7 @@ uint64_t rel_far_atomic(struct rel_segment *m, enum coherence_operation op,
                           .b = (uintptr_t)&wait,
                           .c = operand,
                           .d = desired});
-    wait_end(&wait, 0, m);
+    wait_end(&wait, m);
     return wait.value;
 }
 
@@ -316,19 +466,20 @@ void rel_stage_start(struct rel_stage *stage, struct rel_segment *m)
     stage->start = 0;
     stage->used = 0;
     stage->teller = (struct rel_teller){.writer = net_rank(),
-                                        .token = (uintptr_t)&stage->wait};
+                                        .token = (uintptr_t)&stage->wait,
+                                        .list = &far.lists[0]};
 }
 
 static void stage_send(struct rel_stage *stage)
 {
     if (stage->used > stage->start) {
-        atomic_fetch_add_explicit(&stage->wait.left, WHOLE,
-                                  memory_order_relaxed);
-        post(stage->home, DIFF,
+        wait_more(&stage->wait);
+        post(net_rank(), DIFF_OUT,
              (struct net_msg){.object = stage->m->s->id,
                               .a = stage->start,
                               .b = (uintptr_t)&stage->wait,
-                              .c = stage->used - stage->start});
+                              .c = stage->used - stage->start,
+                              .d = (uint64_t)stage->home});
     }
     stage->start = stage->used;
 }
@@ -366,60 +517,97 @@ void rel_stage_add(struct rel_stage *stage, uint64_t page, bool dirty, bool all)
 void rel_stage_finish(struct rel_stage *stage)
 {
     stage_send(stage);
-    wait_end(&stage->wait, stage->teller.sent, stage->m);
+    rel_teller_send(stage->m, &stage->teller);
+    wait_end(&stage->wait, stage->m);
 }
 
 /* ---- the service thread ------------------------------------------------------------------------ */
 
-static void transfer_check(int r, struct rel_segment *m)
-{
-    if (r != 0) {
-        base_fatal("\"%s\": %s", m->s->name, recto_last_error());
-    }
-}
+enum {
+    RETRY_NS = 50000 /* too many one-sided operations are under way */
+};
 
 static void fetch_serve(struct rel_segment *m, const struct net_msg *msg)
 {
+    size_t bytes = msg->c * SPACE_PAGE;
     for (uint64_t p = msg->a; p < msg->a + msg->c; p++) {
         space_home_learn(m->s, p);
         rel_register(m, p, 1, msg->source);
     }
-    post(msg->source, PAGE, *msg);
+    post_data(msg->source, PAGE, *msg, space_verso(m->s, msg->a),
+              bytes <= NET_DATA ? bytes : 0);
 }
 
 static void page_arrive(struct rel_segment *m, const struct net_msg *msg)
 {
     /* NOLINTNEXTLINE(performance-no-int-to-ptr): it went round as one */
     char *to = (char *)(uintptr_t)msg->d;
-    transfer_check(net_window_get(m->s->window, msg->source,
-                                  msg->a * SPACE_PAGE, to, msg->c * SPACE_PAGE),
-                   m);
-    wait_settle(msg->b, WHOLE);
+    size_t bytes = 0;
+    const void *data = net_data(&bytes);
+    struct net_msg then = *msg;
+    then.type = GOT;
+    if (data != NULL) {
+        memcpy(to, data, bytes);
+        wait_settle(msg->b, WHOLE);
+    } else if (!net_window_get(m->s->window, msg->source, msg->a * SPACE_PAGE,
+                               to, msg->c * SPACE_PAGE, &then)) {
+        net_defer(msg, base_now() + RETRY_NS);
+    }
 }
 
-static void diff_serve(struct rel_segment *m, const struct net_msg *msg)
+/* To a home, on behalf of a thread. */
+static void diff_out(const struct net_msg *msg)
 {
-    struct rel_teller teller = {.writer = msg->source, .token = msg->b};
-    RECTO_ASSERT(msg->c <= rel_stage_bytes());
-    transfer_check(
-        net_window_get(rel.window, msg->source, msg->a, rel.arriving, msg->c),
-        m);
+    post_data((int)msg->d, DIFF, *msg, rel.staging + msg->a,
+              msg->c <= NET_DATA ? msg->c : 0);
+}
+
+static void diff_serve(struct rel_segment *m, const struct net_msg *msg,
+                       const char *records)
+{
+    struct rel_teller teller = {
+        .writer = msg->source, .token = msg->b, .list = &far.lists[1]};
     for (size_t at = 0; at < msg->c;) {
         struct record record;
-        memcpy(&record, rel.arriving + at, sizeof record);
+        memcpy(&record, records + at, sizeof record);
         at += sizeof record;
         RECTO_ASSERT(record.page < m->s->pages && at + record.bytes <= msg->c);
         space_home_learn(m->s, record.page);
         if (record.bytes > 0) {
-            diff_apply(space_verso(m->s, record.page), rel.arriving + at,
+            diff_apply(space_verso(m->s, record.page), records + at,
                        record.bytes);
             space_dirty_mark(m->s, record.page);
         }
         at += record.bytes;
         (void)rel_tell(m, record.page, record.all != 0, false, &teller);
     }
+    rel_teller_send(m, &teller);
     post(msg->source, DIFFED,
          (struct net_msg){.b = msg->b, .c = (uint64_t)teller.sent});
+}
+
+/* Differences that are too many to come along are got, a writer's at a time. */
+static void diff_arrive(struct rel_segment *m, const struct net_msg *msg)
+{
+    size_t bytes = 0;
+    const void *data = net_data(&bytes);
+    struct net_msg then = *msg;
+    then.type = DIFF_HERE;
+    RECTO_ASSERT(msg->c <= rel_stage_bytes());
+    if (data != NULL) {
+        diff_serve(m, msg, data);
+    } else if (far.arriving || !net_window_get(rel.window, msg->source, msg->a,
+                                               rel.arriving, msg->c, &then)) {
+        net_defer(msg, base_now() + RETRY_NS);
+    } else {
+        far.arriving = true;
+    }
+}
+
+static void diff_here(struct rel_segment *m, const struct net_msg *msg)
+{
+    diff_serve(m, msg, rel.arriving);
+    far.arriving = false;
 }
 
 static void atomic_serve(struct rel_segment *m, const struct net_msg *msg)
@@ -446,7 +634,8 @@ static void segment_receive(const struct net_msg *msg)
     switch ((enum rel_message)msg->type) {
     case FETCH: fetch_serve(m, msg); break;
     case PAGE: page_arrive(m, msg); break;
-    case DIFF: diff_serve(m, msg); break;
+    case DIFF: diff_arrive(m, msg); break;
+    case DIFF_HERE: diff_here(m, msg); break;
     case NOTICED: noticed(m, msg); break;
     default: atomic_serve(m, msg); break;
     }
@@ -457,11 +646,10 @@ static void receive(const struct net_msg *msg)
     switch ((enum rel_message)msg->type) {
     case DIFFED: wait_settle(msg->b, WHOLE - (int64_t)msg->c); break;
     case TOLD: wait_settle(msg->b, 1); break;
-    case NOTICE:
-        board_post(rel.inboxes[net_rank()],
-                   (struct board_page){msg->object, (uint32_t)msg->a});
-        post((int)msg->c, NOTICED, *msg);
-        break;
+    case GOT: wait_settle(msg->b, WHOLE); break;
+    case DIFF_OUT: diff_out(msg); break;
+    case TELL: tell(msg); break;
+    case NOTICE: notice_take(msg); break;
     case ANSWER: {
         /* NOLINTNEXTLINE(performance-no-int-to-ptr): it went round as one */
         struct rel_wait *w = (struct rel_wait *)(uintptr_t)msg->b;
@@ -473,7 +661,20 @@ static void receive(const struct net_msg *msg)
     }
 }
 
-void rel_far_init(void)
+int rel_far_start(void)
 {
+    void *lists = NULL;
     net_service_receiver(NET_SERVICE_RELEASE, receive);
+    far.arriving = false;
+    int r = recto_vm_table_create(2 * sizeof(struct rel_list), &lists);
+    far.lists = lists;
+    return r;
+}
+
+void rel_far_forget(void)
+{
+    if (far.lists != NULL) {
+        recto_vm_unmap(far.lists, 2 * sizeof(struct rel_list));
+        far.lists = NULL;
+    }
 }

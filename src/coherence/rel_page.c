@@ -174,31 +174,86 @@ static void fetch_near(struct rel_segment *m, uint64_t first, uint64_t count)
     }
 }
 
-static void fetch_far(struct rel_segment *m, uint64_t first, uint64_t count)
+/* Asks for those of the pages of a far home that have no twin. */
+static void far_ask(struct rel_segment *m, uint64_t first, uint64_t count,
+                    struct rel_wait *wait)
 {
     for (uint64_t p = first; p < first + count;) {
         uint64_t n = unwritten(m, p, first + count);
         if (n > 0) {
-            rel_far_fetch(m, p, n, space_verso(m->s, p));
-            p += n;
+            rel_far_fetch(m, p, n, space_verso(m->s, p), wait);
+        }
+        p += n > 0 ? n : 1;
+    }
+}
+
+/* The others, one by one. */
+static void far_patch(struct rel_segment *m, uint64_t first, uint64_t count)
+{
+    for (uint64_t p = first; p < first + count; p++) {
+        if (rel_writers(m, p) == 0) {
             continue;
         }
+        struct rel_wait wait;
         char *bounce = bounce_take();
-        rel_far_fetch(m, p, 1, bounce);
+        rel_far_begin(&wait);
+        rel_far_fetch(m, p, 1, bounce, &wait);
+        rel_far_end(&wait, m);
         diff_patch(space_verso(m->s, p), m->twins + p * SPACE_PAGE, bounce);
         bounce_give(bounce);
-        p++;
+    }
+}
+
+/* Pages from `first` on, at most `most`, that have its home. */
+static uint64_t home_stretch(const struct rel_segment *m, uint64_t first,
+                             uint64_t most)
+{
+    uint64_t from = 0;
+    uint64_t count = 0;
+    if (most <= 1 ||
+        !space_home_run(m->s, space_home(m->s, first), first, &from, &count)) {
+        return 1;
+    }
+    RECTO_ASSERT(from == first);
+    return count < most ? count : most;
+}
+
+enum part {
+    ASK,  /* far homes, which answer while I copy */
+    COPY, /* near homes */
+    PATCH /* what is left of the far */
+};
+
+static void fetch_part(struct rel_segment *m, uint64_t first, uint64_t count,
+                       enum part part, struct rel_wait *wait)
+{
+    for (uint64_t p = first; p < first + count;) {
+        uint64_t n = home_stretch(m, p, first + count - p);
+        bool near = net_shares(space_home(m->s, p));
+        if (part == COPY && near) {
+            fetch_near(m, p, n);
+        } else if (part == ASK && !near) {
+            far_ask(m, p, n, wait);
+        } else if (part == PATCH && !near) {
+            far_patch(m, p, n);
+        }
+        p += n;
     }
 }
 
 void rel_fetch(struct rel_segment *m, uint64_t first, uint64_t count)
 {
+    struct rel_wait wait;
     rel_count(&rel_counts.bytes_fetched, count * SPACE_PAGE);
-    if (net_shares(space_home(m->s, first))) {
-        fetch_near(m, first, count);
-    } else {
-        fetch_far(m, first, count);
+    if (rel.window == NULL) { /* all ranks share */
+        fetch_part(m, first, count, COPY, NULL);
+        return;
     }
+    rel_far_begin(&wait);
+    fetch_part(m, first, count, ASK, &wait);
+    fetch_part(m, first, count, COPY, NULL);
+    rel_far_end(&wait, m);
+    fetch_part(m, first, count, PATCH, NULL);
 }
 
 /* ---- faults ---------------------------------------------------------------------------------- */
@@ -235,18 +290,25 @@ static bool same(const struct rel_segment *m, uint64_t page, struct found as)
     return now.right == as.right && now.aged == as.aged;
 }
 
-/* Locks pages after `first`, which is locked, as long as they are free, of the
- * same home and in the same state. Returns how many are locked. */
+/* Pages from `first` on, at most `most`, that a fault may move together: copies of
+ * any homes, but of my domain's those of one. */
+static uint64_t run_most(const struct rel_segment *m, uint64_t first,
+                         uint64_t most)
+{
+    uint64_t n = home_stretch(m, first, most);
+    while (n < most && first + n < m->s->pages && !rel_is_home(m, first) &&
+           space_home_known(m->s, first + n) && !rel_is_home(m, first + n)) {
+        n += home_stretch(m, first + n, most - n);
+    }
+    return n;
+}
+
+/* Locks pages after `first`, which is locked, as long as they are free and in the
+ * same state. Returns how many are locked. */
 static uint64_t run_lock(struct rel_segment *m, uint64_t first, uint64_t most,
                          struct found as)
 {
-    uint64_t from = 0;
-    uint64_t count = 0;
-    if (most <= 1 ||
-        !space_home_run(m->s, space_home(m->s, first), first, &from, &count)) {
-        return 1;
-    }
-    most = count < most ? count : most;
+    most = run_most(m, first, most);
     uint64_t n = 1;
     while (n < most && rel_trylock(m, first + n)) {
         if (!same(m, first + n, as)) {
@@ -353,6 +415,17 @@ static void home_write(struct rel_segment *m, uint64_t first, uint64_t count)
                    recto_vm_unprot(m->s->range, first, count, RECTO_VM_WRITE));
 }
 
+/* Of pages of my domain, locked, those before the first that others read stay so. */
+static uint64_t unread(struct rel_segment *m, uint64_t first, uint64_t count)
+{
+    uint64_t n = 1;
+    while (n < count && !has_readers(m, first + n)) {
+        n++;
+    }
+    run_unlock(m, first + n, count - n);
+    return n;
+}
+
 /* A page of my domain. Neighbours are in the same state, so a stream of writes
  * goes on in longer and longer runs: some readers may be told for nothing. */
 static void home_fault(struct rel_segment *m, uint64_t page, struct found found,
@@ -368,6 +441,7 @@ static void home_fault(struct rel_segment *m, uint64_t page, struct found found,
     rel_count(&rel_counts.upgrades, watched);
     struct stream s = stream_find(&m->streams, page, true, cache_transfer());
     uint64_t n = run_lock(m, page, s.stride == 1 ? s.length : 1, found);
+    n = write ? n : unread(m, page, n);
     home_write(m, page, n);
     run_unlock(m, page, n);
     s.stride = 1;

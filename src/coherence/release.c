@@ -639,9 +639,9 @@ int rel_start(void)
         return 0;
     }
     pthread_mutex_init(&rel.releasing, NULL);
-    rel_far_init();
     (void)diff_init(DIFF_AVX512);
-    int r = control_create();
+    int r = net_verdict(rel_far_start());
+    r = r == 0 ? control_create() : r;
     r = r == 0 ? control_share() : r;
     r = r == 0 ? net_verdict(cache_init()) : r;
     int per = (net_size() + REL_GROUPS - 1) / REL_GROUPS;
@@ -675,6 +675,7 @@ void rel_forget(void)
     table_free(rel.staging, pages_up(rel_stage_bytes()));
     table_free(rel.arriving, pages_up(rel_stage_bytes()));
     table_free(rel.bounce, (size_t)BOUNCE_PAGES * SPACE_PAGE);
+    rel_far_forget();
     free((void *)rel.inboxes);
     free((void *)rel.logs);
     free(rel.domain_groups);

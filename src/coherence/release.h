@@ -35,10 +35,11 @@
  *   acquire  each notice in my inbox: if I have written the page, do 2. for it;
  *            take all rights.
  *
- * Across machines the home's service thread registers the reader and answers,
- * then the reader gets the data by a one-sided operation; a writer packs its
- * differences in a window of its own, and the home's service thread gets them
- * in one piece, applies them and sends the notices.
+ * Across machines the home's service thread registers the reader and answers with
+ * the data, if it is little; else the reader gets it by a one-sided operation. A
+ * writer packs its differences for a home in one piece, which travels with the
+ * message or is got likewise; the home's service thread applies them and sends the
+ * notices (rel_far.c).
  *
  * Pages change their homes while nobody uses them (rel_move.c).
  *
@@ -236,7 +237,7 @@ enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
 /* Fetches what I lack of pages [first, first + count). */
 void rel_prefetch(struct rel_segment *m, uint64_t first, uint64_t count);
 
-/* Fetches pages of one home, locked, into the copy, whatever my right. */
+/* Fetches pages of other domains, locked, into the copy, whatever my right. */
 void rel_fetch(struct rel_segment *m, uint64_t first, uint64_t count);
 
 /* ---- rel_pin.c ------------------------------------------------------------------------- */
@@ -302,14 +303,20 @@ struct rel_wait {
     uint64_t value;
 };
 
-/* Who releases, and how many notices went by message on its behalf. */
+/* Who releases, which ranks are to be told by message, and how many messages that
+ * took (the service thread's; a thread's are counted in its wait). */
+struct rel_list;
 struct rel_teller {
     int writer;
     uint64_t token; /* its struct rel_wait */
     int64_t sent;
+    struct rel_list *list;
 };
 
-void rel_far_init(void); /* registers with net */
+int rel_far_start(void); /* registers with net; RECTO_ENOMEM */
+void rel_far_forget(void);
+/* Sends what rel_tell has put in the list. */
+void rel_teller_send(struct rel_segment *m, struct rel_teller *teller);
 
 /* Registers `rank` as a reader of pages of one home, which shares, in its
  * directory and log; their bytes may be read then. */
@@ -324,10 +331,12 @@ bool rel_tell(struct rel_segment *m, uint64_t page, bool all, bool last,
 /* A page's directory entry, where its home shares. */
 struct rel_entry *rel_entry(const struct rel_segment *m, uint64_t page);
 
-/* Registers me at a far home of pages [first, first + count) and gets their
- * bytes into `to`. */
+/* Registers me at the far home of pages [first, first + count) and gets their
+ * bytes into `to`: between begin and end, which waits for all of them. */
+void rel_far_begin(struct rel_wait *wait);
 void rel_far_fetch(struct rel_segment *m, uint64_t first, uint64_t count,
-                   char *to);
+                   char *to, struct rel_wait *wait);
+void rel_far_end(struct rel_wait *wait, struct rel_segment *m);
 
 /* Differences on their way to far homes: a part of the staging area for each
  * message. */

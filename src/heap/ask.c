@@ -46,7 +46,9 @@ static int ask(int rank, enum heap_message type, uint64_t a, uint64_t *value)
                           .a = a,
                           .b = (uintptr_t)&answer};
     net_post_masked(rank, &msg);
+    net_await_begin();
     sync_word_wait(&answer.come, false);
+    net_await_end();
     *value = answer.value;
     return answer.code;
 }

@@ -1,42 +1,61 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Carrier: control messages between service threads over MPI, for ranks that
- * share no memory. Everything here runs on the service thread.
+ * Carrier: what service threads exchange over MPI, where ranks share no memory:
+ * control messages, with up to NET_DATA bytes of data behind them, and larger pieces
+ * got by one-sided operations. Everything here runs on the service thread, and
+ * nothing waits for another rank's work.
+ *
+ * Two ways for data, since that is what networks are good at: a page that travels
+ * with the answer to its request needs one round trip, a MPI_Get behind it two or,
+ * where the target's processor must take part, three. Of large pieces the copies
+ * cost more, and a network that can move them by itself should.
  *
  * Invariants
- * 1. `RECEIVES` receives are always pending, so a poll is an MPI_Test, which
- *    also progresses one-sided operations that target this rank (an
- *    MPI_Iprobe does so every hundredth call only).
+ * 1. `RECEIVES` receives are always pending but for the one that is being
+ *    delivered, so a poll is an MPI_Test, which also progresses one-sided operations
+ *    that target this rank (an MPI_Iprobe does so every hundredth call only).
  * 2. Receives are posted and completed in turn, so messages are delivered in
  *    the order in which MPI matched them.
- * 3. A message handed over is never lost or refused: when all send slots are
- *    under way it waits in a list that grows by whole chunks of vm tables,
- *    not by malloc (a faulting thread may hold malloc's lock).
+ * 3. A message handed over is never lost or refused, and its data is copied. Slots
+ *    are taken from the lowest, so that memory is used for as many as were ever
+ *    under way at once. Memory is a vm table, not malloc's (a faulting thread may
+ *    hold malloc's lock).
  */
 #include <recto/error.h>
 #include <recto/vm.h>
+#include <string.h>
 
 #include "base/base.h"
 #include "base/order.h"
-#include "net/queue.h"
 #include "net/state.h"
 
 enum {
-    RECEIVES = 64,
-    SENDS = 256,
+    RECEIVES = 32,
+    SENDS = 4096,
+    GETS = 256,
     MESSAGE_TAG = 7
+};
+
+struct letter {
+    struct net_msg msg;
+    char data[NET_DATA];
 };
 
 static struct {
     bool started;
     MPI_Request receive[RECEIVES];
-    struct net_msg received[RECEIVES];
+    struct letter *received;
     unsigned next; /* the oldest receive */
     MPI_Request send[SENDS];
-    struct net_msg sent[SENDS];
-    unsigned oldest; /* sends [oldest, newest) are under way */
+    struct letter *sent;
+    uint16_t order[SENDS]; /* slots under way, oldest first, in a circle */
+    unsigned oldest;
     unsigned newest;
-    struct net_queue waiting;
+    uint16_t free[SENDS]; /* a stack of slots */
+    unsigned frees;
+    MPI_Request get[GETS];
+    struct net_msg then[GETS];
+    unsigned gets; /* under way: [0, gets) */
 } carrier;
 
 static void check(int code, const char *what)
@@ -48,98 +67,175 @@ static void check(int code, const char *what)
 
 static void receive_post(unsigned i)
 {
-    check(MPI_Irecv(&carrier.received[i], sizeof(struct net_msg), MPI_BYTE,
+    check(MPI_Irecv(&carrier.received[i], sizeof(struct letter), MPI_BYTE,
                     MPI_ANY_SOURCE, MESSAGE_TAG, net.carrier,
                     &carrier.receive[i]),
           "MPI_Irecv");
 }
 
-int net_carrier_start(void)
+int net_carrier_create(void)
+{
+    void *table = NULL;
+    int r = recto_vm_table_create((RECEIVES + SENDS) * sizeof(struct letter),
+                                  &table);
+    carrier.received = table;
+    carrier.sent = r == 0 ? carrier.received + RECEIVES : NULL;
+    carrier.next = 0;
+    carrier.oldest = 0;
+    carrier.newest = 0;
+    carrier.gets = 0;
+    carrier.frees = 0;
+    for (unsigned i = SENDS; i > 0; i--) {
+        carrier.free[carrier.frees++] = (uint16_t)(i - 1);
+    }
+    return r;
+}
+
+void net_carrier_start(void)
 {
     for (unsigned i = 0; i < RECEIVES; i++) {
         receive_post(i);
     }
-    carrier.next = 0;
-    carrier.oldest = 0;
-    carrier.newest = 0;
     carrier.started = true;
-    return 0;
 }
 
 void net_carrier_stop(void)
 {
-    if (!carrier.started) {
-        return;
-    }
-    for (unsigned i = 0; i < RECEIVES; i++) {
+    for (unsigned i = 0; i < RECEIVES && carrier.started; i++) {
         MPI_Cancel(&carrier.receive[i]);
         /* NOLINTNEXTLINE(clang-analyzer-optin.mpi.MPI-Checker): receive_post */
         MPI_Wait(&carrier.receive[i], MPI_STATUS_IGNORE);
     }
-    for (; carrier.oldest != carrier.newest; carrier.oldest++) {
-        MPI_Wait(&carrier.send[carrier.oldest % SENDS], MPI_STATUS_IGNORE);
+    for (; carrier.started && carrier.oldest != carrier.newest;
+         carrier.oldest++) {
+        MPI_Wait(&carrier.send[carrier.order[carrier.oldest % SENDS]],
+                 MPI_STATUS_IGNORE);
     }
-    net_queue_free(&carrier.waiting);
     carrier.started = false;
 }
 
+void net_carrier_destroy(void)
+{
+    if (carrier.received != NULL) {
+        recto_vm_unmap(carrier.received,
+                       (RECEIVES + SENDS) * sizeof(struct letter));
+        carrier.received = NULL;
+    }
+}
+
+/* ---- sending ------------------------------------------------------------------- */
+
 static void sends_finish(void)
 {
-    int done = 1;
-    while (carrier.oldest != carrier.newest && done) {
-        check(MPI_Test(&carrier.send[carrier.oldest % SENDS], &done,
-                       MPI_STATUS_IGNORE),
+    while (carrier.oldest != carrier.newest) {
+        uint16_t slot = carrier.order[carrier.oldest % SENDS];
+        int done = 0;
+        check(MPI_Test(&carrier.send[slot], &done, MPI_STATUS_IGNORE),
               "MPI_Test");
-        carrier.oldest += done != 0;
+        if (!done) {
+            return;
+        }
+        carrier.free[carrier.frees++] = slot;
+        carrier.oldest++;
     }
 }
 
-static void send_start(const struct net_msg *msg)
+/* Others take what was sent to them while they wait for room as well: MPI_Test
+ * makes progress. */
+static void room_wait(int target)
 {
-    unsigned i = carrier.newest++ % SENDS;
-    carrier.sent[i] = *msg;
+    uint64_t start = base_now();
+    while (carrier.frees == 0) {
+        sends_finish();
+        if (net.timeout > 0 && base_now() - start > net.timeout) {
+            base_fatal("%d messages wait, the last of them to rank %d: it or "
+                       "another rank takes none",
+                       SENDS, target);
+        }
+    }
+}
+
+void net_carrier_send(const struct net_msg *msg, const void *data, size_t bytes)
+{
+    RECTO_ASSERT(bytes <= NET_DATA);
+    room_wait(msg->target);
+    uint16_t slot = carrier.free[--carrier.frees];
+    struct letter *letter = &carrier.sent[slot];
+    letter->msg = *msg;
+    if (bytes > 0) {
+        memcpy(letter->data, data, bytes);
+    }
     base_order_out();
-    check(MPI_Isend(&carrier.sent[i], sizeof *msg, MPI_BYTE, msg->target,
-                    MESSAGE_TAG, net.carrier, &carrier.send[i]),
+    check(MPI_Isend(letter, (int)(sizeof *msg + bytes), MPI_BYTE, msg->target,
+                    MESSAGE_TAG, net.carrier, &carrier.send[slot]),
           "MPI_Isend");
+    carrier.order[carrier.newest++ % SENDS] = slot;
 }
 
-static bool send_room(void)
-{
-    return carrier.newest - carrier.oldest < SENDS;
-}
+/* ---- one-sided ------------------------------------------------------------------ */
 
-void net_carrier_send(const struct net_msg *msg)
+bool net_carrier_get(MPI_Win win, int target, uint64_t offset, void *buffer,
+                     size_t bytes, const struct net_msg *then)
 {
-    if (net_queue_empty(&carrier.waiting) && send_room()) {
-        send_start(msg);
-    } else {
-        net_queue_put(&carrier.waiting, msg, 0);
+    if (carrier.gets == GETS) {
+        return false;
     }
+    check(MPI_Rget(buffer, (int)bytes, MPI_BYTE, target, (MPI_Aint)offset,
+                   (int)bytes, MPI_BYTE, win, &carrier.get[carrier.gets]),
+          "MPI_Rget");
+    carrier.then[carrier.gets++] = *then;
+    return true;
 }
 
-bool net_carrier_poll(net_receiver deliver)
+static bool gets_finish(net_deliver deliver)
 {
     bool moved = false;
-    sends_finish();
-    struct net_msg msg;
-    while (send_room() && net_queue_take(&carrier.waiting, &msg, 0)) {
-        send_start(&msg);
+    for (unsigned i = 0; i < carrier.gets;) {
+        int done = 0;
+        check(MPI_Test(&carrier.get[i], &done, MPI_STATUS_IGNORE), "MPI_Test");
+        if (!done) {
+            i++;
+            continue;
+        }
+        struct net_msg then = carrier.then[i];
+        carrier.gets--;
+        carrier.get[i] = carrier.get[carrier.gets];
+        carrier.then[i] = carrier.then[carrier.gets];
+        base_order_in();
+        deliver(&then, NULL, 0);
         moved = true;
     }
+    return moved;
+}
+
+/* ---- polling -------------------------------------------------------------------- */
+
+bool net_carrier_busy(void)
+{
+    return carrier.gets > 0;
+}
+
+bool net_carrier_poll(net_deliver deliver)
+{
+    sends_finish();
+    bool moved = gets_finish(deliver);
     for (;;) {
         int done = 0;
         unsigned i = carrier.next % RECEIVES;
-        check(MPI_Test(&carrier.receive[i], &done, MPI_STATUS_IGNORE),
-              "MPI_Test");
+        MPI_Status status;
+        check(MPI_Test(&carrier.receive[i], &done, &status), "MPI_Test");
         if (!done) {
             return moved;
         }
-        msg = carrier.received[i];
-        receive_post(i);
+        int count = 0;
+        MPI_Get_count(&status, MPI_BYTE, &count);
+        size_t bytes = (size_t)count - sizeof(struct net_msg);
+        RECTO_ASSERT(count >= (int)sizeof(struct net_msg) && bytes <= NET_DATA);
         carrier.next++;
         base_order_in();
-        deliver(&msg);
+        deliver(&carrier.received[i].msg,
+                bytes > 0 ? carrier.received[i].data : NULL, bytes);
+        receive_post(i);
         moved = true;
     }
 }

@@ -11,7 +11,7 @@
  * each maps the other's memory. Otherwise MPI carries what crosses.
  *
  * Threads. Collectives: one application thread at a time. net_post: any
- * thread, also inside a fault handler. net_window_get/put: service thread
+ * thread, also inside a fault handler. net_post_data, net_window_get: service thread
  * only. MPI is never called in a fault handler.
  */
 #ifndef RECTO_SRC_NET_H
@@ -159,9 +159,13 @@ typedef void (*net_receiver)(const struct net_msg *msg);
 /* Who receives a service's messages; before net_service_start. */
 void net_service_receiver(enum net_service which, net_receiver receiver);
 
-/* Starts the service thread (idempotent). It runs when domains or machines
- * are several; otherwise posts are an error of ours. Local. */
-int net_service_start(void);
+/*
+ * Starts the service thread, unless it runs: at the start of Recto if ranks are reached
+ * by MPI or RECTO_PROGRESS asks for it (`needed` false), or because memory needs it
+ * that is allocated now. RECTO_EINVAL when RECTO_PROGRESS forbids what is needed.
+ * Local.
+ */
+int net_service_start(bool needed);
 
 /*
  * Sends a message to a rank's service thread (mine too). Never fails, never
@@ -174,6 +178,23 @@ void net_post(int target, const struct net_msg *msg);
  * between claim and publication of a message would wait for itself
  * (net/ring.h). */
 void net_post_masked(int target, const struct net_msg *msg);
+
+/*
+ * Service thread only: net_post to a rank that does not share, with up to NET_DATA
+ * bytes of data, which are copied before it returns. The receiver finds them with
+ * net_data, where they lie until it returns; NULL: none came with the message.
+ */
+enum {
+    NET_DATA = 16384
+};
+void net_post_data(int target, const struct net_msg *msg, const void *data,
+                   size_t bytes);
+const void *net_data(size_t *bytes);
+
+/* Around a wait for what another rank's service thread must answer: mine looks for
+ * the answer more often. Async-signal-safe. */
+void net_await_begin(void);
+void net_await_end(void);
 
 /* Service thread only: delivers msg to its receiver again, not before `due`
  * (base_now). */
@@ -204,12 +225,11 @@ typedef struct net_window net_window;
 int net_window_create(void *base, uint64_t bytes, net_window **window);
 int net_window_free(net_window *window); /* collective; NULL is fine */
 
-/* Copies between my memory and `offset` in the target's; complete at both ends
- * when they return. Service thread only. */
-int net_window_get(net_window *window, int target, uint64_t offset,
-                   void *buffer, size_t bytes);
-int net_window_put(net_window *window, int target, uint64_t offset,
-                   const void *buffer, size_t bytes);
+/* Starts to copy from `offset` in the target's memory; `then` is delivered to its
+ * receiver here when the bytes are in `buffer`. False, and nothing happens, when too
+ * many are under way: try again later (net_defer). Service thread only. */
+bool net_window_get(net_window *window, int target, uint64_t offset,
+                    void *buffer, size_t bytes, const struct net_msg *then);
 
 /* ---- the program's own MPI calls (src/net/calls.h) ------------------------------ */
 

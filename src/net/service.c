@@ -8,7 +8,7 @@
  *
  * Invariants
  * 1. The thread never waits for another rank's *work*: receivers only change
- *    state, copy pages and send. (A one-sided flush waits for the network.)
+ *    state, copy pages, send and start one-sided operations.
  * 2. It takes no lock that an application thread may hold while it faults: no
  *    malloc, no stdio. MPI's own locks are the exception, see recto.h.
  * 3. A full ring of another rank never blocks it: the message waits in
@@ -30,16 +30,30 @@
 #include "net/state.h"
 
 enum {
-    IDLE_POLL_NS = 500000, /* between polls of MPI when nothing happens */
-    EAGER_NS = 200000,     /* poll at once for this long after activity */
-    RETRY_NS = 50000,      /* a full ring is tried again */
+    IDLE_POLL_NS = 500000,    /* between polls of MPI when nothing happens */
+    EAGER_NS = 200000,        /* poll at once for this long after activity */
+    AWAIT_EAGER_NS = 2000000, /* the same when a thread waits for an answer, */
+    AWAIT_POLL_NS = 50000,    /* and between polls after that */
+    RETRY_NS = 50000,         /* a full ring is tried again */
     BATCH = 64
+};
+
+/* RECTO_PROGRESS */
+enum progress {
+    AUTO,
+    THREAD,
+    POLL,
+    OFF
 };
 
 static struct {
     pthread_t thread;
     bool running;
+    enum progress progress;
+    const void *data; /* came with the message that is delivered */
+    size_t bytes;
     _Atomic uint32_t stop;
+    _Atomic int32_t awaited; /* threads that wait for an answer over MPI */
     net_receiver receivers[NET_SERVICE_COUNT];
     struct net_queue held; /* net_defer */
     struct net_queue late; /* messages to full rings, in order */
@@ -63,14 +77,35 @@ static struct net_ring *my_ring(void)
     return &net.peers[net.rank].control->ring;
 }
 
-static void deliver(const struct net_msg *msg)
+static void deliver(const struct net_msg *msg, const void *data, size_t bytes)
 {
     if (msg->target != net.rank) {
-        net_carrier_send(msg); /* from a thread that may not call MPI */
+        net_carrier_send(msg, NULL,
+                         0); /* from a thread that may not call MPI */
         return;
     }
     RECTO_ASSERT(msg->service < NET_SERVICE_COUNT);
+    service.data = data;
+    service.bytes = bytes;
     service.receivers[msg->service](msg);
+    service.data = NULL;
+    service.bytes = 0;
+}
+
+const void *net_data(size_t *bytes)
+{
+    *bytes = service.bytes;
+    return service.data;
+}
+
+void net_await_begin(void)
+{
+    atomic_fetch_add_explicit(&service.awaited, 1, memory_order_relaxed);
+}
+
+void net_await_end(void)
+{
+    atomic_fetch_sub_explicit(&service.awaited, 1, memory_order_relaxed);
 }
 
 /* The ring through which a message to `target` starts. */
@@ -108,8 +143,20 @@ static void push_or_wait(const struct net_msg *msg)
     net_ring_ring(ring);
 }
 
+void net_post_data(int target, const struct net_msg *msg, const void *data,
+                   size_t bytes)
+{
+    struct net_msg m = *msg;
+    RECTO_ASSERT(on_service_thread && !net.peers[target].shares);
+    m.source = net.rank;
+    m.target = target;
+    atomic_fetch_add_explicit(&posted, 1, memory_order_relaxed);
+    net_carrier_send(&m, data, bytes);
+}
+
 void net_post(int target, const struct net_msg *msg)
 {
+    RECTO_ASSERT(service.running);
     struct net_msg m = *msg;
     m.source = net.rank;
     m.target = target;
@@ -119,7 +166,7 @@ void net_post(int target, const struct net_msg *msg)
     } else if (net.peers[target].shares) {
         push_or_keep(&m);
     } else {
-        net_carrier_send(&m);
+        net_carrier_send(&m, NULL, 0);
     }
 }
 
@@ -162,7 +209,7 @@ static bool held_deliver(void)
     bool moved = false;
     uint64_t now = base_now();
     while (net_queue_take(&service.held, &msg, now)) {
-        deliver(&msg);
+        deliver(&msg, NULL, 0);
         moved = true;
     }
     return moved;
@@ -173,7 +220,7 @@ static bool ring_deliver(void)
     struct net_msg msg;
     int n = 0;
     while (n < BATCH && net_ring_pop(my_ring(), &msg)) {
-        deliver(&msg);
+        deliver(&msg, NULL, 0);
         n++;
     }
     return n > 0;
@@ -182,7 +229,9 @@ static bool ring_deliver(void)
 /* How long to sleep at most; 0: until a push. */
 static uint64_t sleep_limit(void)
 {
-    uint64_t limit = net.uses_mpi ? IDLE_POLL_NS : 0;
+    bool awaited =
+        atomic_load_explicit(&service.awaited, memory_order_relaxed) > 0;
+    uint64_t limit = !net.uses_mpi ? 0 : awaited ? AWAIT_POLL_NS : IDLE_POLL_NS;
     uint64_t due = net_queue_due(&service.held);
     if (due != UINT64_MAX) {
         uint64_t now = base_now();
@@ -193,6 +242,21 @@ static uint64_t sleep_limit(void)
         limit = RETRY_NS;
     }
     return limit;
+}
+
+/* Is it too early to sleep, when nothing has moved since `active`? */
+static bool eager(uint64_t active)
+{
+    if (service.progress == POLL) {
+        return true;
+    }
+    if (!net.uses_mpi) {
+        return false;
+    }
+    bool awaited =
+        atomic_load_explicit(&service.awaited, memory_order_relaxed) > 0;
+    return net_carrier_busy() ||
+           base_now() - active < (awaited ? AWAIT_EAGER_NS : EAGER_NS);
 }
 
 static void *service_main(void *unused)
@@ -212,7 +276,7 @@ static void *service_main(void *unused)
         moved |= late_send();
         if (moved) {
             active = base_now();
-        } else if (net.uses_mpi && base_now() - active < EAGER_NS) {
+        } else if (eager(active)) {
             sched_yield();
         } else {
             net_ring_sleep(my_ring(), sleep_limit());
@@ -222,24 +286,62 @@ static void *service_main(void *unused)
     return NULL;
 }
 
-int net_service_start(void)
+static int progress_read(void)
 {
-    if (service.running || (net.domains == 1 && !net.uses_mpi)) {
-        return 0;
+    static const char *const names[] = {"auto", "thread", "poll", "off"};
+    const char *text = base_env(BASE_ENV_PROGRESS);
+    for (int i = AUTO; i <= OFF; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            service.progress = (enum progress)i;
+            return 0;
+        }
+    }
+    return base_error(RECTO_EINVAL, "%s=%s: use auto, thread, poll or off",
+                      base_env_name(BASE_ENV_PROGRESS), text);
+}
+
+static int thread_start(void)
+{
+    int r = net.uses_mpi ? net_carrier_create() : 0;
+    if (r != 0) {
+        return r;
     }
     atomic_store_explicit(&service.stop, 0, memory_order_relaxed);
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
-    int r = pthread_create(&service.thread, NULL, service_main, NULL);
+    r = pthread_create(&service.thread, NULL, service_main, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (r != 0) {
+        net_carrier_destroy();
         return base_error(RECTO_ENOMEM, "service thread: %s",
                           base_errno_text(r));
     }
     service.running = true;
     return 0;
+}
+
+int net_service_start(bool needed)
+{
+    if (service.running) {
+        return 0;
+    }
+    int r = progress_read();
+    if (r != 0) {
+        return r;
+    }
+    if (service.progress == OFF && (needed || net.uses_mpi)) {
+        return base_error(
+            RECTO_EINVAL, "%s=off, but %s: set it to auto, or leave it away",
+            base_env_name(BASE_ENV_PROGRESS),
+            net.uses_mpi ? "ranks are reached by MPI and a thread of each "
+                           "must answer"
+                         : "sequential memory of several domains needs a "
+                           "thread that answers");
+    }
+    bool wanted = service.progress == THREAD || service.progress == POLL;
+    return needed || net.uses_mpi || wanted ? thread_start() : 0;
 }
 
 void net_service_stop(void)
@@ -254,5 +356,6 @@ void net_service_stop(void)
     pthread_join(service.thread, NULL);
     net_queue_free(&service.held);
     net_queue_free(&service.late);
+    net_carrier_destroy();
     service.running = false;
 }

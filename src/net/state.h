@@ -35,7 +35,6 @@ struct net_state {
     bool finalize_mpi; /* recto_init initialised MPI */
     bool uses_mpi;     /* some rank is reached by MPI only */
     bool is_world;     /* as many ranks as MPI_COMM_WORLD */
-                       /* some rank is reached by MPI only */
     int rank;
     int size;
     int domain;
@@ -68,12 +67,22 @@ void net_topology_forget(void);
 int net_turn_take(void);
 void net_turn_give(void);
 
-/* The service thread's MPI side. Only the service thread calls these. */
-int net_carrier_start(void);
+/* The service thread's MPI side (carrier.c). Only the service thread calls these but
+ * for create and destroy. */
+typedef void (*net_deliver)(const struct net_msg *msg, const void *data,
+                            size_t bytes);
+int net_carrier_create(void); /* RECTO_ENOMEM */
+void net_carrier_destroy(void);
+void net_carrier_start(void);
 void net_carrier_stop(void);
-void net_carrier_send(const struct net_msg *msg);
-/* Delivers what arrived through `deliver`; true if anything moved. */
-bool net_carrier_poll(net_receiver deliver);
+void net_carrier_send(const struct net_msg *msg, const void *data,
+                      size_t bytes);
+/* As net_window_get. */
+bool net_carrier_get(MPI_Win win, int target, uint64_t offset, void *buffer,
+                     size_t bytes, const struct net_msg *then);
+/* Delivers what arrived; true if anything moved. */
+bool net_carrier_poll(net_deliver deliver);
+bool net_carrier_busy(void); /* one-sided operations are under way */
 
 void net_service_stop(void);
 

@@ -182,6 +182,7 @@ static uint32_t ask(struct space_segment *s, uint64_t granule, bool claim,
                           .b = (uintptr_t)&wait,
                           .c = claim,
                           .d = count});
+    net_await_begin();
     while (atomic_load_explicit(&wait.done, memory_order_acquire) == 0) {
         if (net_futex_wait((const uint32_t *)&wait.done, 0, net_timeout(),
                            false) != 0) {
@@ -192,6 +193,7 @@ static uint32_t ask(struct space_segment *s, uint64_t granule, bool claim,
                        base_env_name(BASE_ENV_TIMEOUT));
         }
     }
+    net_await_end();
     return wait.word;
 }
 

@@ -234,7 +234,9 @@ static void receive(const struct net_msg *msg)
 /* Waits however long the object is held: a rank that dies ends the job. */
 static int answer_wait(struct answer *a)
 {
+    net_await_begin();
     sync_word_wait(&a->come, false);
+    net_await_end();
     return a->code;
 }
 
