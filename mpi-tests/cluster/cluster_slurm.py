@@ -193,18 +193,19 @@ def further(slurm):
     """Slow enough for 40 s: a limit of a minute, of whose end Slurm tells after 5 s,
     or up to 30 s later."""
     path = script(slurm, "continue", time="1", signal="B:USR1@55")
-    number = submit(slurm, path, "further", ("-N2", "--ntasks-per-node=1"), 40000000 // STEPS)
+    submit(slurm, path, "further", ("-N2", "--ntasks-per-node=1"),
+           40000000 // STEPS)
     yield
-    numbers = []
-    while number not in numbers:
-        numbers.append(number)
+    ended = []
+    while ended != slurm.jobs("further"):
+        number = [n for n in slurm.jobs("further") if n not in ended][0]
         job = slurm.end_of(number, 180)
         check(job["JobState"] == "COMPLETED",
               "further: job %d completed" % number, str(job))
-        number = slurm.jobs("further")[-1]
-    check(len(numbers) > 1, "further: in %d jobs" % len(numbers))
-    good_end(slurm, numbers[-1], "further")
-    check(slurm.output("further").count("restarted from epoch") == len(numbers) - 1,
+        ended.append(number)
+    check(len(ended) > 1, "further: in %d jobs" % len(ended))
+    good_end(slurm, ended[-1], "further")
+    check(slurm.output("further").count("restarted from epoch") == len(ended) - 1,
           "further: each job but the first goes on from a checkpoint")
 
 
