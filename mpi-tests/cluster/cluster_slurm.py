@@ -183,8 +183,8 @@ def down(slurm):
     victim = random.choice(nodes)
     slurm.head("scontrol", "update", "nodename=" + victim, "state=down", "reason=test")
     slurm.requeued(number)
-    slurm.head("scontrol", "update", "nodename=" + victim, "state=resume")
     good_restart(slurm, number, "down", by_slurm=True)
+    slurm.head("scontrol", "update", "nodename=" + victim, "state=resume")
     slurm.idle(nodes)
     yield
 

@@ -110,9 +110,14 @@ class Slurm(Cluster):
         return self.wait("end of job %d" % number, over, seconds)
 
     def requeued(self, number, seconds=120):
-        """Waits until Slurm has queued a job again, which then need not wait on."""
+        """Waits until Slurm has queued a job again, and then has it not wait on for its
+        two minutes. Those are there because nodes take credentials of the second in
+        which a job ended, and of before, for revoked."""
         self.wait("job %d is queued again" % number, lambda:
                   self.job(number)["JobState"] == "PENDING", seconds)
+        self.wait("no node completes", lambda: "comp" not in
+                  self.head("sinfo", "-h", "-N", "-o", "%T"), seconds)
+        time.sleep(3)
         self.head("scontrol", "update", "jobid=%d" % number, "starttime=now")
 
     def idle(self, nodes):
