@@ -114,7 +114,8 @@ static void multiply(struct solver *s)
 static int read_matrix(struct solver *s)
 {
     char wrong[PROGRAM_LINE];
-    int32_t *failed = allocate("failed", sizeof *failed, false); /* ranks from 1 */
+    int32_t *failed =
+        allocate("failed", sizeof *failed, false); /* ranks from 1 */
     int rank = recto_rank();
     int code = mtx_read(s->options->file, rank, recto_size(), &s->m, wrong);
     if (code != 0) {
@@ -169,8 +170,7 @@ static int start(struct solver *s, struct cg_state *state)
 {
     const struct saved *saved = s->saved;
     cg_start(&s->v, &s->m);
-    int restored =
-        s->options->checkpoint_every > 0 ? recto_restart(NULL) : 0;
+    int restored = s->options->checkpoint_every > 0 ? recto_restart(NULL) : 0;
     if (restored < 0) {
         library_failed();
     }
@@ -180,9 +180,10 @@ static int start(struct solver *s, struct cg_state *state)
     if (saved->rows != s->m.n || saved->entries != s->m.entries) {
         return recto_rank() > 0
                    ? -1
-                   : program_fail(name, "the checkpoint is of a matrix with "
-                                        "%llu rows and %llu entries; give that, "
-                                        "or another folder in RECTO_CKPT_DIR",
+                   : program_fail(name,
+                                  "the checkpoint is of a matrix with "
+                                  "%llu rows and %llu entries; give that, "
+                                  "or another folder in RECTO_CKPT_DIR",
                                   (unsigned long long)saved->rows,
                                   (unsigned long long)saved->entries);
     }
@@ -220,7 +221,8 @@ static bool look_after(struct solver *s, const struct cg_state *state)
                                    .beta = state->beta};
     }
     int code = recto_checkpoint();
-    if (code == RECTO_ENOSPC || code == RECTO_EIO) { /* the last one is intact */
+    if (code == RECTO_ENOSPC ||
+        code == RECTO_EIO) { /* the last one is intact */
         if (recto_rank() == 0) {
             (void)program_fail(name, "no checkpoint: %s", recto_last_error());
         }

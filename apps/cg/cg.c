@@ -54,8 +54,9 @@ static struct program_usage usage(struct cg_options *o,
             .value = &o->checkpoint_every,
             .min = 0,
             .max = INT32_MAX,
-            .help = "iterations, and when it is due; go on from the last\n"
-                    "                         one; 0: none, from the start (0)"};
+            .help =
+                "iterations, and when it is due; go on from the last\n"
+                "                         one; 0: none, from the start (0)"};
     }
     options[i++] = (struct program_option){.name = "json",
                                            .kind = PROGRAM_FLAG,

@@ -407,8 +407,9 @@ static int advance(struct heat *h)
         progress_end(&progress);
     }
     if (verdict == EXIT_CONTINUE) {
-        say(h, "ended at step %" PRId64 " of %" PRId64 ", as it was told; give "
-               "the same command again to continue",
+        say(h,
+            "ended at step %" PRId64 " of %" PRId64 ", as it was told; give "
+            "the same command again to continue",
             run->step, o->steps);
     }
     if (verdict != EXIT_OK) {

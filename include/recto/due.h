@@ -14,7 +14,7 @@ extern "C" {
 enum recto_due {
     RECTO_DUE_NO = 0,
     RECTO_DUE_CHECKPOINT = 1, /* recto_checkpoint now, then go on */
-    RECTO_DUE_STOP = 2        /* recto_checkpoint now, then recto_finalize, and end
+    RECTO_DUE_STOP = 2 /* recto_checkpoint now, then recto_finalize, and end
                                  the process with RECTO_EXIT_CONTINUE */
 };
 

@@ -185,7 +185,8 @@ static void requests(void)
     nothing();
     halt(0, "--before", "1h");
     nothing();
-    halt(0, "--before", "3s"); /* replaces it; less than a margin is left soon */
+    halt(0, "--before",
+         "3s"); /* replaces it; less than a margin is left soon */
     until(RECTO_DUE_STOP);
     end();
     begin();

@@ -114,30 +114,29 @@ static bool is_set(const char *setting)
     return false;
 }
 
+/* Puts a string behind the others, if there is a vector; returns their size. */
+static size_t copy_one(const char *text, char **vector, size_t *used, size_t at)
+{
+    size_t bytes = strlen(text) + 1;
+    if (vector != NULL) {
+        vector[(*used)++] = memcpy((char *)vector + at, text, bytes);
+    }
+    return at + bytes;
+}
+
 /* Vector and strings in one piece, or only their size. */
 static size_t copy_all(const char *const *settings, size_t count, char **vector,
                        size_t slots)
 {
     size_t used = 0;
     size_t at = slots * sizeof *vector; /* strings follow the vector */
-    for (size_t i = 0;; i++) {
-        const char *next = environ[i];
-        if (next == NULL) {
-            break;
-        }
-        if (vector != NULL) {
-            vector[used++] = strcpy((char *)vector + at, next);
-        }
-        at += strlen(next) + 1;
+    for (char **e = environ; *e != NULL; e++) {
+        at = copy_one(*e, vector, &used, at);
     }
     for (size_t i = 0; i < count; i++) {
-        if (is_set(settings[i])) {
-            continue;
+        if (!is_set(settings[i])) {
+            at = copy_one(settings[i], vector, &used, at);
         }
-        if (vector != NULL) {
-            vector[used++] = strcpy((char *)vector + at, settings[i]);
-        }
-        at += strlen(settings[i]) + 1;
     }
     return at;
 }

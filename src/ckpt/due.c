@@ -109,15 +109,15 @@ int ckpt_due_init(void)
                 : strcmp(which, "usr1") == 0 ? 1
                 : strcmp(which, "off") == 0  ? 0
                                              : -1;
-    int status =
-        count >= 0 ? base_env_u64(BASE_ENV_CKPT_INTERVAL, &seconds)
-                   : base_error(RECTO_EINVAL, "%s=%s: usr1, term or off",
-                                base_env_name(BASE_ENV_STOP_SIGNAL), which);
+    int status = count >= 0
+                     ? base_env_u64(BASE_ENV_CKPT_INTERVAL, &seconds)
+                     : base_error(RECTO_EINVAL, "%s=%s: usr1, term or off",
+                                  base_env_name(BASE_ENV_STOP_SIGNAL), which);
     if (status == 0 && seconds > UINT32_MAX) {
-        status = base_error(RECTO_EINVAL, "%s=%llu: at most %lu seconds",
-                            base_env_name(BASE_ENV_CKPT_INTERVAL),
-                            (unsigned long long)seconds,
-                            (unsigned long)UINT32_MAX);
+        status =
+            base_error(RECTO_EINVAL, "%s=%llu: at most %lu seconds",
+                       base_env_name(BASE_ENV_CKPT_INTERVAL),
+                       (unsigned long long)seconds, (unsigned long)UINT32_MAX);
     }
     if (status != 0) {
         return status;
@@ -253,8 +253,8 @@ int recto_checkpoint_due(void)
     if (due.stop || atomic_load_explicit(&told, memory_order_relaxed) != 0) {
         word = RECTO_DUE_STOP;
     }
-    int status = net_agree_max(NET_CALL_CHECKPOINT_DUE,
-                               "recto_checkpoint_due()", &word);
+    int status =
+        net_agree_max(NET_CALL_CHECKPOINT_DUE, "recto_checkpoint_due()", &word);
     if (status != 0) {
         return status;
     }

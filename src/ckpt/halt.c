@@ -46,8 +46,8 @@ static int line_write(const struct ckpt_dir *dir, const char *name,
                       const char *line)
 {
     struct ckpt_io_file file;
-    int status = ckpt_io_open(&file, dir, name, O_RDWR | O_CREAT | O_EXCL,
-                              "halt-open");
+    int status =
+        ckpt_io_open(&file, dir, name, O_RDWR | O_CREAT | O_EXCL, "halt-open");
     if (status != 0) {
         return status;
     }

@@ -230,7 +230,8 @@ static int note(const char *name, void *argument)
     return 0;
 }
 
-static int remove_others(const struct ckpt_dir *dir, const struct others *others)
+static int remove_others(const struct ckpt_dir *dir,
+                         const struct others *others)
 {
     int status = 0;
     for (size_t i = 0; i < others->count && status == 0; i++) {

@@ -33,9 +33,10 @@
 #include "cli.h"
 
 enum {
-    LOCK_SECONDS = 60, /* for a rank that cannot be reached to let the folder go */
-    SAME_EPOCH = 2,    /* failures of the program there, then it is given up */
-    REPORT = 16        /* attempts in the report: the last ones */
+    LOCK_SECONDS =
+        60,         /* for a rank that cannot be reached to let the folder go */
+    SAME_EPOCH = 2, /* failures of the program there, then it is given up */
+    REPORT = 16     /* attempts in the report: the last ones */
 };
 
 /* What became of an attempt. */
@@ -50,7 +51,7 @@ struct attempt {
 
 struct progress {
     struct attempt attempts[REPORT];
-    int ranks;           /* of the attempts; 0: as mpirun finds */
+    int ranks; /* of the attempts; 0: as mpirun finds */
     unsigned failures;
     unsigned same_epoch; /* failures of the program since the epoch below */
     int64_t epoch;
@@ -188,7 +189,9 @@ static int ended_by_signal(struct run *run)
     char text[64];
     int signal = run->ended_by;
     const char *name = sigabbrev_np(signal);
-    run_probe(run, true, true);
+    if (run->attempt > 0) {
+        run_probe(run, true, true);
+    }
     (void)snprintf(text, sizeof text, "ended by SIG%s",
                    name != NULL ? name : "?");
     return end((enum run_exit)(RUN_SIGNALLED + signal), "end", text);
@@ -278,7 +281,8 @@ static int attempt(struct run *run, struct progress *p,
         return too_few(run, p, &plan);
     }
     if (plan.crowded && may_shrink(run)) { /* fewer ranks come first */
-        (void)run_hosts_choose(&run->hosts, &run->options, p->ranks, true, &plan);
+        (void)run_hosts_choose(&run->hosts, &run->options, p->ranks, true,
+                               &plan);
     }
     p->ranks = plan.ranks;
     run->attempt++;
@@ -322,7 +326,8 @@ static void failed(struct run *run, struct progress *p,
     run_log_number("seconds", outcome->seconds);
     run_log_number("epoch", (double)a->epoch);
     run_log_end("attempt %u failed after %.1f s: %s; there is %s", run->attempt,
-                outcome->seconds, a->how, epoch_text(a->epoch, text, sizeof text));
+                outcome->seconds, a->how,
+                epoch_text(a->epoch, text, sizeof text));
     run_probe(run, true, false);
     if (a->epoch != p->epoch) {
         p->epoch = a->epoch;

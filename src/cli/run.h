@@ -91,8 +91,9 @@ struct run_host {
     int max_slots; /* 0: no limit given */
     bool local;    /* it is this one */
     bool lost;
-    bool silent; /* found lost beside the attempt: it is not asked again after it */
-    bool used;   /* in the attempt */
+    bool
+        silent; /* found lost beside the attempt: it is not asked again after it */
+    bool used; /* in the attempt */
 };
 
 struct run_hosts {
@@ -107,12 +108,12 @@ void run_hosts_free(struct run_hosts *hosts);
 
 /* How an attempt uses the hosts that answer. */
 struct run_plan {
-    int ranks;      /* 0: as mpirun finds */
-    bool crowded;   /* more ranks than slots */
-    size_t used;    /* hosts */
-    size_t spares;  /* hosts that answer and are not used */
-    int slots;      /* of the used ones; 0: not known */
-    bool fewer;     /* ranks than at first */
+    int ranks;     /* 0: as mpirun finds */
+    bool crowded;  /* more ranks than slots */
+    size_t used;   /* hosts */
+    size_t spares; /* hosts that answer and are not used */
+    int slots;     /* of the used ones; 0: not known */
+    bool fewer;    /* ranks than at first */
 };
 
 /*
@@ -151,12 +152,12 @@ struct run {
     char folder[4096]; /* of checkpoints */
     int guard;         /* pipe to the guard; -1: none */
     pid_t guard_pid;
-    int signals;       /* signalfd */
-    unsigned attempt;  /* from 1 */
-    int ended_by;      /* a signal that told us to end; 0: none */
-    unsigned told;     /* how often: the second time mpirun is killed at once */
-    bool notice;       /* the time limit is near: do not start again */
-    bool forwarded;    /* and the ranks of this attempt have been told */
+    int signals;      /* signalfd */
+    unsigned attempt; /* from 1 */
+    int ended_by;     /* a signal that told us to end; 0: none */
+    unsigned told;    /* how often: the second time mpirun is killed at once */
+    bool notice;      /* the time limit is near: do not start again */
+    bool forwarded;   /* and the ranks of this attempt have been told */
 };
 
 /* The newest epoch in the folder, -1 for none. */
@@ -201,17 +202,17 @@ void run_guard_end(struct run *run);
 /* ---- run_watch.c ------------------------------------------------------------------- */
 
 enum run_why {
-    RUN_WHY_ENDED,  /* mpirun ended by itself */
-    RUN_WHY_HUNG,   /* it did not after a sign of failure */
-    RUN_WHY_STALL,  /* no new epoch for too long */
-    RUN_WHY_HOST,   /* a host stopped answering */
-    RUN_WHY_SIGNAL  /* we were told to end */
+    RUN_WHY_ENDED, /* mpirun ended by itself */
+    RUN_WHY_HUNG,  /* it did not after a sign of failure */
+    RUN_WHY_STALL, /* no new epoch for too long */
+    RUN_WHY_HOST,  /* a host stopped answering */
+    RUN_WHY_SIGNAL /* we were told to end */
 };
 
 struct run_outcome {
     enum run_why why;
-    int code;   /* mpirun's exit code, or -1 */
-    int signal; /* that ended mpirun, or 0 */
+    int code;    /* mpirun's exit code, or -1 */
+    int signal;  /* that ended mpirun, or 0 */
     bool killed; /* it had to be killed */
     double seconds;
 };

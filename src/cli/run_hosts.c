@@ -43,7 +43,8 @@ static bool is_local(const char *name)
     }
     size_t shorter = strcspn(mine, "."); /* either may be without the domain */
     return strcmp(name, mine) == 0 ||
-           (strcspn(name, ".") == shorter && strncmp(name, mine, shorter) == 0 &&
+           (strcspn(name, ".") == shorter &&
+            strncmp(name, mine, shorter) == 0 &&
             (name[shorter] == '\0' || mine[shorter] == '\0'));
 }
 
@@ -102,8 +103,8 @@ static void join_equals(char *line)
 
 static bool attribute(struct run_host *h, const char *word)
 {
-    static const char *const limits[] = {"max_slots=", "max-slots=",
-                                         "slots_max=", "slots-max="};
+    static const char *const limits[] = {
+        "max_slots=", "max-slots=", "slots_max=", "slots-max="};
     static const char *const counts[] = {"slots=", "cpus=", "count="};
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
         size_t n = strlen(limits[i]);
@@ -131,10 +132,11 @@ static int read_line(struct run_hosts *hosts, const char *path, int number_of,
     if (name == NULL) {
         return 0;
     }
-    const char *at = strrchr(name, '@'); /* user@host: ssh is to know the user */
+    const char *at =
+        strrchr(name, '@'); /* user@host: ssh is to know the user */
     if (at != NULL) {
-        return run_usage("%s:%d: %s: give the user in ssh's configuration", path,
-                         number_of, name);
+        return run_usage("%s:%d: %s: give the user in ssh's configuration",
+                         path, number_of, name);
     }
     struct run_host *h = find(hosts, name);
     bool again = h != NULL;
@@ -146,9 +148,10 @@ static int read_line(struct run_hosts *hosts, const char *path, int number_of,
     for (const char *word = strtok_r(NULL, " \t", &rest); word != NULL;
          word = strtok_r(NULL, " \t", &rest)) {
         if (!attribute(h, word)) {
-            return run_usage("%s:%d: \"%s\": expected slots=N or max_slots=N, N "
-                             "from 1",
-                             path, number_of, word);
+            return run_usage(
+                "%s:%d: \"%s\": expected slots=N or max_slots=N, N "
+                "from 1",
+                path, number_of, word);
         }
     }
     if (again && h->slots == slots) {
@@ -198,8 +201,8 @@ static int read_list(struct run_hosts *hosts, const char *list)
         if (colon != NULL) {
             *colon = '\0';
             if (!number(colon + 1, &slots)) {
-                status = run_usage("--host %s: give NAME:SLOTS, SLOTS from 1",
-                                   list);
+                status =
+                    run_usage("--host %s: give NAME:SLOTS, SLOTS from 1", list);
                 break;
             }
         }
@@ -258,7 +261,8 @@ static int read_allocation(struct run_hosts *hosts, const char *nodes)
     const char *counts = tasks != NULL ? tasks : cpus != NULL ? cpus : "";
     for (const char *c = nodes; *c != '\0'; c++) {
         if (!isalnum((unsigned char)*c) && strchr("-_.,[]", *c) == NULL) {
-            return run_usage("SLURM_JOB_NODELIST=%s: not a list of nodes", nodes);
+            return run_usage("SLURM_JOB_NODELIST=%s: not a list of nodes",
+                             nodes);
         }
     }
     char command[65536];

@@ -49,9 +49,10 @@ int run_programs_find(struct run *run)
     char path[4096];
     if (!run_find_in_path(o->mpirun, run->mpirun, sizeof run->mpirun) ||
         !is_program(run->mpirun)) {
-        return run_usage("%s: no such program; is Open MPI's bin folder in PATH? "
-                         "(--mpirun COMMAND names another)",
-                         o->mpirun);
+        return run_usage(
+            "%s: no such program; is Open MPI's bin folder in PATH? "
+            "(--mpirun COMMAND names another)",
+            o->mpirun);
     }
     if (strchr(program, '/') == NULL) {
         return run_find_in_path(program, path, sizeof path) ||
@@ -147,7 +148,8 @@ static bool variables_add(struct settings *s, const char *list)
     }
     for (size_t i = 0; i < s->count; i++) {
         if (strncmp(s->list[i], "UCX_", 4) == 0) {
-            (void)fprintf(out, ";%.*s", (int)strcspn(s->list[i], "="), s->list[i]);
+            (void)fprintf(out, ";%.*s", (int)strcspn(s->list[i], "="),
+                          s->list[i]);
         }
     }
     return fclose(out) == 0;
@@ -163,9 +165,10 @@ static void settings_make(const struct run *run, struct settings *s)
         "OMPI_MCA_opal_common_ucx_tls=any",
         "OMPI_MCA_opal_common_ucx_devices=any"};
     /* A daemon that is not heard of for 5 + 3 * 2 s is lost. */
-    static const char *const daemons[] = {"OMPI_MCA_oob_tcp_keepalive_time=5",
-                                          "OMPI_MCA_oob_tcp_keepalive_intvl=2",
-                                          "OMPI_MCA_oob_tcp_keepalive_probes=3"};
+    static const char *const daemons[] = {
+        "OMPI_MCA_oob_tcp_keepalive_time=5",
+        "OMPI_MCA_oob_tcp_keepalive_intvl=2",
+        "OMPI_MCA_oob_tcp_keepalive_probes=3"};
     (void)snprintf(s->name, sizeof s->name, "OMPI_MCA_recto_run=%s", run->name);
     s->list[s->count++] = s->name;
     if (goes_out(run)) {
@@ -186,7 +189,8 @@ static void settings_make(const struct run *run, struct settings *s)
 /* ---- arguments --------------------------------------------------------------------- */
 
 struct arguments {
-    char **words; /* NULL after the last; all owned but the program's and passed ones */
+    char **
+        words; /* NULL after the last; all owned but the program's and passed ones */
     size_t count;
     size_t room;
     bool failed;
@@ -286,7 +290,8 @@ static void push_variables(struct arguments *a, const struct settings *s)
             push(a, "%.*s", (int)strcspn(v, "="), v);
         }
     }
-    for (size_t i = 0; i < s->count; i++) { /* of the settings, what is not mpirun's */
+    for (size_t i = 0; i < s->count;
+         i++) { /* of the settings, what is not mpirun's */
         if (strncmp(s->list[i], "UCX_", 4) == 0) {
             push(a, "-x");
             push(a, "%.*s", (int)strcspn(s->list[i], "="), s->list[i]);
@@ -340,7 +345,7 @@ static _Noreturn void become(const struct run *run, char **words, char **env,
     }
     (void)dup2(errors, STDERR_FILENO);
     (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
     (void)execve(run->mpirun, words, env);
     (void)dprintf(STDERR_FILENO, "recto run: %s: %s\n", run->mpirun,
                   strerrordesc_np(errno));
@@ -449,7 +454,7 @@ int run_guard_start(struct run *run)
         sigset_t all;
         (void)setsid();
         (void)sigfillset(&all);
-        (void)sigprocmask(SIG_SETMASK, &all, NULL);
+        (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
         (void)prctl(PR_SET_NAME, "recto-guard");
         (void)close(ends[1]);
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -472,8 +477,9 @@ void run_guard_tell(const struct run *run, pid_t mpirun)
     int32_t pid = (int32_t)mpirun;
     if (run->guard >= 0 &&
         write(run->guard, &pid, sizeof pid) != (ssize_t)sizeof pid) {
-        (void)fprintf(stderr, "recto run: the guard is gone: if this process is "
-                              "killed now, its job may stay\n");
+        (void)fprintf(stderr,
+                      "recto run: the guard is gone: if this process is "
+                      "killed now, its job may stay\n");
     }
 }
 

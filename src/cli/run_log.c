@@ -71,10 +71,10 @@ void run_log_begin(const char *event)
     (void)clock_gettime(CLOCK_REALTIME, &now);
     events.line = open_memstream(&events.text, &events.size);
     if (events.line != NULL) {
-        (void)fprintf(events.line,
-                      "{\"time\": %lld.%03ld, \"run\": \"%s\", \"event\": \"%s\"",
-                      (long long)now.tv_sec, now.tv_nsec / 1000000, events.run,
-                      event);
+        (void)fprintf(
+            events.line,
+            "{\"time\": %lld.%03ld, \"run\": \"%s\", \"event\": \"%s\"",
+            (long long)now.tv_sec, now.tv_nsec / 1000000, events.run, event);
     }
 }
 

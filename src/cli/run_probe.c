@@ -109,6 +109,7 @@ struct question {
     struct run_host *host; /* NULL: none under way */
     pid_t pid;
     int output;
+    double began;
     double until;
     size_t bytes;
     char text[ANSWER + 1];
@@ -117,7 +118,8 @@ struct question {
 /* Ends what carries the name, but not itself: its own arguments hold the name with its
  * first letter in brackets, which does not match. No apostrophes: it is put between
  * some. */
-static void sweep_line(const struct run *run, bool sweep, char *line, size_t size)
+static void sweep_line(const struct run *run, bool sweep, char *line,
+                       size_t size)
 {
     if (!sweep) {
         (void)snprintf(line, size, "echo recto-answers");
@@ -148,8 +150,8 @@ static _Noreturn void ask(const struct run *run, const struct run_host *host,
     } else if (run->hosts.slurm) {
         static char srun[] = "srun";
         static char *const fixed[] = {
-            (char *)"--overlap", (char *)"--quiet", (char *)"--input=none",
-            (char *)"--mpi=none", (char *)"-N1",    (char *)"-n1",
+            (char *)"--overlap",  (char *)"--quiet", (char *)"--input=none",
+            (char *)"--mpi=none", (char *)"-N1",     (char *)"-n1",
             (char *)"-w"};
         words[n++] = srun;
         for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
@@ -174,6 +176,13 @@ static _Noreturn void ask(const struct run *run, const struct run_host *host,
     _exit(127);
 }
 
+/* Who told us to end does not wait longer than for mpirun. */
+static unsigned patience(const struct run *run)
+{
+    const struct run_options *o = &run->options;
+    return run->ended_by != 0 && o->grace < o->probe ? o->grace : o->probe;
+}
+
 static void question_begin(struct question *q, const struct run *run,
                            struct run_host *host, bool sweep)
 {
@@ -183,7 +192,8 @@ static void question_begin(struct question *q, const struct run *run,
     *q = (struct question){.host = host,
                            .pid = -1,
                            .output = -1,
-                           .until = run_now() + run->options.probe};
+                           .began = run_now(),
+                           .until = run_now() + patience(run)};
     if (pipe2(ends, O_CLOEXEC) != 0) {
         return; /* counts as no answer */
     }
@@ -192,7 +202,7 @@ static void question_begin(struct question *q, const struct run *run,
     if (q->pid == 0) {
         sigset_t none;
         (void)sigemptyset(&none);
-        (void)sigprocmask(SIG_SETMASK, &none, NULL);
+        (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
         (void)setpgid(0, 0);
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -282,8 +292,8 @@ static void answer(struct run *run, struct run_host *h, int swept, double ms)
             run_log_number("processes", swept);
         }
         if (lost) {
-            run_log_end("%s does not answer within %u s: it is left out", h->name,
-                        run->options.probe);
+            run_log_end("%s does not answer (%u s are given): it is left out",
+                        h->name, run->options.probe);
         } else if (h->lost) {
             run_log_end("%s answers again", h->name);
         } else {
@@ -335,8 +345,7 @@ void run_probe(struct run *run, bool sweep, bool always)
         for (size_t i = 0; i < AT_ONCE; i++) {
             int swept = 0;
             if (q[i].host != NULL && question_step(&q[i], &swept)) {
-                double began = q[i].until - run->options.probe;
-                answer(run, q[i].host, swept, 1e3 * (run_now() - began));
+                answer(run, q[i].host, swept, 1e3 * (run_now() - q[i].began));
                 question_end(&q[i]);
             }
         }

@@ -51,7 +51,7 @@ int run_signals_open(struct run *run)
     for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
         (void)sigaddset(&set, taken[i]);
     }
-    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     run->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return run->signals >= 0 ? 0 : -1;
@@ -112,9 +112,8 @@ bool run_sleep(struct run *run, double seconds)
     struct pollfd waiting = {.fd = run->signals, .events = POLLIN};
     double until = run_now() + seconds;
     run_signals_take(run, 0);
-    for (double left = seconds; left > 0 && run->ended_by == 0;
-         left = until - run_now()) {
-        int n = poll(&waiting, 1, (int)(1e3 * left) + 1);
+    while (run_now() < until && run->ended_by == 0) {
+        int n = poll(&waiting, 1, (int)(1e3 * (until - run_now())) + 1);
         run_signals_take(run, 0);
         if (n > 0 && seconds < 1) {
             break; /* a child may have ended: the caller looks */
@@ -333,8 +332,8 @@ static void step(struct watch *w)
     look_for_signs(w, now);
     look_for_epoch(w, now);
     look_at_hosts(w, now);
-    if (w->ended_at != 0 && (now - w->ended_at >= w->run->options.grace ||
-                             w->run->told > 1)) {
+    if (w->ended_at != 0 &&
+        (now - w->ended_at >= w->run->options.grace || w->run->told > 1)) {
         kill_job(w);
     }
 }
@@ -349,7 +348,8 @@ static bool reaped(struct watch *w)
         info.si_pid != w->mpirun) {
         return false;
     }
-    (void)kill(-w->mpirun, SIGKILL); /* its agents, while the number is its own */
+    (void)kill(-w->mpirun,
+               SIGKILL); /* its agents, while the number is its own */
     pid_t pid = waitpid(w->mpirun, &status, 0);
     w->outcome.code = pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     w->outcome.signal = pid > 0 && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
@@ -368,7 +368,7 @@ struct run_outcome run_watch(struct run *run, pid_t mpirun, int errors)
     run->forwarded = false;
     while (!reaped(&w)) {
         struct pollfd waiting[] = {
-            {.fd = run->signals,             .events = POLLIN},
+            {.fd = run->signals,       .events = POLLIN},
             {.fd = open ? errors : -1, .events = POLLIN}
         };
         (void)poll(waiting, 2, TICK);
@@ -383,6 +383,13 @@ struct run_outcome run_watch(struct run *run, pid_t mpirun, int errors)
         struct pollfd waiting = {.fd = errors, .events = POLLIN};
         (void)poll(&waiting, 1, TICK);
         open = relay(&w.messages);
+    }
+    /* Who was asked at the first sign need not be asked again from the start. */
+    while (w.glance != NULL && w.sign_at != 0 && run->ended_by == 0) {
+        const struct run_host *lost = NULL;
+        if (run_glance_step(w.glance, &lost) || run_sleep(run, 0.02)) {
+            break;
+        }
     }
     run_glance_end(w.glance);
     (void)close(errors);

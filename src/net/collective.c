@@ -240,12 +240,8 @@ static int report_mismatch(const char *text)
 static int agree(enum net_call call, int status, const char *text, int64_t *max)
 {
     int64_t hash = hash_text(text);
-    int64_t v[] = {call,
-                   -(int64_t)call,
-                   hash,
-                   -hash,
-                   status,
-                   status != 0 ? net.rank : INT_MAX,
+    int64_t v[] = {call,  -(int64_t)call, hash,
+                   -hash, status,         status != 0 ? net.rank : INT_MAX,
                    -*max};
     int r = net_allreduce_min(v, 7);
     if (r != 0) {
