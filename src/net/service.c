@@ -263,6 +263,7 @@ static void *service_main(void *unused)
 {
     (void)unused;
     on_service_thread = true;
+    (void)prctl(PR_SET_NAME, "recto-service"); /* what top -H shows */
     /* short sleeps end on time: the default slack of 50 us is half a hold */
     (void)prctl(PR_SET_TIMERSLACK, 1UL);
     uint64_t active = base_now();
@@ -274,6 +275,9 @@ static void *service_main(void *unused)
         moved |= net.uses_mpi && net_carrier_poll(deliver);
         moved |= held_deliver();
         moved |= late_send();
+        if (net.uses_mpi) {
+            net_carrier_flush();
+        }
         if (moved) {
             active = base_now();
         } else if (eager(active)) {
