@@ -185,7 +185,7 @@ void net_post_masked(int target, const struct net_msg *msg);
  * net_data, where they lie until it returns; NULL: none came with the message.
  */
 enum {
-    NET_DATA = 16384
+    NET_DATA = 65536
 };
 void net_post_data(int target, const struct net_msg *msg, const void *data,
                    size_t bytes);
