@@ -3,7 +3,7 @@
 # How tests are declared. Every test has a time limit, exits 77 with the reason
 # as its last line when it cannot run here, and has labels:
 #   unit mpi crash model apps lint   what it is; none of these may skip in CI
-#   cluster                     over several nodes; needs root
+#   cluster                     several nodes on one machine; skipped without root
 #   ci                          run by `./quickstart test`
 #   long                        the full products, ci's part of them included
 #   asan, tsan                  also run in the build with that sanitizer

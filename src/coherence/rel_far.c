@@ -147,16 +147,6 @@ static void post_data(int target, enum rel_message type, struct net_msg msg,
 
 /* ---- directory --------------------------------------------------------------------------- */
 
-static int per_group(void)
-{
-    return (net_size() + REL_GROUPS - 1) / REL_GROUPS;
-}
-
-static uint64_t group_of(int rank)
-{
-    return UINT64_C(1) << rank / per_group();
-}
-
 struct rel_entry *rel_entry(const struct rel_segment *m, uint64_t page)
 {
     return &m->directories[net_domain_of(space_home(m->s, page))][page];
@@ -183,12 +173,30 @@ enum {
     AHEAD = 8 /* entries asked for before they are needed */
 };
 
+/* SHARERS |= rank, and flags, in one step; returns the word before. A rank that is
+ * found there is told by whoever clears it, which is later. */
+static uint64_t reader_add(struct rel_entry *e, int rank, uint64_t flags)
+{
+    if (sharers_form.exact) {
+        return atomic_fetch_or_explicit(
+            &e->sharers, sharers_add(0, rank) | flags, memory_order_seq_cst);
+    }
+    uint64_t old = atomic_load_explicit(&e->sharers, memory_order_seq_cst);
+    uint64_t word = old;
+    do {
+        word =
+            sharers_add(old & REL_SHARERS, rank) | (old & ~REL_SHARERS) | flags;
+    } while (word != old && !atomic_compare_exchange_weak_explicit(
+                                &e->sharers, &old, word, memory_order_seq_cst,
+                                memory_order_seq_cst));
+    return old;
+}
+
 /* LOGGED is set when the entry is in the log: later readers rely on it. */
 static void register_one(struct rel_segment *m, struct rel_entry *e,
                          uint64_t page, int rank)
 {
-    uint64_t old = atomic_fetch_or_explicit(&e->sharers, group_of(rank),
-                                            memory_order_seq_cst);
+    uint64_t old = reader_add(e, rank, 0);
     if ((old & REL_LOGGED) == 0) {
         int domain = net_domain_of(space_home(m->s, page));
         entry_lock(e);
@@ -197,8 +205,7 @@ static void register_one(struct rel_segment *m, struct rel_entry *e,
             board_post(rel.logs[domain],
                        (struct board_page){m->s->id, (uint32_t)page});
         }
-        atomic_fetch_or_explicit(&e->sharers, group_of(rank) | REL_LOGGED,
-                                 memory_order_seq_cst);
+        (void)reader_add(e, rank, REL_LOGGED);
         entry_unlock(e);
     }
 }
@@ -242,7 +249,7 @@ static void list_sort(struct rel_list *list)
 /* Sends the list, on the service thread, a message per rank. Returns how many. */
 static int64_t list_send(struct rel_list *list, const struct net_msg *as)
 {
-    static uint32_t pages[LIST_PAGES];
+    static uint32_t pages[LIST_PAGES]; /* the service thread only */
     int64_t sent = 0;
     list_sort(list);
     for (uint32_t i = 0; i < list->count; sent++) {
@@ -313,8 +320,10 @@ static void notice(struct rel_segment *m, int rank, uint64_t page,
         board_post(rel.inboxes[rank],
                    (struct board_page){m->s->id, (uint32_t)page});
     } else if (what == TELL_NEAR) {
-        atomic_fetch_or_explicit(&e->telling, group_of(rank),
-                                 memory_order_relaxed);
+        uint64_t telling =
+            atomic_load_explicit(&e->telling, memory_order_relaxed);
+        atomic_store_explicit(&e->telling, sharers_add(telling, rank),
+                              memory_order_relaxed);
         e->notices++;
     } else if (what == TELL_FAR && !near) {
         if (teller->list->count == LIST_MOST) {
@@ -326,24 +335,61 @@ static void notice(struct rel_segment *m, int rank, uint64_t page,
     }
 }
 
-/* Goes over the ranks of groups, but those of the home's domain, which have no
+/* Goes over the ranks of a set, but those of the home's domain, which have no
  * copies, and of domain `but`. Returns how many there were. */
-static uint64_t notices(struct rel_segment *m, uint64_t page, uint64_t groups,
+static uint64_t notices(struct rel_segment *m, uint64_t page, uint64_t set,
                         int but, enum tell what, struct rel_teller *teller)
 {
     int home = net_domain_of(space_home(m->s, page));
     uint64_t count = 0;
-    for (uint64_t left = groups; left != 0; left &= left - 1) {
-        int first = __builtin_ctzll(left) * per_group();
-        for (int r = first; r < first + per_group() && r < net_size(); r++) {
-            int d = net_domain_of(r);
-            if (d != home && d != but) {
-                notice(m, r, page, what, teller);
-                count++;
-            }
+    for (int r = sharers_next(set, 0); r != SHARERS_NOBODY;
+         r = sharers_next(set, r + 1)) {
+        int d = net_domain_of(r);
+        if (d != home && d != but) {
+            notice(m, r, page, what, teller);
+            count++;
         }
     }
     return count;
+}
+
+static bool in_domain(int rank, int domain)
+{
+    return net_domain_of(rank) == domain;
+}
+
+/* Is there a reader outside a domain (-1: any), as far as a word can tell? */
+static bool readers_outside(uint64_t word, int domain)
+{
+    uint64_t set = word & REL_SHARERS;
+    if (sharers_form.exact) {
+        return (set & ~(domain < 0 ? 0 : rel.domain_sharers[domain])) != 0;
+    }
+    for (int r = sharers_next(set, 0); r != SHARERS_NOBODY;
+         r = sharers_next(set, r + 1)) {
+        if (!in_domain(r, domain)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Clears SHARERS but for a domain; flags stay. Returns the word before. */
+static uint64_t readers_clear(struct rel_entry *e, int domain)
+{
+    if (sharers_form.exact) {
+        uint64_t keep = domain < 0 ? 0 : rel.domain_sharers[domain];
+        return atomic_fetch_and_explicit(&e->sharers, keep | ~REL_SHARERS,
+                                         memory_order_seq_cst);
+    }
+    uint64_t old = atomic_load_explicit(&e->sharers, memory_order_seq_cst);
+    uint64_t word = old;
+    do {
+        word = sharers_keep(old & REL_SHARERS, in_domain, domain) |
+               (old & ~REL_SHARERS);
+    } while (!atomic_compare_exchange_weak_explicit(
+        &e->sharers, &old, word, memory_order_seq_cst, memory_order_seq_cst));
+    return old;
 }
 
 bool rel_tell(struct rel_segment *m, uint64_t page, bool all, bool last,
@@ -352,25 +398,27 @@ bool rel_tell(struct rel_segment *m, uint64_t page, bool all, bool last,
     struct rel_entry *e = rel_entry(m, page);
     int domain = net_domain_of(teller->writer);
     int but = all ? -1 : domain;
-    uint64_t flags = REL_LOGGED | REL_BUSY;
-    uint64_t keep = (all ? 0 : rel.domain_groups[domain]) | flags;
+    /* Home ranks do not read copies: a group that names one is no reason to stay. */
+    bool home =
+        !sharers_form.exact && domain == net_domain_of(space_home(m->s, page));
     /* Nobody to tell and nobody being told, in one moment after the bytes are
      * home: who registers later reads them. The usual case of data that each
      * rank writes for itself. (A group of several ranks may hide others.) */
     atomic_thread_fence(memory_order_seq_cst);
-    if (!last && per_group() == 1 &&
-        (atomic_load_explicit(&e->sharers, memory_order_seq_cst) &
-         ~(keep & ~REL_BUSY)) == 0 &&
-        atomic_load_explicit(&e->telling, memory_order_relaxed) == 0) {
-        return false;
+    if (!last) {
+        uint64_t word = atomic_load_explicit(&e->sharers, memory_order_seq_cst);
+        if ((word & REL_BUSY) == 0 && !readers_outside(word, but) &&
+            atomic_load_explicit(&e->telling, memory_order_relaxed) == 0) {
+            return false;
+        }
     }
     entry_lock(e);
-    uint64_t old =
-        atomic_fetch_and_explicit(&e->sharers, keep, memory_order_seq_cst);
-    uint64_t told = (old & ~flags) |
-                    atomic_load_explicit(&e->telling, memory_order_relaxed);
+    uint64_t old = readers_clear(e, home ? -1 : but);
+    uint64_t told =
+        sharers_join(old & REL_SHARERS,
+                     atomic_load_explicit(&e->telling, memory_order_relaxed));
     uint64_t count = notices(m, page, told, but, TELL_NEAR, teller);
-    uint64_t word = flags;
+    uint64_t word = REL_LOGGED | REL_BUSY;
     bool freed = last && told == 0 &&
                  ((old & REL_LOGGED) == 0 ||
                   atomic_compare_exchange_strong_explicit(

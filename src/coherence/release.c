@@ -474,6 +474,20 @@ static int home_check(const struct rel_segment *m, uint64_t page)
                : 0;
 }
 
+/* Does the directory know a reader of my domain? */
+static bool known(const struct rel_segment *m, uint64_t page)
+{
+    uint64_t word = atomic_load_explicit(&rel_entry(m, page)->sharers,
+                                         memory_order_seq_cst);
+    for (int r = 0; r < net_size(); r++) {
+        if (net_domain_of(r) == net_domain() &&
+            sharers_has(word & REL_SHARERS, r)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int copy_check(const struct rel_segment *m, uint64_t page)
 {
     enum recto_vm_right right = recto_vm_right_of(m->s->range, page);
@@ -488,9 +502,7 @@ static int copy_check(const struct rel_segment *m, uint64_t page)
     if (home == NULL) {
         return 0; /* on another machine */
     }
-    uint64_t word = atomic_load_explicit(&rel_entry(m, page)->sharers,
-                                         memory_order_seq_cst);
-    if ((word & rel.domain_groups[net_domain()]) == 0) {
+    if (!known(m, page)) {
         return contradiction(m, page, "a copy that its home does not know");
     }
     return memcmp(home + page * SPACE_PAGE, space_verso(m->s, page),
@@ -580,11 +592,12 @@ static int control_create(void)
     int n = net_size();
     rel.inboxes = calloc((size_t)n, sizeof(struct board *));
     rel.logs = calloc((size_t)net_domains(), sizeof(struct board *));
-    rel.domain_groups =
-        calloc((size_t)net_domains(), sizeof *rel.domain_groups);
-    int r = rel.inboxes != NULL && rel.logs != NULL && rel.domain_groups != NULL
-                ? capacity_read()
-                : base_error(RECTO_ENOMEM, "inboxes");
+    rel.domain_sharers =
+        calloc((size_t)net_domains(), sizeof *rel.domain_sharers);
+    int r =
+        rel.inboxes != NULL && rel.logs != NULL && rel.domain_sharers != NULL
+            ? capacity_read()
+            : base_error(RECTO_ENOMEM, "inboxes");
     r = r == 0 ? recto_vm_memory_create("recto-inbox", control_bytes(),
                                         &rel.control_fd)
                : r;
@@ -644,9 +657,10 @@ int rel_start(void)
     r = r == 0 ? control_create() : r;
     r = r == 0 ? control_share() : r;
     r = r == 0 ? net_verdict(cache_init()) : r;
-    int per = (net_size() + REL_GROUPS - 1) / REL_GROUPS;
-    for (int i = 0; r == 0 && i < net_size(); i++) {
-        rel.domain_groups[net_domain_of(i)] |= UINT64_C(1) << i / per;
+    sharers_init(net_size());
+    for (int i = 0; r == 0 && sharers_form.exact && i < net_size(); i++) {
+        uint64_t *of = &rel.domain_sharers[net_domain_of(i)];
+        *of = sharers_add(*of, i);
     }
     return r == 0 ? far_create() : r;
 }
@@ -678,7 +692,7 @@ void rel_forget(void)
     rel_far_forget();
     free((void *)rel.inboxes);
     free((void *)rel.logs);
-    free(rel.domain_groups);
+    free(rel.domain_sharers);
     memset(&rel, 0, sizeof rel);
     rel.control_fd = -1;
 }

@@ -15,8 +15,8 @@
  *     READ           copy valid                 HomeWatched: has remote readers
  *     WRITE          dirty, has a twin          HomeFree, or HomeDirty (flag)
  *
- *   directory        in the home's domain, per page: SHARERS, a bit per rank (a
- *                    group of ranks past 62), and LOGGED
+ *   directory        in the home's domain, per page: SHARERS, a set of ranks (exact
+ *                    up to 62 ranks, or while few read: sharers.h), and LOGGED
  *   inbox            of a rank: write notices, pages its copy of which is old
  *   log              of a domain: pages of its homes that got a reader while
  *                    LOGGED was clear
@@ -84,6 +84,7 @@
 #include "coherence/cache.h"
 #include "coherence/coherence.h"
 #include "coherence/pageset.h"
+#include "coherence/sharers.h"
 #include "coherence/stream.h"
 #include "net/net.h"
 #include "space/space.h"
@@ -100,12 +101,10 @@ enum {
     REL_HOLDER = 1 << 17 /* another: the rest of the word */
 };
 
-/* SHARERS: a bit per group of ranks, and these. */
-#define REL_LOGGED (UINT64_C(1) << 63)
-#define REL_BUSY   (UINT64_C(1) << 62)
-enum {
-    REL_GROUPS = 62
-};
+/* SHARERS: a set of ranks (sharers.h), and these. */
+#define REL_LOGGED  (UINT64_C(1) << 63)
+#define REL_BUSY    (UINT64_C(1) << 62)
+#define REL_SHARERS (REL_BUSY - 1)
 
 /* A page's entry in the directory, in the memory of the home's domain. BUSY is
  * a lock: who sets LOGGED, clears bits of SHARERS, or reads or writes the rest,
@@ -113,7 +112,7 @@ enum {
 struct rel_entry {
     _Atomic uint64_t sharers;
     _Atomic uint64_t
-        telling;      /* groups to which a notice is on its way by message */
+        telling;      /* ranks to which a notice is on its way by message */
     uint64_t notices; /* how many such notices */
 };
 
@@ -159,10 +158,10 @@ struct rel_batch {
 
 struct rel_state {
     int control_fd;
-    uint64_t capacity;       /* of boards */
-    struct board **inboxes;  /* by rank; NULL where not shared */
-    struct board **logs;     /* by domain */
-    uint64_t *domain_groups; /* bits of SHARERS that a domain's ranks have */
+    uint64_t capacity;        /* of boards */
+    struct board **inboxes;   /* by rank; NULL where not shared */
+    struct board **logs;      /* by domain */
+    uint64_t *domain_sharers; /* SHARERS of all ranks of a domain, if exact */
     struct rel_segment *first;
     /* One release or acquire at a time in a rank: guards batch, staging, the
      * heads of lists and the cursors; segments are linked under it. */

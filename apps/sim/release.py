@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Release consistent pages between ranks that share no memory: fetches, releases,
+notices, locks and atomics, message by message as src/coherence/rel_far.c and
+src/sync/object.c send them.
+
+Designs. `today`: a fetch is request, answer and one-sided read; a notice is a message
+per page and holder, acknowledged to the home, which passes that on to a writer
+elsewhere. `batched`: the answer to a fetch carries the data; a release's notices to
+one rank are one message, and the writer hears once from each home.
+
+Directories. Who is told when a page is released:
+  groups    62 bits, each for a group of ranks/62 ranks
+  pointers  up to `POINTERS` ranks exactly, else groups (A. Gupta, W. Weber, T. Mowry,
+            ICPP'90: a limited number of pointers, then a coarse vector)
+  exact     a bit for each rank
+"""
+import dataclasses
+
+MESSAGE = 48
+PAGE = 4096
+RECORD = 16 + 24  # a page's difference of one word
+NOTICE = 8  # of a further page in a batched message
+GROUPS = 62
+POINTERS = 3
+
+
+@dataclasses.dataclass(eq=False)
+class Page:
+    home: int
+    sharers: set
+    telling: set = dataclasses.field(default_factory=set)
+    notices: int = 0
+
+
+class Directory:
+    def __init__(self, kind, ranks, node_ranks=1):
+        self.kind = kind
+        self.ranks = ranks
+        self.node_ranks = node_ranks
+        self.per_group = -(-ranks // GROUPS)
+
+    def node(self, rank):
+        return rank // self.node_ranks
+
+    def told(self, page, writer):
+        """Ranks that get a notice, the holders and those taken for some."""
+        known = page.sharers | page.telling
+        if self.per_group > 1 and (
+                self.kind == "groups"
+                or (self.kind == "pointers" and len(page.sharers) > POINTERS)):
+            known = {r for g in {k // self.per_group for k in known}
+                     for r in range(g * self.per_group,
+                                    min((g + 1) * self.per_group, self.ranks))}
+        skip = (self.node(page.home), self.node(writer))
+        return sorted(r for r in known if self.node(r) not in skip)
+
+
+class Memory:
+    def __init__(self, machine, directory, batched=False):
+        self.m = machine
+        self.d = directory
+        self.batched = batched
+        self.inbox = [0] * machine.ranks  # notices since the last acquire
+        self.notices = 0
+
+    # ---- fetch ------------------------------------------------------------------
+
+    def fetch(self, rank, page, done, *args):
+        self.m.post(rank, page.home, MESSAGE, self._serve, rank, page, done, args)
+
+    def _serve(self, rank, page, done, args):
+        page.sharers.add(rank)
+        size = MESSAGE + PAGE if self.batched else MESSAGE
+        self.m.post(page.home, rank, size, self._served, rank, page, done, args)
+
+    def _served(self, rank, page, done, args):
+        if self.batched:
+            done(*args)
+        else:
+            self.m.get(rank, page.home, PAGE, done, *args)
+
+    # ---- release ----------------------------------------------------------------
+
+    def release(self, writer, pages, done, *args):
+        """`writer` has written the pages. `done(*args)` when all who held them have
+        a notice in their inbox."""
+        wait = {"left": 1, "call": (done, args)}
+        homes = {}
+        for page in pages:
+            homes.setdefault(page.home, []).append(page)
+        for home, some in homes.items():
+            wait["left"] += 1
+            if home == writer:
+                self._tell(home, writer, some, wait)
+            else:
+                self.m.post(writer, home, MESSAGE, self._differences, home, writer,
+                            some, wait)
+        self._settle(wait)
+
+    def _settle(self, wait):
+        wait["left"] -= 1
+        if wait["left"] == 0:
+            done, args = wait["call"]
+            done(*args)
+
+    def _differences(self, home, writer, pages, wait):
+        self.m.get(home, writer, RECORD * len(pages), self._tell, home, writer, pages,
+                   wait)
+
+    def _tell(self, home, writer, pages, wait):
+        targets = {}
+        for page in pages:
+            told = self.d.told(page, writer)
+            page.sharers &= {r for r in page.sharers
+                             if self.d.node(r) == self.d.node(writer)}
+            page.telling |= set(told)
+            page.notices += len(told)
+            self.notices += len(told)
+            for rank in told:
+                targets.setdefault(rank, []).append(page)
+        if self.batched:
+            self._tell_batched(home, writer, targets, wait)
+            return
+        for rank, some in targets.items():
+            for page in some:
+                wait["left"] += 1
+                self.m.post(home, rank, MESSAGE, self._noticed, home, rank, writer,
+                            [page], wait)
+        if home == writer:
+            self._settle(wait)
+        else:
+            self.m.post(home, writer, MESSAGE, self._settle, wait)
+
+    def _tell_batched(self, home, writer, targets, wait):
+        part = {"left": len(targets) + 1, "home": home, "writer": writer, "of": wait}
+        for rank, some in targets.items():
+            self.m.post(home, rank, MESSAGE + NOTICE * len(some), self._noticed, home,
+                        rank, writer, some, part)
+        self._part_settle(part)
+
+    def _part_settle(self, part):
+        part["left"] -= 1
+        if part["left"] > 0:
+            return
+        if part["home"] == part["writer"]:
+            self._settle(part["of"])
+        else:
+            self.m.post(part["home"], part["writer"], MESSAGE, self._settle,
+                        part["of"])
+
+    def _noticed(self, home, rank, writer, pages, wait):
+        self.inbox[rank] += len(pages)
+        self.m.post(rank, home, MESSAGE, self._acknowledged, home, writer, pages, wait)
+
+    def _acknowledged(self, home, writer, pages, wait):
+        for page in pages:
+            page.notices -= 1
+            if page.notices == 0:
+                page.telling.clear()
+        if self.batched:
+            self._part_settle(wait)
+        elif home == writer:
+            self._settle(wait)
+        else:
+            self.m.post(home, writer, MESSAGE, self._settle, wait)
+
+    # ---- asked and answered: atomics, and a lock with its queue ------------------------
+
+    def ask(self, rank, home, done, *args):
+        if rank == home:
+            done(*args)
+        else:
+            self.m.post(rank, home, MESSAGE, self.m.post, home, rank, MESSAGE, done,
+                        *args)
+
+
+class Lock:
+    """One lock at `home`; waiters are served in the order of asking."""
+
+    def __init__(self, memory, home):
+        self.memory = memory
+        self.home = home
+        self.held = False
+        self.queue = []
+
+    def _send(self, source, target, call, *args):
+        if source == target:
+            call(*args)
+        else:
+            self.memory.m.post(source, target, MESSAGE, call, *args)
+
+    def take(self, rank, done):
+        self._send(rank, self.home, self._asked, rank, done)
+
+    def _asked(self, rank, done):
+        if self.held:
+            self.queue.append((rank, done))
+        else:
+            self.held = True
+            self._send(self.home, rank, done)
+
+    def give(self, rank, done):
+        self._send(rank, self.home, self._given, rank, done)
+
+    def _given(self, rank, done):
+        if self.queue:
+            next_rank, granted = self.queue.pop(0)
+            self._send(self.home, next_rank, granted)
+        else:
+            self.held = False
+        self._send(self.home, rank, done)

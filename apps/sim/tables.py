@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Memory of a rank and work of a rank that no message shows, as formulas of
+docs/scaling.md. Each entry says what it is sized by.
+
+A job: `ranks`, `node_ranks` ranks on each node which is a domain, `homed` pages homed by
+each rank, `held` pages of others that it has copies of, `segments`, `objects` in a
+checkpoint (segments among them), `sequential` part of the pages in MSI memory.
+"""
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    ranks: int
+    node_ranks: int = 1
+    homed: int = 262144  # pages: 1 GiB
+    held: int = 4096
+    segments: int = 10
+    objects: int = 12
+    inbox: int = 65536
+
+    @property
+    def nodes(self):
+        return -(-self.ranks // self.node_ranks)
+
+    @property
+    def pages(self):  # of all segments
+        return self.homed * self.ranks
+
+
+# (what, sized by, bytes of a rank when its job has run for long)
+MEMORY = [
+    ("queue of messages", "constant", lambda j: 266240),
+    ("inbox", "constant", lambda j: 64 + 8 * j.inbox),
+    ("log of the domain", "constant", lambda j: 64 + 8 * j.inbox),
+    ("differences: staging, arriving", "constant", lambda j: 2 * 512 * 4640),
+    ("bounce buffers", "constant", lambda j: 64 * 4096),
+    ("peers", "ranks", lambda j: 24 * j.ranks),
+    ("views and machines of ranks: inboxes, objects, heap", "ranks",
+     lambda j: (8 + 8 + 4 + 8 + 1) * j.ranks),
+    ("logs, groups and leaders of domains", "nodes", lambda j: (8 + 8 + 4) * j.nodes),
+    ("versos and directories of domains, per segment", "nodes",
+     lambda j: 16 * j.nodes * j.segments),
+    ("page words, rights, flags, entries of pages homed", "pages homed",
+     lambda j: (4 + 1 + 1 + 24) * j.homed),
+    ("copies, twins, words, rights, flags, ring of pages held", "pages held",
+     lambda j: (4096 + 4096 + 4 + 1 + 1 + 8) * j.held),
+]
+
+# The same at a moment of some call; * rank 0 only.
+TRANSIENT = [
+    ("recto_init: cards", "ranks", lambda j: 32 * j.ranks),
+    ("checkpoint*: names of protected memory", "ranks x objects",
+     lambda j: 280 * j.ranks * (j.objects - j.segments)),
+    ("checkpoint*: table of pieces, twice, and its image", "ranks x objects",
+     lambda j: 3 * 56 * j.ranks * j.objects),
+    ("full checkpoint: exchange of sums", "ranks", lambda j: 24 * j.ranks),
+    ("restart: table of pieces of each file", "ranks x objects",
+     lambda j: 56 * j.ranks * j.objects),
+    ("recto_migrate: claims and homes", "ranks", lambda j: (24 + 2 * 24) * j.ranks),
+]
+
+# Sized by all pages of the job. (what, bytes or work of a rank, unit)
+ALL_PAGES = [
+    ("address space: recto, verso, twins, entries, words", "bytes reserved",
+     lambda j: (3 * 4096 + 24 + 4) * j.pages),
+    ("sequential memory: HOLDERS of pages homed", "bytes",
+     lambda j: (16 + 8 * (-(-j.ranks // 64))) * j.homed),
+    ("RECTO_FIRST_TOUCH: words of all granules, once settled", "bytes",
+     lambda j: 4 * j.pages // 16),
+    ("checkpoint: scans of bitmaps of all pages", "words looked at",
+     lambda j: 3 * j.pages // 64),
+    ("checkpoint: states of all pages, in vm", "words looked at",
+     lambda j: j.pages // 8),
+    ("release with something to do: tops of the set of pages", "words looked at",
+     lambda j: j.pages // (1 << 18)),
+    ("recto_migrate of cyclic memory: runs", "bytes", lambda j: 24 * j.pages),
+]
+
+
+def resident(job):
+    return sum(f(job) for _, _, f in MEMORY)
