@@ -3,6 +3,7 @@
 # How tests are declared. Every test has a time limit, exits 77 with the reason
 # as its last line when it cannot run here, and has labels:
 #   unit mpi crash model apps lint   what it is; none of these may skip in CI
+#   cluster                     several nodes on one machine; skipped without root
 #   ci                          run by `./quickstart test`
 #   long                        the full products, ci's part of them included
 #   asan, tsan                  also run in the build with that sanitizer
@@ -23,6 +24,7 @@ set(RECTO_TEST_ENVIRONMENT
     "TEST_SOURCE=${PROJECT_SOURCE_DIR}"
     "TEST_BUILD=${PROJECT_BINARY_DIR}"
     "TEST_MPIRUN=${RECTO_MPIRUN}")
+include(RectoClusterTests)
 
 # Two processes at a time per core, as ranks wait much: `ctest -j 2` starts a test of
 # 3 ranks alone.
@@ -94,10 +96,11 @@ function(recto_test_program_of source target)
 endfunction()
 
 # recto_mpi_test(NAME SOURCE file RANKS n... [ARGS a...] [ENV VAR=value...]
-#                [LABELS l...] [TIMEOUT s]):
-# a program against librecto on each number of ranks; tests NAME.nRANKS.
+#                [LABELS l...] [TIMEOUT s] [CLUSTER]):
+# a program against librecto on each number of ranks; tests NAME.nRANKS. CLUSTER: over
+# nodes, too.
 function(recto_mpi_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 A "" "SOURCE;TIMEOUT"
+  cmake_parse_arguments(PARSE_ARGV 1 A "CLUSTER" "SOURCE;TIMEOUT"
                         "RANKS;ARGS;ENV;LABELS")
   recto_test_program_of(${A_SOURCE} program)
   if(NOT A_TIMEOUT)
@@ -105,6 +108,10 @@ function(recto_mpi_test name)
   endif()
   if(NOT A_LABELS)
     set(A_LABELS mpi ci long)
+  endif()
+  if(A_CLUSTER)
+    recto_cluster_note(single ${name} TIMEOUT ${A_TIMEOUT} ENV ${A_ENV}
+                       COMMAND $<TARGET_FILE:${program}> ${A_ARGS})
   endif()
   foreach(ranks IN LISTS A_RANKS)
     set(test ${name}.n${ranks})
@@ -117,16 +124,17 @@ endfunction()
 
 # recto_mpi_product(NAME SOURCE file [RANKS n...] [NODES v...]
 #                   [TRANSPORTS v...] [LABELS l...] [ASAN] [TSAN n...] [ARGS a...]
-#                   [ENV VAR=value...] [TIMEOUT s]):
+#                   [ENV VAR=value...] [TIMEOUT s] [ONE_MACHINE]):
 # the product of ranks (1 to 8), RECTO_NODE, RECTO_TRANSPORT and back ends (auto, or
 # mprotect with write tracking by faults), all labelled `long`; of these a part in
 # which every pair of values occurs, without 5, 6 and 8 ranks, is labelled `ci`:
 # each pair of ranks and node once, transports and back ends taking turns. With ASAN the
 # tests of 2 and 3 ranks in that part are run in the asan build, too, with TSAN
 # those of n domains in the tsan build.
-# Tests NAME.nRANKS.NODE.TRANSPORT.VM.
+# Tests NAME.nRANKS.NODE.TRANSPORT.VM; over nodes, but for ONE_MACHINE, see
+# RectoClusterTests.cmake, cluster.NAME.NODESxRANKS.NODE.TRANSPORT.VM.
 function(recto_mpi_product name)
-  cmake_parse_arguments(PARSE_ARGV 1 A "ASAN" "SOURCE;TIMEOUT"
+  cmake_parse_arguments(PARSE_ARGV 1 A "ASAN;ONE_MACHINE" "SOURCE;TIMEOUT"
                         "TSAN;RANKS;NODES;TRANSPORTS;LABELS;ARGS;ENV")
   recto_test_program_of(${A_SOURCE} program)
   if(NOT A_TIMEOUT)
@@ -143,6 +151,10 @@ function(recto_mpi_product name)
   endif()
   if(NOT A_LABELS)
     set(A_LABELS mpi)
+  endif()
+  if(NOT A_ONE_MACHINE)
+    recto_cluster_note(product ${name} TIMEOUT ${A_TIMEOUT} ENV ${A_ENV}
+                       COMMAND $<TARGET_FILE:${program}> ${A_ARGS})
   endif()
   set(in_ci 1 2 3 4 7)
   set(vms auto mprotect)
@@ -187,12 +199,12 @@ function(recto_mpi_product name)
 endfunction()
 
 # recto_script_test(NAME SCRIPT file [ARGS a...] [RANKS most-at-once]
-#                   [ENV VAR=value...] [LABELS l...] [TIMEOUT s]):
-# an executable script, or one in Python. Its environment says TEST_SOURCE, TEST_BUILD (with bin/,
+#                   [ENV VAR=value...] [LABELS l...] [TIMEOUT s] [CLUSTER]):
+# an executable script, or one in Python; CLUSTER: over nodes, too. Its environment says TEST_SOURCE, TEST_BUILD (with bin/,
 # lib/ and mpi-tests/), TEST_MPIRUN (cmake/mpirun-test) and TEST_WORK, a folder
 # for it to make and use. (RECTO_... names would be warned about.)
 function(recto_script_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 A "" "SCRIPT;RANKS;TIMEOUT"
+  cmake_parse_arguments(PARSE_ARGV 1 A "CLUSTER" "SCRIPT;RANKS;TIMEOUT"
                         "ARGS;ENV;LABELS")
   if(NOT A_TIMEOUT)
     set(A_TIMEOUT 120)
@@ -206,6 +218,10 @@ function(recto_script_test name)
   get_filename_component(script ${A_SCRIPT} ABSOLUTE)
   if(script MATCHES "\\.py$")
     set(script python3 -B ${script})
+  endif()
+  if(A_CLUSTER)
+    recto_cluster_note(script ${name} TIMEOUT ${A_TIMEOUT} ENV ${A_ENV}
+                       COMMAND ${script} ${A_ARGS})
   endif()
   add_test(NAME ${name} COMMAND ${script} ${A_ARGS})
   recto_test_properties(${name} ${A_RANKS} ${A_TIMEOUT} "${A_LABELS}"

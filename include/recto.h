@@ -15,6 +15,7 @@
  *                 recto_load_* recto_store_*
  *   checkpoints   recto_protect recto_unprotect recto_checkpoint
  *                 recto_restart recto_epoch
+ *                 recto/due.h: recto_checkpoint_due
  *   numbers       recto_stats recto_version
  * recto/error.h lists the errors, recto/vm.h page protection without MPI.
  *
@@ -42,7 +43,8 @@
  * - Collective calls are made by one thread of each rank, in the same order on
  *   all of them. A call that differs is reported on every rank
  *   (RECTO_EMISMATCH).
- * - Ranks that die end the job (mpirun does); restart it from its checkpoint.
+ * - Ranks that die end the job (mpirun does); restart it from its checkpoint, or
+ *   leave that to the command `recto run`.
  *
  * Conventions. Pointers are returned NULL on failure; everything else returns
  * 0 or a negative RECTO_E... code, and recto_last_error() tells rank, host,
@@ -57,6 +59,7 @@
 #include <stdint.h>
 
 #include <recto/atomic.h>
+#include <recto/due.h>
 #include <recto/error.h>
 #include <recto/sync.h>
 

@@ -3,10 +3,16 @@
  * cg-recto: r and the ranks' sums lie in shared memory. A rank writes its own
  * rows of r, which are at home with it, and reads others' by plain loads.
  *
+ * So do the other vectors that an iteration needs from the one before, and its
+ * scalars: a checkpoint holds all of them and nothing else, so that the run goes on
+ * from it on any number of ranks.
+ *
  * Invariants
  * 1. A rank writes its rows of r and its own sums only.
  * 2. r is written between the barriers of `add` and `publish`, and read by others
  *    between those of `publish` and `add`; for the sums it is the other way round.
+ * 3. A checkpoint is written after an iteration, before `publish`: what it holds is
+ *    what `publish` publishes.
  */
 #include <recto.h>
 #include <stdio.h>
@@ -24,6 +30,15 @@ struct solver {
     struct program_part reach; /* columns that occur in this rank's rows */
     double *r;                 /* shared, all rows */
     struct cg_sums *sums;      /* shared, a rank's at sums[rank] */
+    struct saved *saved;       /* shared */
+};
+
+/* What else an iteration follows from, written by rank 0 before a checkpoint. */
+struct saved {
+    uint64_t rows; /* of the matrix that is solved, and its entries */
+    uint64_t entries;
+    int64_t iteration;
+    double first, gamma, alpha, beta;
 };
 
 /* ---- errors -------------------------------------------------------------- */
@@ -45,9 +60,11 @@ static void barrier(void)
     }
 }
 
-static void *allocate(const char *what, size_t bytes)
+/* What has to do with the ranks of this run only is not saved. */
+static void *allocate(const char *what, size_t bytes, bool saved)
 {
-    void *p = recto_alloc(what, bytes, NULL);
+    const recto_attr attr = {.flags = saved ? 0 : RECTO_NO_CHECKPOINT};
+    void *p = recto_alloc(what, bytes, &attr);
     if (p == NULL) {
         library_failed();
     }
@@ -97,7 +114,8 @@ static void multiply(struct solver *s)
 static int read_matrix(struct solver *s)
 {
     char wrong[PROGRAM_LINE];
-    int32_t *failed = allocate("failed", sizeof *failed); /* ranks from 1 */
+    int32_t *failed =
+        allocate("failed", sizeof *failed, false); /* ranks from 1 */
     int rank = recto_rank();
     int code = mtx_read(s->options->file, rank, recto_size(), &s->m, wrong);
     if (code != 0) {
@@ -110,18 +128,30 @@ static int read_matrix(struct solver *s)
     return *failed == 0 ? 0 : -1;
 }
 
+/* All rows of a vector in shared memory; *mine are this rank's. */
+static double *share(struct solver *s, const char *what, double **mine)
+{
+    double *all = allocate(what, s->m.n * sizeof *all, true);
+    free(*mine);
+    *mine = all + s->m.rows.first;
+    return all;
+}
+
 static int prepare(struct solver *s)
 {
     if (read_matrix(s) != 0) {
         return -1;
     }
-    s->r = allocate("r", s->m.n * sizeof *s->r);
-    s->sums = allocate("sums", (size_t)recto_size() * sizeof *s->sums);
+    s->sums = allocate("sums", (size_t)recto_size() * sizeof *s->sums, false);
+    s->saved = allocate("saved", sizeof *s->saved, true);
     if (cg_vectors_init(&s->v, s->m.rows) != 0) {
         (void)program_fail(name, "rank %d: out of memory", recto_rank());
         exit(PROGRAM_FAILED); /* NOLINT(concurrency-mt-unsafe) */
     }
-    s->v.r = s->r + s->m.rows.first;
+    s->r = share(s, "r", &s->v.r);
+    (void)share(s, "x", &s->v.x);
+    (void)share(s, "p", &s->v.p);
+    (void)share(s, "s", &s->v.s);
     s->reach = s->m.rows;
     size_t entries = s->m.start[s->m.rows.last - s->m.rows.first];
     for (size_t k = 0; k < entries; k++) {
@@ -129,19 +159,92 @@ static int prepare(struct solver *s)
         s->reach.first = column < s->reach.first ? column : s->reach.first;
         s->reach.last = column >= s->reach.last ? column + 1 : s->reach.last;
     }
-    cg_start(&s->v, &s->m);
     return 0;
 }
 
-static void solve(struct solver *s, struct cg_state *state)
+/* ---- checkpoints --------------------------------------------------------- */
+
+/* The state of iteration 0, or that of the newest checkpoint. -1: it is another
+ * matrix's. */
+static int start(struct solver *s, struct cg_state *state)
+{
+    const struct saved *saved = s->saved;
+    cg_start(&s->v, &s->m);
+    int restored = s->options->checkpoint_every > 0 ? recto_restart(NULL) : 0;
+    if (restored < 0) {
+        library_failed();
+    }
+    if (restored == 0) {
+        return 0;
+    }
+    if (saved->rows != s->m.n || saved->entries != s->m.entries) {
+        return recto_rank() > 0
+                   ? -1
+                   : program_fail(name,
+                                  "the checkpoint is of a matrix with "
+                                  "%llu rows and %llu entries; give that, "
+                                  "or another folder in RECTO_CKPT_DIR",
+                                  (unsigned long long)saved->rows,
+                                  (unsigned long long)saved->entries);
+    }
+    state->iteration = saved->iteration;
+    state->first = saved->first;
+    state->gamma = saved->gamma;
+    state->alpha = saved->alpha;
+    state->beta = saved->beta;
+    if (recto_rank() == 0) {
+        (void)printf("restarted at iteration %lld\n",
+                     (long long)state->iteration);
+        (void)fflush(stdout);
+    }
+    return 0;
+}
+
+/* After an iteration. true: the run is to end here. */
+static bool look_after(struct solver *s, const struct cg_state *state)
+{
+    int64_t every = s->options->checkpoint_every;
+    int due = every > 0 ? recto_checkpoint_due() : RECTO_DUE_NO;
+    if (due < 0) {
+        library_failed();
+    }
+    if (due == RECTO_DUE_NO && (every == 0 || state->iteration % every != 0)) {
+        return false;
+    }
+    if (recto_rank() == 0) {
+        *s->saved = (struct saved){.rows = s->m.n,
+                                   .entries = s->m.entries,
+                                   .iteration = state->iteration,
+                                   .first = state->first,
+                                   .gamma = state->gamma,
+                                   .alpha = state->alpha,
+                                   .beta = state->beta};
+    }
+    int code = recto_checkpoint();
+    if (code == RECTO_ENOSPC ||
+        code == RECTO_EIO) { /* the last one is intact */
+        if (recto_rank() == 0) {
+            (void)program_fail(name, "no checkpoint: %s", recto_last_error());
+        }
+    } else if (code != 0) {
+        library_failed();
+    }
+    return due == RECTO_DUE_STOP;
+}
+
+/* false: it was told to end before it was done. */
+static bool solve(struct solver *s, struct cg_state *state)
 {
     publish();
     for (;;) {
         multiply(s);
         if (!cg_next(state, add(s, cg_dots(&s->v)))) {
-            return;
+            return true;
         }
         cg_update(&s->v, state);
+        if (look_after(s, state)) {
+            return false;
+        }
         publish();
     }
 }
@@ -169,7 +272,7 @@ static int run(struct solver *s)
     struct cg_state state = {.options = s->options};
     bool first = recto_rank() == 0;
     double started = program_now();
-    if (prepare(s) != 0) {
+    if (prepare(s) != 0 || start(s, &state) != 0) {
         return PROGRAM_FAILED;
     }
     if (first) {
@@ -177,7 +280,14 @@ static int run(struct solver *s)
     }
     barrier();
     double prepared = program_now();
-    solve(s, &state);
+    if (!solve(s, &state)) {
+        if (first) {
+            (void)printf("ended after iteration %lld, as it was told; give the "
+                         "same command again to continue\n",
+                         (long long)state.iteration);
+        }
+        return RECTO_EXIT_CONTINUE;
+    }
     double solved = program_now();
     struct cg_sums errors = check(s);
     if (!first) {
@@ -207,6 +317,7 @@ int main(int argc, char **argv)
     if (action == PROGRAM_RUN) {
         struct solver s = {.options = &o};
         code = run(&s);
+        s.v.x = s.v.p = s.v.s = NULL; /* shared */
         cg_vectors_free(&s.v);
         mtx_free(&s.m);
     } else if (recto_rank() == 0) {

@@ -13,7 +13,7 @@
 /* ---- the command line ---------------------------------------------------- */
 
 enum {
-    OPTIONS = 6
+    OPTIONS = 7
 };
 
 static struct program_usage usage(struct cg_options *o,
@@ -46,6 +46,17 @@ static struct program_usage usage(struct cg_options *o,
                                     .min = 1,
                                     .max = 4096,
                                     .help = "threads (as OpenMP chooses)"};
+    }
+    if (strstr(name, "recto") != NULL) {
+        options[i++] = (struct program_option){
+            .name = "checkpoint-every",
+            .kind = PROGRAM_COUNT,
+            .value = &o->checkpoint_every,
+            .min = 0,
+            .max = INT32_MAX,
+            .help =
+                "iterations, and when it is due; go on from the last\n"
+                "                         one; 0: none, from the start (0)"};
     }
     options[i++] = (struct program_option){.name = "json",
                                            .kind = PROGRAM_FLAG,

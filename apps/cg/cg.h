@@ -31,6 +31,7 @@ struct cg_options {
     double tolerance; /* |r| <= tolerance |b| */
     int64_t iterations;
     int64_t threads;
+    int64_t checkpoint_every; /* iterations; 0: none, and no restart */
     bool json;
     bool spoil; /* for tests: change x before the check */
 };

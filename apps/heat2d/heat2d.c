@@ -363,6 +363,27 @@ static int checkpoint(struct heat *h, struct progress *progress)
     return EXIT_OK;
 }
 
+/* Writes a checkpoint after a step, if there is to be one. EXIT_CONTINUE: the run is
+ * to end here. */
+static int look_after(struct heat *h, struct progress *progress)
+{
+    const struct options *o = h->options;
+    int64_t step = h->run.step;
+    int due = recto_checkpoint_due();
+    if (due < 0) {
+        return library_failed(due);
+    }
+    bool stop = due == RECTO_DUE_STOP && step < o->steps;
+    if (due != RECTO_DUE_NO ||
+        (o->checkpoint_every > 0 && step % o->checkpoint_every == 0)) {
+        int verdict = checkpoint(h, progress);
+        if (verdict != EXIT_OK) {
+            return verdict;
+        }
+    }
+    return stop ? EXIT_CONTINUE : EXIT_OK;
+}
+
 static int advance(struct heat *h)
 {
     const struct options *o = h->options;
@@ -370,22 +391,29 @@ static int advance(struct heat *h)
     struct progress progress;
     progress_start(&progress, o, run->step, o->steps,
                    (double)h->grid.ny * (double)h->grid.nx);
-    while (run->step < o->steps) {
+    int verdict = EXIT_OK;
+    while (run->step < o->steps && verdict == EXIT_OK) {
         solver_slab_step(&h->slab, h->temperature[run->step % 2],
                          h->temperature[(run->step + 1) % 2]);
         run->step++;
         barrier();
         demonstrate(h);
-        if (o->checkpoint_every > 0 && run->step % o->checkpoint_every == 0 &&
-            checkpoint(h, &progress) != EXIT_OK) {
-            return EXIT_FAILED;
-        }
-        if (recto_rank() == 0) {
+        verdict = look_after(h, &progress);
+        if (verdict != EXIT_FAILED && recto_rank() == 0) {
             progress_step(&progress, run->step);
         }
     }
     if (recto_rank() == 0) {
         progress_end(&progress);
+    }
+    if (verdict == EXIT_CONTINUE) {
+        say(h,
+            "ended at step %" PRId64 " of %" PRId64 ", as it was told; give "
+            "the same command again to continue",
+            run->step, o->steps);
+    }
+    if (verdict != EXIT_OK) {
+        return verdict;
     }
     h->seconds = progress_now() - progress.started;
     say(h, "step %" PRId64 ", time %g, after %.2f s", run->step,

@@ -47,10 +47,13 @@ static const char help[] =
     "      --slow MICROSECONDS   wait as long at every step\n"
     "\n"
     "A run continues from the newest checkpoint in the folder RECTO_CKPT_DIR\n"
-    "(recto.ckpt) if there is one: to restart, give the same command again.\n"
+    "(recto.ckpt) if there is one: to restart, give the same command again, or\n"
+    "let `recto run` do that. It also checkpoints every RECTO_CKPT_INTERVAL\n"
+    "seconds, and ends by a checkpoint after SIGUSR1 or `recto halt`.\n"
     "\n"
     "Exit codes: 0 done; 1 input, output or the library failed; 2 wrong\n"
-    "option; 3 --check found a difference. mpirun reports a killed rank as 137.\n";
+    "option; 3 --check found a difference; 75 it was told to end and continues\n"
+    "when it is started again. mpirun reports a killed rank as 137.\n";
 
 const char *options_help(void)
 {

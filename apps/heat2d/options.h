@@ -13,7 +13,8 @@ enum {
     EXIT_OK = 0,
     EXIT_FAILED = 1, /* input, output, or a call of Recto */
     EXIT_USAGE = 2,
-    EXIT_DIFFERS = 3 /* --check found a difference */
+    EXIT_DIFFERS = 3,  /* --check found a difference */
+    EXIT_CONTINUE = 75 /* RECTO_EXIT_CONTINUE: told to end before the end */
 };
 
 enum options_progress {

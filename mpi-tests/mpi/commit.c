@@ -49,7 +49,8 @@ static void beyond(void)
 {
     recto_attr sparse = {.flags = RECTO_SPARSE};
     recto_attr last = {.placement = RECTO_AT(recto_size() - 1)};
-    uint64_t bytes = agreed(available()) * 2;
+    /* of as many machines as there may be */
+    uint64_t bytes = agreed(available()) * 2 * (uint64_t)recto_nodes();
     CHECK(recto_alloc("too much", bytes, NULL) == NULL);
     told("\"too much\"", "can give");
     CHECK(strstr(recto_last_error(), "RECTO_SPARSE") != NULL);
@@ -66,16 +67,17 @@ static void beyond(void)
     CHECK_OK(recto_free(p));
 }
 
-/* Two arrays that fit alone, but not both. */
+/* Two arrays that fit alone, but not both on one machine. */
 static void promised(void)
 {
+    recto_attr first = {.placement = RECTO_AT(0)};
     uint64_t bytes = agreed(available()) / 4 * 3 / 4096 * 4096;
-    char *p = recto_alloc("first", bytes, NULL);
+    char *p = recto_alloc("first", bytes, &first);
     CHECK(p != NULL);
-    CHECK(recto_alloc("second", bytes, NULL) == NULL);
+    CHECK(recto_alloc("second", bytes, &first) == NULL);
     told("\"second\"", "promised");
     CHECK_OK(recto_free(p));
-    p = recto_alloc("second", bytes, NULL);
+    p = recto_alloc("second", bytes, &first);
     CHECK(p != NULL);
     CHECK_OK(recto_free(p));
 }
@@ -109,7 +111,9 @@ static void reserved(void)
     CHECK(own_memory_kib("kept") == 0);
     /* what was reserved before a failure goes back: it succeeds again and again */
     for (int i = 0; i < 3; i++) {
-        CHECK(recto_alloc("huge", agreed(available()) * 2, NULL) == NULL);
+        CHECK(recto_alloc("huge",
+                          agreed(available()) * 2 * (uint64_t)recto_nodes(),
+                          NULL) == NULL);
         told("\"huge\"", "can give");
         p = recto_alloc("kept", bytes, NULL);
         CHECK(p != NULL);

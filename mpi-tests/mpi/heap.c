@@ -289,8 +289,7 @@ static long exhausted_by(int rank, uint64_t bytes, bool *full)
 static void used_up(void)
 {
     /* each block of another machine is a message or two */
-    const char *transport = getenv("RECTO_TRANSPORT");
-    bool far = transport != NULL && strcmp(transport, "mpi") == 0;
+    bool far = test_far();
     const uint64_t sizes[] = {3000000, far ? 15000 : 1500, far ? 20000 : 4000,
                               30000, 500000};
     double heap = 16 << 20;
@@ -470,6 +469,12 @@ static void read_epochs(void)
 
 int main(int argc, char **argv)
 {
+    const char *what = argc > 1 ? argv[1] : "";
+    bool write = strcmp(what, "write") == 0;
+    bool read = strcmp(what, "read") == 0;
+    if (!write && !read) {
+        setenv("RECTO_HEAP", "16M", 1); /* for used_up */
+    }
     test_begin(&argc, &argv);
     recto_attr cyclic = {.placement = RECTO_CYCLIC};
     slots = recto_alloc("slots", SLOTS * sizeof *slots, &cyclic);
@@ -478,9 +483,7 @@ int main(int argc, char **argv)
     sums = recto_alloc("sums", LISTS * sizeof *sums, NULL);
     CHECK(slots != NULL && total != NULL && roots != NULL && sums != NULL);
     CHECK_OK(recto_lock_create_many(locks, SLOTS));
-    const char *what = argc > 1 ? argv[1] : "";
-    bool write = strcmp(what, "write") == 0;
-    if (write || strcmp(what, "read") == 0) {
+    if (write || read) {
         (write ? write_epochs : read_epochs)();
         return test_end("heap: checkpoint, restart");
     }

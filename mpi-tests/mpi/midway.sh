@@ -21,7 +21,7 @@ dies() {
         echo "it was to die in phase $3"
         exit 1
     fi
-    if grep -E 'failed:|RECTO_E' "$TEST_WORK/log"; then
+    if grep -E '^rank .* failed:|RECTO_E' "$TEST_WORK/log"; then
         exit 1
     fi
     grep '^from phase' "$TEST_WORK/log"

@@ -102,6 +102,31 @@ static inline void test_evicted(void)
     CHECK_OK(recto_free(all));
 }
 
+/* Are some ranks reached by MPI only: on other hosts, or kept apart? Collective. */
+static inline int test_far(void)
+{
+    struct {
+        char host[64];
+        int64_t others;
+    } *first = recto_alloc("hosts", sizeof *first, NULL);
+    const char *transport = getenv("RECTO_TRANSPORT");
+    char host[64] = {0};
+    CHECK(first != NULL && gethostname(host, sizeof host - 1) == 0);
+    if (recto_rank() == 0) {
+        memcpy(first->host, host, sizeof host);
+    }
+    CHECK_OK(recto_barrier());
+    if (strcmp(first->host, host) != 0) {
+        (void)recto_fetch_add_i64(&first->others, 1);
+    }
+    CHECK_OK(recto_barrier());
+    int far = first->others > 0 || (recto_nodes() > 1 && transport != NULL &&
+                                    strcmp(transport, "mpi") == 0);
+    CHECK_OK(recto_barrier());
+    CHECK_OK(recto_free(first));
+    return far;
+}
+
 static inline int test_end(const char *what)
 {
     if (test_evicts()) {

@@ -115,6 +115,11 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
       "where checkpoints are written and looked for")                          \
     X(CKPT_FULL, "RECTO_CKPT_FULL", "16", "COUNT",                             \
       "a full epoch at least every COUNT epochs, 1 to 500")                    \
+    X(CKPT_INTERVAL, "RECTO_CKPT_INTERVAL", "0", "SECONDS",                    \
+      "recto_checkpoint_due asks for a checkpoint as often; 0: only when told") \
+    X(STOP_SIGNAL, "RECTO_STOP_SIGNAL", "usr1", "usr1|term|off",               \
+      "recto_checkpoint_due ends the run after SIGUSR1, also after SIGTERM, "  \
+      "after neither")                                                         \
     X(STATS, "RECTO_STATS", "0", "0|1",                                        \
       "recto_finalize prints a table of each rank's counters on stderr")       \
     X(INJECT, "RECTO_INJECT", "", "RULE",                                      \
@@ -139,6 +144,13 @@ int base_env_u64(enum base_env id, uint64_t *value);
 int base_env_bytes(enum base_env id, uint64_t *value);
 /* Warns on stderr about RECTO_ variables that no table names. */
 void base_env_check(void);
+
+/* A copy of the environment for another program, in which those of `count` settings
+ * "NAME=value" stand whose name is not set; NULL: out of memory. One free(). */
+char **base_env_copy(const char *const *settings, size_t count);
+/* The next variable after *at (0 at first) whose name begins so: "NAME=value", or
+ * NULL. */
+const char *base_env_next(const char *prefix, size_t *at);
 
 /* ---- types and names of objects ------------------------------------------- */
 

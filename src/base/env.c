@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Environment variables: every name, default and meaning stands in
- * BASE_ENV_LIST; this file reads them and warns about names that it lacks.
+ * BASE_ENV_LIST; this file reads them and warns about names that it lacks. It also
+ * makes the environment of programs that the command starts.
  */
 #include "base.h"
 
@@ -98,4 +99,68 @@ void base_env_check(void)
             base_warn("unknown environment variable %.*s", (int)length, *e);
         }
     }
+}
+
+/* ---- the environment of others -------------------------------------------------- */
+
+static bool is_set(const char *setting)
+{
+    size_t length = strcspn(setting, "=") + 1;
+    for (char **e = environ; *e != NULL; e++) {
+        if (strncmp(*e, setting, length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Puts a string behind the others, if there is a vector; returns their size. */
+static size_t copy_one(const char *text, char **vector, size_t *used, size_t at)
+{
+    size_t bytes = strlen(text) + 1;
+    if (vector != NULL) {
+        vector[(*used)++] = memcpy((char *)vector + at, text, bytes);
+    }
+    return at + bytes;
+}
+
+/* Vector and strings in one piece, or only their size. */
+static size_t copy_all(const char *const *settings, size_t count, char **vector,
+                       size_t slots)
+{
+    size_t used = 0;
+    size_t at = slots * sizeof *vector; /* strings follow the vector */
+    for (char **e = environ; *e != NULL; e++) {
+        at = copy_one(*e, vector, &used, at);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!is_set(settings[i])) {
+            at = copy_one(settings[i], vector, &used, at);
+        }
+    }
+    return at;
+}
+
+char **base_env_copy(const char *const *settings, size_t count)
+{
+    size_t slots = count + 1;
+    for (char **e = environ; *e != NULL; e++) {
+        slots++;
+    }
+    char **vector = calloc(1, copy_all(settings, count, NULL, slots));
+    if (vector != NULL) {
+        (void)copy_all(settings, count, vector, slots);
+    }
+    return vector;
+}
+
+const char *base_env_next(const char *prefix, size_t *at)
+{
+    size_t length = strlen(prefix);
+    for (; environ[*at] != NULL; ++*at) {
+        if (strncmp(environ[*at], prefix, length) == 0) {
+            return environ[(*at)++];
+        }
+    }
+    return NULL;
 }

@@ -28,6 +28,7 @@
 #include "base/base.h"
 #include "ckpt.h"
 #include "coherence/coherence.h"
+#include "due.h"
 #include "heap/heap.h"
 #include "image.h"
 #include "reader.h"
@@ -70,6 +71,9 @@ int ckpt_init(const char *dir, unsigned full)
     if (status == 0 && strlen(path) >= CKPT_PATH_MAX) {
         status = base_error(RECTO_EINVAL, "checkpoint folder: name too long");
     }
+    if (status == 0) {
+        status = ckpt_due_init();
+    }
     if (status != 0) {
         return status;
     }
@@ -88,6 +92,7 @@ void ckpt_finalize(void)
     if (!ckpt_state.started) {
         return;
     }
+    ckpt_due_finalize();
     (void)pthread_mutex_lock(&ckpt_mutex);
     ckpt_regions_free();
     free(ckpt_state.known);
@@ -408,6 +413,7 @@ int recto_checkpoint(void)
         heap_go();
         return status;
     }
+    uint64_t begin = base_now();
     (void)pthread_mutex_lock(&ckpt_mutex);
     struct ckpt_job job = CKPT_JOB_NONE;
     status = open_all();
@@ -423,6 +429,7 @@ int recto_checkpoint(void)
     }
     ckpt_job_free(&job);
     (void)pthread_mutex_unlock(&ckpt_mutex);
+    ckpt_due_reset(begin, status == 0);
     heap_go();
     return status;
 }

@@ -12,6 +12,7 @@
  *     check.c     what a manifest must fulfil
  *     reader.c    one epoch file: verified reading
  *     folder.c    which manifest of a folder counts
+ *     halt.c      the request of `recto halt`
  *   rank 0 of a job
  *     lock.c      one job at a time
  *     store.c     cleaning, commit, pruning
@@ -27,6 +28,7 @@
  *     checkpoint.c recto_checkpoint
  *     load.c      reads a chain of epochs into memory
  *     restart.c   recto_restart
+ *     due.c       recto_checkpoint_due
  */
 #ifndef RECTO_SRC_CKPT_CKPT_H
 #define RECTO_SRC_CKPT_CKPT_H

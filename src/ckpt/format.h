@@ -30,6 +30,7 @@ enum {
 #define CKPT_MANIFEST      "manifest"
 #define CKPT_MANIFEST_COPY "manifest.copy"
 #define CKPT_LOCK          "lock"
+#define CKPT_HALT          "halt-"
 #define CKPT_TEMPORARY     ".tmp-"
 
 enum ckpt_kind {

@@ -163,3 +163,23 @@ void ckpt_lock_release(struct ckpt_lock *lock)
         lock->held = false;
     }
 }
+
+bool ckpt_lock_busy(const struct ckpt_dir *dir, char *who, size_t size)
+{
+    struct ckpt_lock lock = {0};
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    struct holder holder;
+    who[0] = '\0';
+    if (ckpt_io_open(&lock.file, dir, CKPT_LOCK, O_RDWR, "lock") != 0) {
+        return false; /* nobody was here yet, or we may not know */
+    }
+    bool known = holder_read(&lock, &holder);
+    bool busy = fcntl(lock.file.fd, F_OFD_GETLK, &whole) == 0
+                    ? whole.l_type != F_UNLCK
+                    : known && holder_alive(&holder);
+    if (busy && known) {
+        (void)snprintf(who, size, "process %d on %s", holder.pid, holder.host);
+    }
+    ckpt_io_close(&lock.file);
+    return busy;
+}

@@ -19,6 +19,7 @@
 #include "base/base.h"
 #include "ckpt.h"
 #include "coherence/coherence.h"
+#include "due.h"
 #include "heap/heap.h"
 #include "reader.h"
 #include "state.h"
@@ -429,6 +430,7 @@ int recto_restart(int64_t *epoch)
     (void)pthread_mutex_lock(&ckpt_mutex);
     status = restart();
     (void)pthread_mutex_unlock(&ckpt_mutex);
+    ckpt_due_reset(0, 0);
     heap_go();
     if (status == 1 && epoch != NULL) {
         *epoch = ckpt_state.epoch;

@@ -28,6 +28,10 @@ int ckpt_lock_take(struct ckpt_lock *lock, const struct ckpt_dir *dir,
 /* Renews the time in the content. Never fails: it informs. */
 void ckpt_lock_beat(struct ckpt_lock *lock);
 void ckpt_lock_release(struct ckpt_lock *lock);
+/* Does a job hold the folder? Takes nothing and changes nothing; as far as can be
+ * known where the file system has no locks. `who` gets the holder, "process 7 on
+ * n1", or "". */
+bool ckpt_lock_busy(const struct ckpt_dir *dir, char *who, size_t size);
 
 /* ---- store.c ------------------------------------------------------------------- */
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The `recto` command. Reads checkpoint folders without MPI and without HDF5;
- * takes no lock and writes nothing.
+ * The `recto` command. Reads checkpoint folders without MPI and without HDF5; takes
+ * no lock, and writes nothing but requests of `recto halt`. `recto run` stands in
+ * run.h.
  */
 #ifndef RECTO_SRC_CLI_CLI_H
 #define RECTO_SRC_CLI_CLI_H
@@ -34,6 +35,11 @@ struct cli_request {
 enum cli_exit cli_ls(const struct cli_request *request);
 enum cli_exit cli_info(const struct cli_request *request);
 enum cli_exit cli_verify(const struct cli_request *request);
+
+/* `recto halt` and `recto run`, with their own command lines: argv[0] is the word
+ * after `recto`. Return what the shell gets. */
+int cli_halt(int argc, char **argv);
+int cli_run(int argc, char **argv);
 
 /* ---- text.c -------------------------------------------------------------------- */
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The `recto` command: looks at checkpoint folders. Needs neither MPI nor a
- * running job; a folder in use may be looked at, too.
+ * The `recto` command: looks at checkpoint folders, tells their jobs to end, and
+ * runs jobs. All but the last needs neither MPI nor a running job; a folder in use
+ * may be looked at, too.
  */
 #include <errno.h>
 #include <recto.h>
@@ -17,8 +18,14 @@ static const char usage_text[] =
     "arrays\n"
     "       recto verify DIR [EPOCH] read every byte and compare checksums: of\n"
     "                                all epochs, or of one and those it needs\n"
+    "       recto halt DIR [OPTION]  end the run that checkpoints there, cleanly "
+    "(--help)\n"
+    "       recto run [OPTION]... PROGRAM [ARGUMENT]...\n"
+    "                                run a job; restart it when a node is lost "
+    "(--help)\n"
     "       recto --help | --version\n"
-    "options: --json                 machine-readable output\n"
+    "options: --json                 machine-readable output of ls, info, "
+    "verify\n"
     "exit status: 0 good; 1 damaged or incomplete; 2 wrong usage;\n"
     "             3 no checkpoint there, or no such epoch\n";
 
@@ -103,6 +110,12 @@ int main(int argc, char **argv)
     static struct cli_request request;
     const char *words[3] = {NULL, NULL, NULL};
     int count = 0;
+    if (argc > 1 && strcmp(argv[1], "halt") == 0) {
+        return cli_halt(argc - 1, argv + 1);
+    }
+    if (argc > 1 && strcmp(argv[1], "run") == 0) {
+        return cli_run(argc - 1, argv + 1);
+    }
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             (void)fputs(usage_text, stdout);

@@ -284,6 +284,12 @@ static struct found find(const struct rel_segment *m, uint64_t page)
                           (flags & REL_AGED) != 0};
 }
 
+static bool flag_aged(const struct rel_segment *m, uint64_t page)
+{
+    return (atomic_load_explicit(&m->flags[page], memory_order_relaxed) &
+            REL_AGED) != 0;
+}
+
 static bool same(const struct rel_segment *m, uint64_t page, struct found as)
 {
     struct found now = find(m, page);
@@ -476,22 +482,102 @@ enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
     return RECTO_VM_CONTINUE;
 }
 
-/* Pages from `first` on that can be had at once, at most `count`; returns how
- * many were looked at. */
+/* ---- prefetch -------------------------------------------------------------------------------- */
+
+enum {
+    RUNS = 64
+};
+
+/* Runs of locked pages that lack a right and are asked for together. */
+struct ahead {
+    uint64_t first[RUNS];
+    uint64_t count[RUNS];
+    uint32_t runs;
+    uint64_t pages;
+};
+
+/* Locks the run of pages from `first` on that I lack, at most `most`, and adds it.
+ * Waits for the first page only if nothing is locked yet. Returns how many pages were
+ * looked at; 0: busy. */
+static uint64_t ahead_add(struct ahead *a, struct rel_segment *m,
+                          uint64_t first, uint64_t most)
+{
+    const struct found lacking = {RECTO_VM_NONE, false};
+    if (a->runs > 0) {
+        if (!rel_trylock(m, first)) {
+            return 0;
+        }
+    } else {
+        rel_lock(m, first);
+    }
+    if (rel_is_home(m, first) || !space_home_known(m->s, first) ||
+        !same(m, first, lacking)) {
+        rel_unlock(m, first);
+        return 1;
+    }
+    uint64_t n = run_lock(m, first, most, lacking);
+    a->first[a->runs] = first;
+    a->count[a->runs] = n;
+    a->runs++;
+    a->pages += n;
+    return n;
+}
+
+static void ahead_fetch(const struct ahead *a, struct rel_segment *m)
+{
+    struct rel_wait wait;
+    static const enum part parts[] = {ASK, COPY, PATCH};
+    bool far = rel.window != NULL;
+    rel_count(&rel_counts.bytes_fetched, a->pages * SPACE_PAGE);
+    rel_far_begin(&wait);
+    for (size_t k = far ? 0 : 1; k < (far ? 3 : 2); k++) {
+        for (uint32_t i = 0; i < a->runs; i++) {
+            fetch_part(m, a->first[i], a->count[i], parts[k], &wait);
+        }
+        if (far && parts[k] == COPY) {
+            rel_far_end(&wait, m);
+        }
+    }
+}
+
+/* Aged copies only need their right back, one by one. */
+static void revive(struct rel_segment *m, uint64_t page)
+{
+    rel_lock(m, page);
+    struct found found = find(m, page);
+    if (!rel_is_home(m, page) && found.right == RECTO_VM_NONE && found.aged) {
+        run_grant(m, page, 1, found, false);
+    }
+    rel_unlock(m, page);
+}
+
+/* Some of the pages from `first` on; returns how many were looked at. */
 static uint64_t prefetch_some(struct rel_segment *m, uint64_t first,
                               uint64_t count)
 {
-    uint64_t n = 1;
-    rel_lock(m, first);
-    struct found found = find(m, first);
-    if (!rel_is_home(m, first) && space_home_known(m->s, first) &&
-        found.right == RECTO_VM_NONE) {
-        uint64_t most = cache_transfer();
-        n = run_lock(m, first, count < most ? count : most, found);
-        run_grant(m, first, n, found, false);
+    struct ahead a = {.runs = 0};
+    uint64_t most = cache_transfer();
+    uint64_t done = 0;
+    while (done < count && a.runs < RUNS && a.pages < most) {
+        uint64_t left = most - a.pages;
+        uint64_t n = ahead_add(&a, m, first + done,
+                               count - done < left ? count - done : left);
+        if (n == 0) {
+            break;
+        }
+        done += n;
     }
-    run_unlock(m, first, n);
-    return n;
+    if (a.runs > 0) {
+        ahead_fetch(&a, m);
+    }
+    for (uint32_t i = 0; i < a.runs; i++) {
+        rel_cache_add(m, a.first[i], a.count[i]);
+        rel_check_code(m, a.first[i],
+                       recto_vm_unprot(m->s->range, a.first[i], a.count[i],
+                                       RECTO_VM_READ));
+        run_unlock(m, a.first[i], a.count[i]);
+    }
+    return done;
 }
 
 void rel_prefetch(struct rel_segment *m, uint64_t first, uint64_t count)
@@ -503,7 +589,13 @@ void rel_prefetch(struct rel_segment *m, uint64_t first, uint64_t count)
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
     for (uint64_t p = first; p < first + count;) {
-        p += prefetch_some(m, p, first + count - p);
+        uint64_t n = prefetch_some(m, p, first + count - p);
+        for (uint64_t q = p; q < p + n; q++) {
+            if (flag_aged(m, q)) {
+                revive(m, q);
+            }
+        }
+        p += n;
         cache_shrink(0);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);

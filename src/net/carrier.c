@@ -10,13 +10,21 @@
  * where the target's processor must take part, three. Of large pieces the copies
  * cost more, and a network that can move them by itself should.
  *
+ * Messages for one rank that a turn of the service thread brings forth travel
+ * together: a letter is closed when it is full enough or the turn ends.
+ *
+ *   letter   entry | entry | ...
+ *   entry    bytes of data, message, data, up to a multiple of 8
+ *
  * Invariants
  * 1. `RECEIVES` receives are always pending but for the one that is being
  *    delivered, so a poll is an MPI_Test, which also progresses one-sided operations
  *    that target this rank (an MPI_Iprobe does so every hundredth call only).
  * 2. Receives are posted and completed in turn, so messages are delivered in
  *    the order in which MPI matched them.
- * 3. A message handed over is never lost or refused, and its data is copied. Slots
+ * 3. Letters to a rank are sent in the order in which they were opened, one open at a
+ *    time, and what is in them is delivered in order.
+ * 4. A message handed over is never lost or refused, and its data is copied. Slots
  *    are taken from the lowest, so that memory is used for as many as were ever
  *    under way at once. Memory is a vm table, not malloc's (a faulting thread may
  *    hold malloc's lock).
@@ -33,12 +41,27 @@ enum {
     RECEIVES = 32,
     SENDS = 4096,
     GETS = 256,
-    MESSAGE_TAG = 7
+    MESSAGE_TAG = 7,
+    ENOUGH = 4096 /* a letter that holds as much does not wait for more */
+};
+
+struct entry {
+    uint64_t bytes;
+    struct net_msg msg;
+};
+
+enum {
+    LETTER = (sizeof(struct entry) + NET_DATA) / 8 * 8
 };
 
 struct letter {
-    struct net_msg msg;
-    char data[NET_DATA];
+    _Alignas(64) char entries[LETTER];
+};
+
+/* A letter that is being written. */
+struct open {
+    uint16_t slot;
+    uint32_t used; /* 0: none */
 };
 
 static struct {
@@ -53,6 +76,9 @@ static struct {
     unsigned newest;
     uint16_t free[SENDS]; /* a stack of slots */
     unsigned frees;
+    struct open *open; /* by rank */
+    int *opened;       /* ranks with an open letter */
+    int opened_count;
     MPI_Request get[GETS];
     struct net_msg then[GETS];
     unsigned gets; /* under way: [0, gets) */
@@ -73,22 +99,28 @@ static void receive_post(unsigned i)
           "MPI_Irecv");
 }
 
+static size_t tables_bytes(void)
+{
+    return (RECEIVES + SENDS) * sizeof(struct letter) +
+           (size_t)net.size * (sizeof(struct open) + sizeof(int));
+}
+
 int net_carrier_create(void)
 {
     void *table = NULL;
-    int r = recto_vm_table_create((RECEIVES + SENDS) * sizeof(struct letter),
-                                  &table);
+    int r = recto_vm_table_create(tables_bytes(), &table);
+    if (r != 0) {
+        return r;
+    }
+    memset(&carrier, 0, sizeof carrier);
     carrier.received = table;
-    carrier.sent = r == 0 ? carrier.received + RECEIVES : NULL;
-    carrier.next = 0;
-    carrier.oldest = 0;
-    carrier.newest = 0;
-    carrier.gets = 0;
-    carrier.frees = 0;
+    carrier.sent = carrier.received + RECEIVES;
+    carrier.open = (struct open *)(void *)(carrier.sent + SENDS);
+    carrier.opened = (int *)(void *)(carrier.open + net.size);
     for (unsigned i = SENDS; i > 0; i--) {
         carrier.free[carrier.frees++] = (uint16_t)(i - 1);
     }
-    return r;
+    return 0;
 }
 
 void net_carrier_start(void)
@@ -117,8 +149,7 @@ void net_carrier_stop(void)
 void net_carrier_destroy(void)
 {
     if (carrier.received != NULL) {
-        recto_vm_unmap(carrier.received,
-                       (RECEIVES + SENDS) * sizeof(struct letter));
+        recto_vm_unmap(carrier.received, tables_bytes());
         carrier.received = NULL;
     }
 }
@@ -155,21 +186,59 @@ static void room_wait(int target)
     }
 }
 
+static void letter_close(int target)
+{
+    struct open *o = &carrier.open[target];
+    base_order_out();
+    check(MPI_Isend(&carrier.sent[o->slot], (int)o->used, MPI_BYTE, target,
+                    MESSAGE_TAG, net.carrier, &carrier.send[o->slot]),
+          "MPI_Isend");
+    carrier.order[carrier.newest++ % SENDS] = o->slot;
+    o->used = 0;
+}
+
+/* Closed letters leave a place in the list. */
+static void letters_close(void)
+{
+    for (int i = 0; i < carrier.opened_count; i++) {
+        if (carrier.open[carrier.opened[i]].used > 0) {
+            letter_close(carrier.opened[i]);
+        }
+    }
+    carrier.opened_count = 0;
+}
+
+static void letter_open(int target)
+{
+    if (carrier.opened_count == net.size) {
+        letters_close();
+    }
+    room_wait(target);
+    carrier.open[target].slot = carrier.free[--carrier.frees];
+    carrier.opened[carrier.opened_count++] = target;
+}
+
 void net_carrier_send(const struct net_msg *msg, const void *data, size_t bytes)
 {
+    struct open *o = &carrier.open[msg->target];
+    struct entry entry = {.bytes = bytes, .msg = *msg};
+    uint32_t need = (uint32_t)(sizeof entry + (bytes + 7) / 8 * 8);
     RECTO_ASSERT(bytes <= NET_DATA);
-    room_wait(msg->target);
-    uint16_t slot = carrier.free[--carrier.frees];
-    struct letter *letter = &carrier.sent[slot];
-    letter->msg = *msg;
-    if (bytes > 0) {
-        memcpy(letter->data, data, bytes);
+    if (o->used > 0 && o->used + need > LETTER) {
+        letter_close(msg->target);
     }
-    base_order_out();
-    check(MPI_Isend(letter, (int)(sizeof *msg + bytes), MPI_BYTE, msg->target,
-                    MESSAGE_TAG, net.carrier, &carrier.send[slot]),
-          "MPI_Isend");
-    carrier.order[carrier.newest++ % SENDS] = slot;
+    if (o->used == 0) {
+        letter_open(msg->target);
+    }
+    char *at = carrier.sent[o->slot].entries + o->used;
+    memcpy(at, &entry, sizeof entry);
+    if (bytes > 0) {
+        memcpy(at + sizeof entry, data, bytes);
+    }
+    o->used += need;
+    if (o->used >= ENOUGH) {
+        letter_close(msg->target);
+    }
 }
 
 /* ---- one-sided ------------------------------------------------------------------ */
@@ -215,27 +284,44 @@ bool net_carrier_busy(void)
     return carrier.gets > 0;
 }
 
+static void letter_deliver(const char *entries, size_t used,
+                           net_deliver deliver)
+{
+    for (size_t at = 0; at < used;) {
+        struct entry entry;
+        RECTO_ASSERT(at + sizeof entry <= used);
+        memcpy(&entry, entries + at, sizeof entry);
+        at += sizeof entry;
+        RECTO_ASSERT(entry.bytes <= NET_DATA && at + entry.bytes <= used);
+        deliver(&entry.msg, entry.bytes > 0 ? entries + at : NULL, entry.bytes);
+        at += (entry.bytes + 7) / 8 * 8;
+    }
+}
+
 bool net_carrier_poll(net_deliver deliver)
 {
     sends_finish();
     bool moved = gets_finish(deliver);
-    for (;;) {
+    for (int taken = 0; taken < RECEIVES; taken++) {
         int done = 0;
+        int used = 0;
         unsigned i = carrier.next % RECEIVES;
         MPI_Status status;
         check(MPI_Test(&carrier.receive[i], &done, &status), "MPI_Test");
         if (!done) {
-            return moved;
+            break;
         }
-        int count = 0;
-        MPI_Get_count(&status, MPI_BYTE, &count);
-        size_t bytes = (size_t)count - sizeof(struct net_msg);
-        RECTO_ASSERT(count >= (int)sizeof(struct net_msg) && bytes <= NET_DATA);
+        MPI_Get_count(&status, MPI_BYTE, &used);
         carrier.next++;
         base_order_in();
-        deliver(&carrier.received[i].msg,
-                bytes > 0 ? carrier.received[i].data : NULL, bytes);
+        letter_deliver(carrier.received[i].entries, (size_t)used, deliver);
         receive_post(i);
         moved = true;
     }
+    return moved;
+}
+
+void net_carrier_flush(void)
+{
+    letters_close();
 }

@@ -236,15 +236,18 @@ static int report_mismatch(const char *text)
     return r;
 }
 
-int net_agree_all(enum net_call call, int status, const char *text)
+/* Every agreement is this one operation, whatever the calls are. */
+static int agree(enum net_call call, int status, const char *text, int64_t *max)
 {
     int64_t hash = hash_text(text);
     int64_t v[] = {call,  -(int64_t)call, hash,
-                   -hash, status,         status != 0 ? net.rank : INT_MAX};
-    int r = net_allreduce_min(v, 6);
+                   -hash, status,         status != 0 ? net.rank : INT_MAX,
+                   -*max};
+    int r = net_allreduce_min(v, 7);
     if (r != 0) {
         return r;
     }
+    *max = -v[6];
     if (v[0] != -v[1] || (v[4] == 0 && v[2] != -v[3])) {
         return report_mismatch(text);
     }
@@ -254,6 +257,17 @@ int net_agree_all(enum net_call call, int status, const char *text)
     int code = status;
     r = net_bcast(&code, sizeof code, (int)v[5]);
     return r != 0 ? r : share_message((int)v[5], code);
+}
+
+int net_agree_all(enum net_call call, int status, const char *text)
+{
+    int64_t none = 0;
+    return agree(call, status, text, &none);
+}
+
+int net_agree_max(enum net_call call, const char *text, int64_t *value)
+{
+    return agree(call, 0, text, value);
 }
 
 int net_verdict_all(int status)

@@ -68,6 +68,7 @@ enum net_call {
     NET_CALL_LOCK_CREATE,
     NET_CALL_LOCK_FREE,
     NET_CALL_CHECKPOINT,
+    NET_CALL_CHECKPOINT_DUE,
     NET_CALL_RESTART,
     NET_CALL_CHECK_ALL,
     NET_CALL_MIGRATE,
@@ -84,6 +85,8 @@ enum net_call {
  */
 static inline int net_agree(enum net_call call, int status, const char *text);
 int net_agree_all(enum net_call call, int status, const char *text);
+/* The same, and *value becomes the greatest of all ranks: one operation. */
+int net_agree_max(enum net_call call, const char *text, int64_t *value);
 
 /*
  * The verdict of a step that every rank took: 0 when all pass 0, else on every
@@ -182,7 +185,7 @@ void net_post_masked(int target, const struct net_msg *msg);
  * net_data, where they lie until it returns; NULL: none came with the message.
  */
 enum {
-    NET_DATA = 16384
+    NET_DATA = 65536
 };
 void net_post_data(int target, const struct net_msg *msg, const void *data,
                    size_t bytes);

@@ -30,7 +30,9 @@
 #include "net/state.h"
 
 enum {
-    IDLE_POLL_NS = 500000,    /* between polls of MPI when nothing happens */
+    IDLE_POLL_NS = 500000,  /* between polls of MPI when nothing happens, */
+    QUIET_POLL_NS = 800000, /* and when nothing has for this long: */
+    QUIET_NS = 250000000,
     EAGER_NS = 200000,        /* poll at once for this long after activity */
     AWAIT_EAGER_NS = 2000000, /* the same when a thread waits for an answer, */
     AWAIT_POLL_NS = 50000,    /* and between polls after that */
@@ -226,12 +228,21 @@ static bool ring_deliver(void)
     return n > 0;
 }
 
-/* How long to sleep at most; 0: until a push. */
-static uint64_t sleep_limit(void)
+static bool awaited(void)
 {
-    bool awaited =
-        atomic_load_explicit(&service.awaited, memory_order_relaxed) > 0;
-    uint64_t limit = !net.uses_mpi ? 0 : awaited ? AWAIT_POLL_NS : IDLE_POLL_NS;
+    return atomic_load_explicit(&service.awaited, memory_order_relaxed) > 0;
+}
+
+/* How long to sleep at most when nothing has moved since `active`; 0: until a push. */
+static uint64_t sleep_limit(uint64_t active)
+{
+    uint64_t limit = 0;
+    if (net.uses_mpi) {
+        bool quiet = base_now() - active > QUIET_NS;
+        limit = awaited() ? AWAIT_POLL_NS
+                : quiet   ? QUIET_POLL_NS
+                          : IDLE_POLL_NS;
+    }
     uint64_t due = net_queue_due(&service.held);
     if (due != UINT64_MAX) {
         uint64_t now = base_now();
@@ -253,16 +264,15 @@ static bool eager(uint64_t active)
     if (!net.uses_mpi) {
         return false;
     }
-    bool awaited =
-        atomic_load_explicit(&service.awaited, memory_order_relaxed) > 0;
     return net_carrier_busy() ||
-           base_now() - active < (awaited ? AWAIT_EAGER_NS : EAGER_NS);
+           base_now() - active < (awaited() ? AWAIT_EAGER_NS : EAGER_NS);
 }
 
 static void *service_main(void *unused)
 {
     (void)unused;
     on_service_thread = true;
+    (void)prctl(PR_SET_NAME, "recto-service"); /* what top -H shows */
     /* short sleeps end on time: the default slack of 50 us is half a hold */
     (void)prctl(PR_SET_TIMERSLACK, 1UL);
     uint64_t active = base_now();
@@ -274,12 +284,15 @@ static void *service_main(void *unused)
         moved |= net.uses_mpi && net_carrier_poll(deliver);
         moved |= held_deliver();
         moved |= late_send();
+        if (net.uses_mpi) {
+            net_carrier_flush();
+        }
         if (moved) {
             active = base_now();
         } else if (eager(active)) {
             sched_yield();
         } else {
-            net_ring_sleep(my_ring(), sleep_limit());
+            net_ring_sleep(my_ring(), sleep_limit(active));
         }
     }
     net_carrier_stop();

@@ -77,6 +77,8 @@ void net_carrier_start(void);
 void net_carrier_stop(void);
 void net_carrier_send(const struct net_msg *msg, const void *data,
                       size_t bytes);
+/* Sends what was handed over in this turn. */
+void net_carrier_flush(void);
 /* As net_window_get. */
 bool net_carrier_get(MPI_Win win, int target, uint64_t offset, void *buffer,
                      size_t bytes, const struct net_msg *then);

@@ -1,0 +1,24 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# A job on several nodes: sbatch plain.sh ./program ARGUMENT...
+# (Copy it and change the lines that begin with #SBATCH.)
+#
+# Slurm starts the ranks itself. When a node fails it ends the job and, when enough nodes
+# are free, starts it anew (--requeue): the program goes on from its newest checkpoint.
+#SBATCH --job-name=recto
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=2
+#SBATCH --exclusive
+#SBATCH --time=01:00:00
+#SBATCH --requeue
+#SBATCH --open-mode=append
+
+# Open MPI's one-sided operations between nodes; docs/clusters.md, "Networks".
+export OMPI_MCA_pml=ucx OMPI_MCA_osc=ucx
+# Without InfiniBand: UCX over TCP, which Open MPI does not take by itself.
+export OMPI_MCA_pml_ucx_tls=any OMPI_MCA_pml_ucx_devices=any
+export OMPI_MCA_opal_common_ucx_tls=any OMPI_MCA_opal_common_ucx_devices=any
+export UCX_TLS=tcp,self
+
+srun --mpi=pmix --kill-on-bad-exit=1 "$@"

@@ -1,0 +1,308 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""run_crash.py spare|crowded|elastic|cut [CRASHES]
+
+Shows that a job under `recto run` gives the right answer however often its nodes die,
+at random moments, while it computes, checkpoints, or starts again:
+
+  spare     heat2d on 3 of 4 nodes; sometimes two die at once
+  crowded   heat2d on 3 nodes, 2 of which do the work of a dead one (--oversubscribe)
+  elastic   conjugate gradients on 3 nodes, then 2, then 1 (--elastic)
+  cut       heat2d on 3 of 4 nodes, whose network is cut instead, and healed later
+
+Never does it hang, and nothing is left on the living nodes. Prints the time from each
+crash to computing again. TEST_SEED chooses the moments again."""
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+from nodes import Cluster
+
+BIN = pathlib.Path(os.environ["TEST_BUILD"]) / "bin"
+# what recto run does not set, since nodes on one machine are no real nodes
+ENV = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+       "OMPI_MCA_hwloc_base_binding_policy": "none", "OMPI_MCA_mpi_yield_when_idle": "1"}
+LIMIT = 200  # seconds for whatever is waited for
+COMPUTES = r"heat2d: steps (\d+) to|iteration (\d+)$|^cg-recto: "
+
+
+def fail(why, text=""):
+    print(text[-8000:])
+    print("FAIL", why)
+    sys.exit(1)
+
+
+class Job:
+    """A program under `recto run`, on the head. Its lines come with their times."""
+
+    def __init__(self, cluster, options, program, folder):
+        self.cluster = cluster
+        self.lines = []  # (time, line)
+        self.folder = folder
+        self.log = cluster.work / (folder + ".log")
+        if self.log.exists():
+            self.log.unlink()
+        command = cluster.command("n0", [
+            "env", "RECTO_CKPT_DIR=" + folder, BIN / "recto", "run", "--log", self.log,
+            *options, *program])
+        self.process = subprocess.Popen(
+            command, cwd=cluster.work, stdin=subprocess.DEVNULL, text=True,
+            env={**os.environ, **ENV, "OMPI_MCA_plm_rsh_agent":
+                 str(cluster.root / "agent")},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            self.lines.append((time.time(), line.rstrip("\n")))
+
+    def text(self):
+        return "\n".join(line for _, line in self.lines)
+
+    def fail(self, why):
+        if "hangs" in why:
+            self.stacks()
+        self.process.kill()
+        fail(why, self.text())
+
+    def stacks(self):
+        """Where the ranks are that hang."""
+        for process in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if self.name() not in (process / "environ").read_bytes():
+                    continue
+                print(process.name, (process / "cmdline").read_bytes()[:99],
+                      (process / "wchan").read_text(), flush=True)
+                subprocess.run(["gdb", "-batch", "-p", process.name, "-ex",
+                                "thread apply all bt 20"], check=False, timeout=60,
+                               stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            except (OSError, subprocess.TimeoutExpired) as why:
+                print(process.name, why)
+
+    def name(self):
+        """What is in the environment of all processes of the run."""
+        return ("OMPI_MCA_recto_run=" + self.events("start")[0]["run"]).encode()
+
+    def events(self, name):
+        rows = self.log.read_text().splitlines() if self.log.exists() else []
+        return [e for e in map(json.loads, rows) if e["event"] == name]
+
+    def wait_for(self, what, find):
+        """find() until it gives something. The job goes on meanwhile."""
+        end = time.time() + LIMIT
+        while True:
+            found = find()
+            if found:
+                return found
+            if self.process.poll() is not None:
+                self.reader.join(10)
+                self.fail("it ended with %d before %s" % (self.process.returncode, what))
+            if time.time() > end:
+                self.fail("no %s for %d s: it hangs" % (what, LIMIT))
+            time.sleep(0.01)
+
+    def computes(self, after):
+        """The time at which the program began to compute, after a time."""
+        return self.wait_for("computing", lambda: next(
+            (t for t, line in list(self.lines)
+             if t > after and re.search(COMPUTES, line)), None))
+
+    def starts(self, count):
+        """The event of the latest attempt, when there are `count`."""
+        return self.wait_for("attempt", lambda: (self.events("start")[-1:] if len(
+            self.events("start")) >= count else [None])[0])
+
+    def end(self, code):
+        try:
+            self.process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            self.fail("it does not end: it hangs")
+        self.reader.join(10)
+        if self.process.returncode != code:
+            self.fail("exit code %d, expected %d" % (self.process.returncode, code))
+        left = leftovers(self)
+        if left:
+            self.fail("left over: %s" % left)
+        return self
+
+    def find(self, pattern):
+        found = re.search(pattern, self.text(), re.M)
+        if not found:
+            self.fail("no %s" % pattern)
+        return found.group(1)
+
+
+def leftovers(job):
+    """What is left a few seconds after a job, on its nodes and on the head."""
+    name = job.name()
+    end = time.time() + 10
+    while True:
+        left = job.cluster.leftovers()
+        for process in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if name in (process / "environ").read_bytes():
+                    left.append("n0: process %s" % process.name)
+            except OSError:
+                pass  # it ended
+        if not left or time.time() > end:
+            return left
+        time.sleep(0.2)
+
+
+class Crashes:
+    """Kills nodes of jobs at random moments, and keeps the times."""
+
+    def __init__(self, cluster, rng, action):
+        self.cluster = cluster
+        self.rng = rng
+        self.action = action  # "crash" or "cut"
+        self.count = 0
+        self.rows = []  # (moment, nodes, hosts before, seconds, hosts after, epoch)
+        self.down = []
+
+    def repair(self):
+        for node in self.down:
+            self.cluster.script({"crash": "start", "cut": "heal"}[self.action], node)
+        self.down = []
+
+    def strike(self, used, most):
+        """Some of the nodes that an attempt uses die, `most` at most."""
+        nodes = [n for n in used if n not in self.down]
+        many = most if self.rng.random() < 0.2 else 1
+        nodes = self.rng.sample(nodes, min(many, len(nodes)))
+        now = time.time()
+        for node in nodes:
+            self.cluster.script(self.action, node)
+        self.down += nodes
+        self.count += len(nodes)
+        return now, nodes
+
+    def one(self, job, most=1, twice=0.0):
+        """A crash of the running job, sometimes another while it starts again."""
+        attempts = len(job.events("start"))
+        start = job.starts(attempts)
+        time.sleep(self.rng.uniform(0.1, 2.0))
+        moment = "computing"
+        when, nodes = self.strike(start["hosts"].split(), most)
+        if self.rng.random() < twice:
+            start = job.starts(attempts + 1)
+            time.sleep(self.rng.uniform(0, 1.5))
+            moment = "starting again"
+            attempts += 1
+            when, nodes = self.strike(start["hosts"].split(), 1)
+        again = job.computes(when)
+        if len(job.events("start")) <= attempts:
+            # it may have printed this in the attempt that has just been struck
+            job.starts(attempts + 1)
+            again = job.computes(job.events("start")[-1]["time"])
+        after = job.events("start")[-1]
+        if again - when > 15:
+            print("slow: after the crash of %s at %.2f the job said" % (nodes, when))
+            for t, line in job.lines:
+                if when - 1 < t <= again:
+                    print("%8.2f  %s" % (t - when, line))
+        self.rows.append((moment, "+".join(nodes), start["hosts"], again - when,
+                          after["hosts"], after["epoch"]))
+
+    def table(self):
+        print("%-15s %-6s %-12s %-12s %6s %9s" % (
+            "crashed while", "node", "of", "then on", "epoch", "seconds"))
+        for moment, nodes, before, seconds, after, epoch in self.rows:
+            print("%-15s %-6s %-12s %-12s %6d %9.2f" % (
+                moment, nodes, before, after, epoch, seconds))
+        times = [row[3] for row in self.rows]
+        print("%s: %d in %d incidents; from the last one to computing again: median "
+              "%.2f s, max %.2f s" % (self.action, self.count, len(times),
+                                      statistics.median(times), max(times)))
+
+
+def heat2d(cluster, crashes, count, options, hosts, **how):
+    """Crashes, then the end by `recto halt`, then the rest without disturbance."""
+    work = cluster.work
+    (work / "hosts").write_text("".join("n%d slots=1\n" % (i + 1) for i in range(hosts)))
+    subprocess.run([BIN / "heat2d-input", work / "rock.h5"], check=True,
+                   stdout=subprocess.DEVNULL)
+    steps = str(500 + 150 * count)
+    words = [BIN / "heat2d", "--input", "rock.h5", "--steps", steps, "--quiet"]
+    undisturbed = subprocess.run(
+        [words[0], *words[1:], "--check", "--json"], cwd=work, check=True, text=True,
+        env={**os.environ, **ENV, "RECTO_CKPT_DIR": "undisturbed"},
+        stdout=subprocess.PIPE).stdout
+    checksum = re.search(r"checksum (\w+)", undisturbed).group(1)
+    options = ["-n", "3", "--hostfile", "hosts", "--retries", "1000", *options]
+    words[-1:] = ["--checkpoint-every", "20"]
+    job = Job(cluster, options, [*words, "--slow", "20000"], "heat")
+    job.computes(0)
+    while crashes.count < count:
+        crashes.one(job, **how)
+        crashes.repair()
+    done = subprocess.run([BIN / "recto", "halt", work / "heat"], check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        job.fail("recto halt: " + done.stdout)
+    job.end(75)
+    job = Job(cluster, options, [*words, "--check"], "heat").end(0)
+    if job.find(r"^checksum (\w+)") != checksum or job.find("^answer (.*)") != "ok":
+        job.fail("the undisturbed run's checksum is " + checksum)
+    print("checksum %s as undisturbed" % checksum)
+
+
+def elastic(cluster, crashes, count):
+    work = cluster.work
+    subprocess.run([BIN / "cg-laplace", "--nx", "400", "--ny", "400", work / "a.mtx"],
+                   check=True, stdout=subprocess.DEVNULL)
+    options = ["-n", "3", "--host", "n1,n2,n3", "--elastic", "--retries", "1000"]
+    words = [BIN / "cg-recto", "a.mtx", "--checkpoint-every", "50",
+             "--tolerance", "1e-10"]
+    undisturbed = Job(cluster, options, words, "undisturbed").end(0)
+    wanted = int(undisturbed.find(r"^iterations (\d+)"))
+    number = 0
+    while crashes.count < count:
+        number += 1
+        job = Job(cluster, options, words, "cg%d" % number)
+        job.computes(0)
+        for _ in range(2):
+            crashes.one(job)
+        job.end(0)
+        crashes.repair()
+        got = int(job.find(r"^iterations (\d+)"))
+        # sums over fewer ranks round differently
+        if job.find("^answer (.*)") != "ok" or abs(got - wanted) > wanted / 20:
+            job.fail("%d iterations, undisturbed %d" % (got, wanted))
+        print("answer ok after %d iterations, undisturbed %d" % (got, wanted))
+
+
+def main():
+    case = sys.argv[1]
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else {
+        "spare": 10, "crowded": 6, "elastic": 6, "cut": 2}[case]
+    seed = int(os.environ.get("TEST_SEED") or random.SystemRandom().randrange(1 << 32))
+    print("TEST_SEED=%d" % seed, flush=True)
+    began = time.time()
+    with Cluster(4 if case in ("spare", "cut") else 3) as cluster:
+        crashes = Crashes(cluster, random.Random(seed),
+                          "cut" if case == "cut" else "crash")
+        if case == "spare":
+            heat2d(cluster, crashes, count, ["--spare", "--oversubscribe"], 4, most=2,
+                   twice=0.2)
+        elif case == "crowded":
+            heat2d(cluster, crashes, count, ["--oversubscribe"], 3)
+        elif case == "cut":
+            heat2d(cluster, crashes, count, ["--spare"], 4)
+        else:
+            elastic(cluster, crashes, count)
+        crashes.table()
+    print("%.0f s in all" % (time.time() - began))
+
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ctest's limit: stop the nodes
+main()

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Slurm on a cluster for a test in Python: submits jobs, waits for them with an end,
+and says what Slurm knew when a wait was in vain.
+
+    with Slurm(4) as slurm:
+        job = slurm.sbatch("job.sh", "-N", "3")
+        slurm.end_of(job)
+
+Where there can be none the test ends with exit code 77 and the reason."""
+import os
+import re
+import subprocess
+import sys
+import time
+
+from nodes import HERE, Cluster, skip
+
+SCRIPT = str(HERE / "slurm")
+# In the namespaces of a container, as root, with more ranks than cores.
+SETTINGS = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+}
+OVER = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL",
+        "DEADLINE", "OUT_OF_MEMORY")
+
+
+class Failure(Exception):
+    """A test found something wrong."""
+
+
+class Slurm(Cluster):
+    """A cluster with Slurm, 2 processors a node. `env` is what jobs inherit."""
+
+    def __init__(self, nodes, root=None, **env):
+        super().__init__(nodes, root)
+        self.env = {k: v for k, v in os.environ.items()
+                    if not k.startswith(("RECTO_", "SLURM_", "SBATCH_"))}
+        self.env.update(SETTINGS, SLURM_CONF=str(self.root / "slurm.conf"), **env)
+
+    def __enter__(self):
+        super().__enter__()
+        try:
+            done = subprocess.run([SCRIPT, "start", str(self.root)], text=True,
+                                  stdin=subprocess.DEVNULL, capture_output=True,
+                                  timeout=180, check=False)
+            if done.returncode == 77:
+                skip(done.stderr.strip())
+            if done.returncode != 0:
+                sys.exit("slurm start: exit code %d\n%s" % (
+                    done.returncode, done.stderr))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def head(self, *words, check=True):
+        """Runs one of Slurm's commands on the head; its output."""
+        done = self.run("n0", ["timeout", "60", *words], env=self.env)
+        if check and done.returncode != 0:
+            raise Failure("%s: exit code %d: %s" % (
+                " ".join(map(str, words)), done.returncode, done.stderr.strip()))
+        return done.stdout
+
+    def sbatch(self, script, *arguments, options=(), name):
+        """Submits `script arguments`; the job's number. Its output is NAME.out, as is
+        that of the jobs that it submits."""
+        return int(self.head("sbatch", "--parsable", "--output=%s.out" % name,
+                             "--job-name=%s" % name, *options, script, *arguments))
+
+    def job(self, number):
+        """What Slurm says of a job, by Slurm's names."""
+        text = self.head("scontrol", "-o", "show", "job", str(number))
+        return dict(w.split("=", 1) for w in text.split() if "=" in w)
+
+    def jobs(self, name):
+        """The numbers of all jobs of that name, those that ended included."""
+        text = self.head("scontrol", "-o", "show", "job")
+        return sorted(int(n) for n in
+                      re.findall(r"JobId=(\d+) JobName=%s " % name, text))
+
+    def nodes_of(self, number):
+        """The nodes of a running job, the one with its script first."""
+        job = self.job(number)
+        names = self.head("scontrol", "show", "hostnames", job["NodeList"]).split()
+        return [job["BatchHost"]] + [n for n in names if n != job["BatchHost"]]
+
+    def output(self, name):
+        path = self.work / (name + ".out")
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def wait(self, what, condition, seconds=120):
+        """Until condition() is true; its value."""
+        end = time.time() + seconds
+        while True:
+            value = condition()
+            if value:
+                return value
+            if time.time() > end:
+                raise Failure("after %d s not yet: %s" % (seconds, what))
+            time.sleep(0.2)
+
+    def end_of(self, number, seconds=120):
+        """Waits for a job's end; what Slurm says of it then."""
+        def over():
+            job = self.job(number)
+            return job if job["JobState"] in OVER else None
+        return self.wait("end of job %d" % number, over, seconds)
+
+    def requeued(self, number, seconds=120):
+        """Waits until Slurm has queued a job again, and then has it not wait on for its
+        two minutes. Those are there because nodes take credentials of the second in
+        which a job ended, and of before, for revoked."""
+        self.wait("job %d is queued again" % number, lambda:
+                  self.job(number)["JobState"] == "PENDING", seconds)
+        self.wait("no node completes", lambda: "comp" not in
+                  self.head("sinfo", "-h", "-N", "-o", "%T"), seconds)
+        time.sleep(3)
+        self.head("scontrol", "update", "jobid=%d" % number, "starttime=now")
+
+    def idle(self, nodes):
+        """Waits until nodes are there and without a job."""
+        def states():
+            text = self.head("sinfo", "-h", "-N", "-o", "%N %T", "-n", ",".join(nodes))
+            return set(line.split()[1] for line in text.splitlines()) == {"idle"}
+        self.wait("%s are idle" % nodes, states)
+
+    def processes(self, node):
+        """Without those of Slurm itself."""
+        return [p for p in super().processes(node)
+                if not re.match(r"unshare --pid|slurmd |sleep ", p) and
+                SCRIPT + " serve" not in p]
+
+    def report(self):
+        """What one wants to know when something went wrong."""
+        parts = ["---- squeue and sinfo", self.head("squeue", check=False),
+                 self.head("sinfo", "-N", "-l", check=False),
+                 self.head("scontrol", "-o", "show", "job", check=False)]
+        for path in sorted(self.work.glob("*.out")):
+            parts += ["---- " + path.name, path.read_text(errors="replace")[-4000:]]
+        log = self.root / "log" / "n0.slurm.out"
+        parts += ["---- " + log.name] + [
+            line for line in log.read_text(errors="replace").splitlines()
+            if not line.startswith("munged:")][-60:]
+        return "\n".join(parts)

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * recto_checkpoint_due: when to checkpoint, and when to end.
+ *
+ * Every rank hands in what it knows, and the greatest word is the answer: a rank
+ * knows its signals; rank 0 also knows the time since the last checkpoint, and the
+ * requests in the folder, at which it looks ten times a second at most.
+ *
+ * Invariants
+ * 1. The answer is the same on every rank: it is the result of one reduction, which
+ *    is the agreement that opens every collective call, too.
+ * 2. Once the answer was STOP it stays STOP.
+ * 3. A request is removed only by recto_finalize of a run that asked here, and only
+ *    if it is due then: a run that dies before is stopped again when it is restarted,
+ *    and one that ended does not stop the next.
+ * 4. The handler does nothing but store a word; the signal's disposition is ours
+ *    only where it was the default.
+ */
+#include "due.h"
+
+#include <errno.h>
+#include <recto.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/base.h"
+#include "ckpt.h"
+#include "halt.h"
+#include "net/net.h"
+#include "state.h"
+
+#define SECOND UINT64_C(1000000000)
+/* between two looks at the folder */
+#define LOOK (SECOND / 10)
+
+enum {
+    SIGNALS = 2,
+    MARGIN_SECONDS = 1 /* clocks, and what lies between steps and the call */
+};
+
+static const int signals[SIGNALS] = {SIGUSR1, SIGTERM};
+
+/* Written by the handler on any thread, read by recto_checkpoint_due: it tells
+ * nothing but itself. */
+static atomic_int told; /* the signal */
+
+static struct {
+    bool taken[SIGNALS];
+    bool stop;         /* the answer was STOP */
+    bool asked;        /* recto_checkpoint_due was called */
+    bool warned;       /* about a request that cannot be read */
+    uint64_t interval; /* ns; 0: none */
+    uint64_t last;     /* base_now of the last checkpoint */
+    uint64_t called;   /* of the last call; 0: none */
+    uint64_t looked;   /* at the folder */
+    uint64_t gap;      /* longest between two calls, ns */
+    uint64_t cost;     /* longest checkpoint, ns */
+    bool halt;         /* the last look found a request that is due */
+} due;
+
+/* ---- signals ----------------------------------------------------------------------- */
+
+static void on_signal(int signal)
+{
+    atomic_store_explicit(&told, signal, memory_order_relaxed);
+}
+
+static bool is_ours(int signal)
+{
+    struct sigaction action;
+    return sigaction(signal, NULL, &action) == 0 &&
+           (action.sa_flags & SA_SIGINFO) == 0 &&
+           action.sa_handler == on_signal;
+}
+
+static bool take_signal(int signal)
+{
+    struct sigaction action;
+    if (sigaction(signal, NULL, &action) != 0 ||
+        (action.sa_flags & SA_SIGINFO) != 0 || action.sa_handler != SIG_DFL) {
+        return false; /* the program's own, or ignored on purpose */
+    }
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    (void)sigemptyset(&action.sa_mask);
+    return sigaction(signal, &action, NULL) == 0;
+}
+
+static void give_signals(void)
+{
+    for (int i = 0; i < SIGNALS; i++) {
+        if (due.taken[i] && is_ours(signals[i])) {
+            (void)signal(signals[i], SIG_DFL);
+        }
+        due.taken[i] = false;
+    }
+}
+
+/* ---- life cycle -------------------------------------------------------------------- */
+
+int ckpt_due_init(void)
+{
+    const char *which = base_env(BASE_ENV_STOP_SIGNAL);
+    uint64_t seconds = 0;
+    int count = strcmp(which, "term") == 0   ? 2
+                : strcmp(which, "usr1") == 0 ? 1
+                : strcmp(which, "off") == 0  ? 0
+                                             : -1;
+    int status = count >= 0
+                     ? base_env_u64(BASE_ENV_CKPT_INTERVAL, &seconds)
+                     : base_error(RECTO_EINVAL, "%s=%s: usr1, term or off",
+                                  base_env_name(BASE_ENV_STOP_SIGNAL), which);
+    if (status == 0 && seconds > UINT32_MAX) {
+        status =
+            base_error(RECTO_EINVAL, "%s=%llu: at most %lu seconds",
+                       base_env_name(BASE_ENV_CKPT_INTERVAL),
+                       (unsigned long long)seconds, (unsigned long)UINT32_MAX);
+    }
+    if (status != 0) {
+        return status;
+    }
+    memset(&due, 0, sizeof due);
+    atomic_store_explicit(&told, 0, memory_order_relaxed);
+    due.interval = seconds * SECOND;
+    due.last = base_now();
+    for (int i = 0; i < count; i++) {
+        due.taken[i] = take_signal(signals[i]);
+    }
+    return 0;
+}
+
+void ckpt_due_reset(uint64_t begin, int written)
+{
+    due.last = base_now();
+    if (written && due.last - begin > due.cost) {
+        due.cost = due.last - begin;
+    }
+}
+
+/* ---- requests (rank 0) ------------------------------------------------------------- */
+
+/* What a run that ends now would have time for. */
+static uint64_t margin_seconds(void)
+{
+    return MARGIN_SECONDS + (due.gap + 2 * due.cost + SECOND - 1) / SECOND;
+}
+
+/* `epoch`: the last one, or the one that is about to be written anyway. */
+static bool is_due(const struct ckpt_halt *halt, int64_t epoch)
+{
+    switch (halt->when) {
+    case CKPT_HALT_NOW: return true;
+    case CKPT_HALT_EPOCH: return epoch >= 0 && (uint64_t)epoch >= halt->value;
+    case CKPT_HALT_TIME:
+        return (uint64_t)time(NULL) + margin_seconds() >= halt->value;
+    }
+    return false;
+}
+
+struct look {
+    int64_t epoch;
+    bool found;
+};
+
+static int look_at(const struct ckpt_halt *halt, void *argument)
+{
+    struct look *look = argument;
+    look->found = look->found || is_due(halt, look->epoch);
+    return 0;
+}
+
+/* The folder is made here, so that a run can be told to end before its first
+ * checkpoint. */
+static int folder_open(struct ckpt_dir *dir)
+{
+    return ckpt_io_dir_open(dir, ckpt_state.path, true);
+}
+
+static bool requested(int64_t epoch)
+{
+    struct look look = {epoch, false};
+    struct ckpt_dir dir;
+    int status = folder_open(&dir);
+    if (status == 0) {
+        status = ckpt_halt_each(&dir, look_at, &look);
+        ckpt_io_dir_close(&dir);
+    }
+    if (status != 0 && !due.warned) {
+        due.warned = true;
+        base_warn("requests of recto halt: %s", recto_last_error());
+    }
+    return look.found;
+}
+
+struct fulfilled {
+    const struct ckpt_dir *dir;
+    int64_t epoch;
+};
+
+static int remove_if_due(const struct ckpt_halt *halt, void *argument)
+{
+    const struct fulfilled *f = argument;
+    return is_due(halt, f->epoch) ? ckpt_halt_remove(f->dir, halt->name) : 0;
+}
+
+void ckpt_due_finalize(void)
+{
+    struct ckpt_dir dir;
+    if (due.asked && net_rank() == 0 &&
+        ckpt_io_dir_open(&dir, ckpt_state.path, false) == 0) {
+        struct fulfilled f = {&dir, recto_epoch()};
+        int status = ckpt_halt_each(&dir, remove_if_due, &f);
+        if (status != 0 && status != RECTO_ECORRUPT) {
+            base_warn("a fulfilled request of recto halt stays, remove it by "
+                      "recto halt --undo: %s",
+                      recto_last_error());
+        }
+        ckpt_io_dir_close(&dir);
+    }
+    due.asked = false;
+    give_signals();
+}
+
+/* ---- the answer -------------------------------------------------------------------- */
+
+/* What rank 0 knows. */
+static int64_t first_word(uint64_t now)
+{
+    bool interval = due.interval > 0 && now - due.last >= due.interval;
+    if (due.called != 0 && now - due.called > due.gap) {
+        due.gap = now - due.called;
+    }
+    due.called = now;
+    if (due.looked == 0 || now - due.looked >= LOOK || interval) {
+        due.looked = now;
+        due.halt = requested(recto_epoch() + (interval ? 1 : 0));
+    }
+    return due.halt   ? RECTO_DUE_STOP
+           : interval ? RECTO_DUE_CHECKPOINT
+                      : RECTO_DUE_NO;
+}
+
+int recto_checkpoint_due(void)
+{
+    if (!ckpt_state.started) {
+        return base_error(RECTO_ESTATE,
+                          "recto_checkpoint_due before recto_init");
+    }
+    int64_t word = net_rank() == 0 ? first_word(base_now()) : RECTO_DUE_NO;
+    if (due.stop || atomic_load_explicit(&told, memory_order_relaxed) != 0) {
+        word = RECTO_DUE_STOP;
+    }
+    int status =
+        net_agree_max(NET_CALL_CHECKPOINT_DUE, "recto_checkpoint_due()", &word);
+    if (status != 0) {
+        return status;
+    }
+    due.asked = true;
+    due.stop = word == RECTO_DUE_STOP;
+    return (int)word;
+}
