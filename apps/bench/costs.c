@@ -53,7 +53,7 @@ enum {
 /* What things take, in bytes. */
 enum {
     MESSAGE = 48,      /* struct net_msg */
-    AGREEMENT = 48,    /* what net_agree reduces */
+    AGREEMENT = 56,    /* what net_agree reduces */
     RECORD = 16,       /* in front of a page's difference */
     WORD_DIFF = 24,    /* the difference of one word */
     NAME_ROW = 280,    /* agree.c, per rank and protected name */

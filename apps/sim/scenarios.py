@@ -9,7 +9,7 @@ from machine import Allreduce, Machine
 from release import MESSAGE, Directory, Lock, Memory, Page
 from tables import Job
 
-AGREEMENT = 48
+AGREEMENT = 56
 VERDICT = 8
 
 
