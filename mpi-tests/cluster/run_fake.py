@@ -208,6 +208,10 @@ def hosts():
     case = Case("elastic", [LOST + "touch dead-n1; exit 1"], hosts=FOUR)
     case.run(0, 2, "-n", "8", "--elastic", "--oversubscribe")
     case.check(case.arguments(2)[-3:] == ["6", "/bin/true", "1"], "6 ranks")
+    case = Case("regrow", [LOST + "touch dead-n1; exit 1", "rm dead-n1; exit 1"],
+                hosts=FOUR).run(0, 3, "-n", "8", "--elastic")
+    case.check([case.arguments(i)[-3] for i in (1, 2, 3)] == ["8", "6", "8"],
+               "6 ranks while a host is gone")
     copy = "cp -r %s recto.ckpt; touch dead-n1; exit 1" % EPOCHS
     case = Case("inelastic", [copy], hosts=FOUR).run(3, 1, "-n", "8", "--elastic")
     case.says("the number of ranks stays")
