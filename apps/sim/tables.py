@@ -36,7 +36,7 @@ MEMORY = [
     ("differences: staging, arriving", "constant", lambda j: 2 * 512 * 4640),
     ("bounce buffers", "constant", lambda j: 64 * 4096),
     ("letters that were ever under way at once, at most 4128; lists of notices",
-     "constant", lambda j: 4128 * (48 + 16384) + 2 * 16384 * 8),
+     "constant", lambda j: 4128 * (56 + 65536) + 2 * 16384 * 8),
     ("peers", "ranks", lambda j: 24 * j.ranks),
     ("views and machines of ranks: inboxes, objects, heap", "ranks",
      lambda j: (8 + 8 + 4 + 8 + 1) * j.ranks),
