@@ -69,7 +69,7 @@ class Case:
 
     def start(self, *options, program=("/bin/true", "1")):
         words = [str(RECTO), "run", "--mpirun", "./mpirun", "--log", "log", "--probe",
-                 "1"]
+                 "30"]
         if (self.folder / "hosts").exists():
             words += ["--hostfile", "hosts", "--mca", "plm_rsh_agent",
                       str(self.folder / "agent")]
@@ -194,7 +194,7 @@ def hosts():
     case.check("max_slots=4" in case.call(1, "hosts"), "max_slots is kept")
     case = Case("slots", hosts=FOUR).run(0, 1)
     case.check(case.arguments(1)[-4:] == ["-n", "8", "/bin/true", "1"], "-n 8")
-    case = Case("spare", [LOST + "touch dead-n1; exit 1", "rm dead-n1; touch dead-n2; exit 1"],
+    case = Case("spare", ["touch dead-n1; " + LOST + "exit 1", "rm dead-n1; touch dead-n2; exit 1"],
                 hosts=FOUR).run(0, 3, "-n", "4", "--spare")
     case.check([list(case.hosts(i)) for i in (1, 2, 3)] ==
                [["n1", "n2"], ["n2", "n3"], ["n1", "n3"]], "spares step in")
@@ -202,13 +202,13 @@ def hosts():
     case = Case("dead-at-start", hosts=FOUR, files=["dead-n2"])
     case.run(0, 1, "-n", "6")
     case.check("n2" not in case.hosts(1), "n2 is left out from the start")
-    case = Case("few", [LOST + "touch dead-n1 dead-n4; exit 1"], hosts=FOUR)
+    case = Case("few", ["touch dead-n1 dead-n4; " + LOST + "exit 1"], hosts=FOUR)
     case.run(3, 1, "-n", "8").says("4 of 8, without n1 n4", "--elastic")
     case.check(case.event("gave-up")[0]["code"] == 3, "code of the end")
-    case = Case("elastic", [LOST + "touch dead-n1; exit 1"], hosts=FOUR)
+    case = Case("elastic", ["touch dead-n1; " + LOST + "exit 1"], hosts=FOUR)
     case.run(0, 2, "-n", "8", "--elastic", "--oversubscribe")
     case.check(case.arguments(2)[-3:] == ["6", "/bin/true", "1"], "6 ranks")
-    case = Case("regrow", [LOST + "touch dead-n1; exit 1", "rm dead-n1; exit 1"],
+    case = Case("regrow", ["touch dead-n1; " + LOST + "exit 1", "rm dead-n1; exit 1"],
                 hosts=FOUR).run(0, 3, "-n", "8", "--elastic")
     case.check([case.arguments(i)[-3] for i in (1, 2, 3)] == ["8", "6", "8"],
                "6 ranks while a host is gone")
@@ -235,7 +235,8 @@ def hosts():
 
 def silence():
     """Hosts that do not answer, and what is left on those that do."""
-    case = Case("hang", hosts=FOUR, files=["hang-n3"]).run(0, 1, "-n", "2")
+    case = Case("hang", hosts=FOUR, files=["hang-n3"]).run(0, 1, "-n", "2", "--probe",
+                                                               "5")
     case.check("n3" not in case.hosts(1), "a host that hangs is left out")
     left = subprocess.run(["pgrep", "-f", "sleep 1000.5"], stdout=subprocess.PIPE,
                           check=False).stdout
@@ -254,7 +255,7 @@ def silence():
     words = "echo 'ORTE has lost communication with a remote daemon.' >&2; sleep 3"
     case = Case("hearsay", [words]).run(0, 1, "--hang", "1")
     case.check(not case.event("sign"), "the program's words are no sign")
-    case = Case("told-lost", [LOST + "touch dead-n1; sleep 1000.75"], hosts=FOUR)
+    case = Case("told-lost", ["touch dead-n1; " + LOST + "sleep 1000.75"], hosts=FOUR)
     case.run(0, 2, "-n", "2", "--hang", "1000").says("n1 does not answer")
     stall = "trap '' TERM; sleep 1000.75"
     case = Case("stall", [stall, stall]).run(1, 2, "--stall", "2", "--grace", "1")

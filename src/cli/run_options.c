@@ -36,7 +36,7 @@ static const char help[] =
     "                      (0)\n"
     "  --watch SECONDS     between two looks at each node of a running job; 0: none\n"
     "                      (30)\n"
-    "  --probe SECONDS     for a node to answer (5)\n"
+    "  --probe SECONDS     for a node to answer (10)\n"
     "  --hang SECONDS      for mpirun to end after its first message of a failure (10)\n"
     "  --grace SECONDS     for mpirun to end the job before it is killed (5)\n"
     "  --mpirun COMMAND    instead of mpirun from PATH\n"
@@ -300,7 +300,7 @@ static int examine(const struct run_options *o)
 int run_options_read(int argc, char **argv, struct run_options *o)
 {
     *o = (struct run_options){.retries = 3,
-                              .probe = 5,
+                              .probe = 10,
                               .hang = 10,
                               .grace = 5,
                               .watch = 30,
