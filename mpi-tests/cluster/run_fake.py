@@ -250,7 +250,7 @@ def silence():
     case = Case("watch", ["echo $$ >pid; touch dead-n2; trap '' TERM; sleep 1000.75"],
                 hosts=FOUR).run(0, 2, "-n", "2", "--watch", "1").gone("pid")
     case.check("n2" not in case.hosts(2), "a host that goes silent is left out")
-    case = Case("told-hang", [LOST + "echo $$ >pid; trap '' TERM; sleep 1000.75"])
+    case = Case("told-hang", ["echo $$ >pid; trap '' TERM; " + LOST + "sleep 1000.75"])
     case.run(0, 2, "--hang", "1").gone("pid").says("tells of a failure")
     words = "echo 'ORTE has lost communication with a remote daemon.' >&2; sleep 3"
     case = Case("hearsay", [words]).run(0, 1, "--hang", "1")
