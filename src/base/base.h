@@ -116,7 +116,7 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
     X(CKPT_FULL, "RECTO_CKPT_FULL", "16", "COUNT",                             \
       "a full epoch at least every COUNT epochs, 1 to 500")                    \
     X(CKPT_INTERVAL, "RECTO_CKPT_INTERVAL", "0", "SECONDS",                    \
-      "recto_checkpoint_due asks for a checkpoint as often; 0: only when told") \
+      "recto_checkpoint_due asks for one so often; 0: only when told")         \
     X(STOP_SIGNAL, "RECTO_STOP_SIGNAL", "usr1", "usr1|term|off",               \
       "recto_checkpoint_due ends the run after SIGUSR1, also after SIGTERM, "  \
       "after neither")                                                         \
