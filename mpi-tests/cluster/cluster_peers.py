@@ -176,6 +176,7 @@ class Case:
         for node in self.nodes:
             self.cluster.do("exec", node, "pkill", "-KILL", "-x",
                             pathlib.Path(self.program).name[:15])
+        for node in ["n0"] + self.nodes:
             self.cluster.do("exec", node, "sh", "-c",
                             "rm -rf /tmp/ompi.* /dev/shm/*")
 
@@ -191,8 +192,12 @@ class Case:
                 self.told(host)
             self.clean(host)
         finally:
-            job.kill()
-            job.wait()
+            job.terminate() # mpirun, if it still runs: it ends the job and tidies up
+            try:
+                job.wait(10)
+            except subprocess.TimeoutExpired:
+                job.kill()
+                job.wait()
             self.log.close()
             self.mend(host)
         return seconds
