@@ -82,13 +82,13 @@ def cases(ranks):
 def simulated(m, mem):
     return {"messages": (sum(m.sent), max(m.sent)),
             "notices": (mem.notices, None),
-            "MPI_Get": (sum(m.gets), max(m.gets))}
+            "one-sided reads": (sum(m.gets), max(m.gets))}
 
 
 def compare(files, setting):
     """1 when a count differs."""
     wrong = compared = 0
-    print(f"{'ranks':>5} {'case':<46} {'count':<9} {'program':>8} {'simulated':>9} "
+    print(f"{'ranks':>5} {'case':<46} {'count':<15} {'program':>8} {'simulated':>9} "
           f"{'us':>9} {'simulated':>9} {'factor':>7}")
     for name in files:
         with open(name, encoding="utf-8") as f:
@@ -112,7 +112,7 @@ def compare(files, setting):
                 wrong += differs
                 first = what == "messages"
                 factor = f"{c['us'] / time:7.1f}" if first and time else ""
-                print(f"{ranks:>5} {case if first else '':<46} {what:<9} "
+                print(f"{ranks:>5} {case if first else '':<46} {what:<15} "
                       f"{c['measured']:>8} {total:>9} "
                       + (f"{c['us']:>9.0f} {time:>9.0f} {factor}" if first else "")
                       + ("  DIFFERS" if differs else ""))

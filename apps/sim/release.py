@@ -3,25 +3,25 @@
 notices, locks and atomics, message by message as src/coherence/rel_far.c and
 src/sync/object.c send them.
 
-Designs. `today`: a fetch is request, answer and one-sided read; a notice is a message
-per page and holder, acknowledged to the home, which passes that on to a writer
-elsewhere. `batched`: the answer to a fetch carries the data; a release's notices to
-one rank are one message, and the writer hears once from each home.
+Designs. `today`: the answer to a fetch carries the data, a release's differences for
+a home go with one message and its notices for a rank in one, which is acknowledged to
+the home and passed on to a writer elsewhere. `single`, as it was before: a fetch is
+request, answer and one-sided read, differences are read by the home, and a notice is a
+message for each page and holder.
 
 Directories. Who is told when a page is released:
-  groups    62 bits, each for a group of ranks/62 ranks
-  pointers  up to `POINTERS` ranks exactly, else groups (A. Gupta, W. Weber, T. Mowry,
-            ICPP'90: a limited number of pointers, then a coarse vector)
-  exact     a bit for each rank
+  pointers  up to 62 ranks a bit each; of more the numbers of some, as many as fit into 61
+            bits, else 61 groups (src/coherence/sharers.h)
+  groups    62 bits, each for a group of ranks/62 ranks, as it was before
+  exact     a bit for each rank, which would take memory by ranks x pages
 """
 import dataclasses
 
-MESSAGE = 48
+MESSAGE = 56
 PAGE = 4096
 RECORD = 16 + 24  # a page's difference of one word
-NOTICE = 8  # of a further page in a batched message
-GROUPS = 62
-POINTERS = 3
+NOTICE = 4  # of a page, in a message
+BITS = 62
 
 
 @dataclasses.dataclass(eq=False)
@@ -37,7 +37,9 @@ class Directory:
         self.kind = kind
         self.ranks = ranks
         self.node_ranks = node_ranks
-        self.per_group = -(-ranks // GROUPS)
+        self.groups = BITS if kind == "groups" else BITS - 1
+        self.per_group = -(-ranks // self.groups)
+        self.numbers = (BITS - 1) // ranks.bit_length()
 
     def node(self, rank):
         return rank // self.node_ranks
@@ -45,9 +47,9 @@ class Directory:
     def told(self, page, writer):
         """Ranks that get a notice, the holders and those taken for some."""
         known = page.sharers | page.telling
-        if self.per_group > 1 and (
+        if self.ranks > BITS and (
                 self.kind == "groups"
-                or (self.kind == "pointers" and len(page.sharers) > POINTERS)):
+                or (self.kind == "pointers" and len(known) > self.numbers)):
             known = {r for g in {k // self.per_group for k in known}
                      for r in range(g * self.per_group,
                                     min((g + 1) * self.per_group, self.ranks))}
@@ -56,10 +58,10 @@ class Directory:
 
 
 class Memory:
-    def __init__(self, machine, directory, batched=False):
+    def __init__(self, machine, directory, single=False):
         self.m = machine
         self.d = directory
-        self.batched = batched
+        self.single = single
         self.inbox = [0] * machine.ranks  # notices since the last acquire
         self.notices = 0
 
@@ -70,14 +72,14 @@ class Memory:
 
     def _serve(self, rank, page, done, args):
         page.sharers.add(rank)
-        size = MESSAGE + PAGE if self.batched else MESSAGE
+        size = MESSAGE if self.single else MESSAGE + PAGE
         self.m.post(page.home, rank, size, self._served, rank, page, done, args)
 
     def _served(self, rank, page, done, args):
-        if self.batched:
-            done(*args)
-        else:
+        if self.single:
             self.m.get(rank, page.home, PAGE, done, *args)
+        else:
+            done(*args)
 
     # ---- release ----------------------------------------------------------------
 
@@ -92,8 +94,12 @@ class Memory:
             wait["left"] += 1
             if home == writer:
                 self._tell(home, writer, some, wait)
-            else:
+            elif self.single:
                 self.m.post(writer, home, MESSAGE, self._differences, home, writer,
+                            some, wait)
+            else:  # through the own service thread, which may send data
+                self.m.post(writer, writer, MESSAGE, self.m.post, writer, home,
+                            MESSAGE + RECORD * len(some), self._tell, home, writer,
                             some, wait)
         self._settle(wait)
 
@@ -118,48 +124,36 @@ class Memory:
             self.notices += len(told)
             for rank in told:
                 targets.setdefault(rank, []).append(page)
-        if self.batched:
-            self._tell_batched(home, writer, targets, wait)
-            return
+        if self.single or home != writer or not targets:
+            self._notices(home, writer, targets, wait)
+        else:
+            self.m.post(home, home, MESSAGE, self._notices, home, writer, targets, wait)
+
+    def _notices(self, home, writer, targets, wait):
         for rank, some in targets.items():
-            for page in some:
+            for pages in [[page] for page in some] if self.single else [some]:
                 wait["left"] += 1
-                self.m.post(home, rank, MESSAGE, self._noticed, home, rank, writer,
-                            [page], wait)
+                self.m.post(home, rank, self._size(pages), self._noticed, home, rank,
+                            writer, pages, wait)
         if home == writer:
             self._settle(wait)
         else:
             self.m.post(home, writer, MESSAGE, self._settle, wait)
 
-    def _tell_batched(self, home, writer, targets, wait):
-        part = {"left": len(targets) + 1, "home": home, "writer": writer, "of": wait}
-        for rank, some in targets.items():
-            self.m.post(home, rank, MESSAGE + NOTICE * len(some), self._noticed, home,
-                        rank, writer, some, part)
-        self._part_settle(part)
-
-    def _part_settle(self, part):
-        part["left"] -= 1
-        if part["left"] > 0:
-            return
-        if part["home"] == part["writer"]:
-            self._settle(part["of"])
-        else:
-            self.m.post(part["home"], part["writer"], MESSAGE, self._settle,
-                        part["of"])
+    def _size(self, pages):
+        return MESSAGE + (0 if self.single else NOTICE * len(pages))
 
     def _noticed(self, home, rank, writer, pages, wait):
         self.inbox[rank] += len(pages)
-        self.m.post(rank, home, MESSAGE, self._acknowledged, home, writer, pages, wait)
+        self.m.post(rank, home, self._size(pages), self._acknowledged, home, writer,
+                    pages, wait)
 
     def _acknowledged(self, home, writer, pages, wait):
         for page in pages:
             page.notices -= 1
             if page.notices == 0:
                 page.telling.clear()
-        if self.batched:
-            self._part_settle(wait)
-        elif home == writer:
+        if home == writer:
             self._settle(wait)
         else:
             self.m.post(home, writer, MESSAGE, self._settle, wait)

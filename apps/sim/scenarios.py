@@ -9,7 +9,7 @@ from machine import Allreduce, Machine
 from release import MESSAGE, Directory, Lock, Memory, Page
 from tables import Job
 
-AGREEMENT = 48
+AGREEMENT = 56
 VERDICT = 8
 
 
@@ -31,15 +31,15 @@ def result(m, time, **notes):
 @dataclasses.dataclass(frozen=True)
 class Setting:
     network: machine.Network
-    directory: str = "groups"
-    batched: bool = False
+    directory: str = "pointers"
+    single: bool = False
     node_ranks: int = 1
     seed: int = 1
 
     def memory(self, ranks):
         m = Machine(ranks, self.network)
         return m, Memory(m, Directory(self.directory, ranks, self.node_ranks),
-                         self.batched)
+                         self.single)
 
 
 def barrier(setting, ranks):

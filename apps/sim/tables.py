@@ -35,6 +35,8 @@ MEMORY = [
     ("log of the domain", "constant", lambda j: 64 + 8 * j.inbox),
     ("differences: staging, arriving", "constant", lambda j: 2 * 512 * 4640),
     ("bounce buffers", "constant", lambda j: 64 * 4096),
+    ("letters: 32 to be received, 32 under way (at most 4096); lists of notices",
+     "constant", lambda j: 64 * (56 + 65536) + 2 * 16384 * 8),
     ("peers", "ranks", lambda j: 24 * j.ranks),
     ("views and machines of ranks: inboxes, objects, heap", "ranks",
      lambda j: (8 + 8 + 4 + 8 + 1) * j.ranks),

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""run_crash.py spare|crowded|elastic|cut [CRASHES]
+"""run_crash.py spare|crowded|elastic|cut|killed [CRASHES]
 
 Shows that a job under `recto run` gives the right answer however often its nodes die,
 at random moments, while it computes, checkpoints, or starts again:
@@ -9,6 +9,8 @@ at random moments, while it computes, checkpoints, or starts again:
   crowded   heat2d on 3 nodes, 2 of which do the work of a dead one (--oversubscribe)
   elastic   conjugate gradients on 3 nodes, then 2, then 1 (--elastic)
   cut       heat2d on 3 of 4 nodes, whose network is cut instead, and healed later
+  killed    heat2d on 3 nodes: a rank, mpirun, or recto run is killed, or told to end,
+            at every stage
 
 Never does it hang, and nothing is left on the living nodes. Prints the time from each
 crash to computing again. TEST_SEED chooses the moments again."""
@@ -90,7 +92,8 @@ class Job:
 
     def name(self):
         """What is in the environment of all processes of the run."""
-        return ("OMPI_MCA_recto_run=" + self.events("start")[0]["run"]).encode()
+        first = json.loads(self.log.read_text().splitlines()[0])
+        return ("OMPI_MCA_recto_run=" + first["run"]).encode()
 
     def events(self, name):
         rows = self.log.read_text().splitlines() if self.log.exists() else []
@@ -281,8 +284,82 @@ def elastic(cluster, crashes, count):
         print("answer ok after %d iterations, undisturbed %d" % (got, wanted))
 
 
+def children(pid):
+    """Processes below a process, by the names of their programs."""
+    found = []
+    for child in pathlib.Path("/proc/%d/task/%d/children" % (pid, pid)).read_text().split():
+        name = pathlib.Path("/proc/%s/comm" % child).read_text().strip()
+        found += [(name, int(child))] + children(int(child))
+    return found
+
+
+def killed(cluster):
+    """Ends of all kinds. Job.end looks for what is left."""
+    subprocess.run([BIN / "heat2d-input", cluster.work / "rock.h5"], check=True,
+                   stdout=subprocess.DEVNULL)
+    options = ["-n", "3", "--host", "n1,n2,n3"]
+    words = [BIN / "heat2d", "--input", "rock.h5", "--steps", "400", "--check",
+             "--checkpoint-every", "20", "--slow", "20000"]
+
+    def job(what, folder="killed"):
+        print("%-50s" % what, end="", flush=True)
+        return Job(cluster, options, words, folder)
+
+    def done(j, code):
+        began = time.time()
+        j.end(code)
+        print("ok, %.1f s to the end" % (time.time() - began), flush=True)
+
+    for what, moment in (("asking the hosts", 0.05), ("starting", 0.6), ("starting", 1.2)):
+        j = job("SIGINT while %s" % what, "early")
+        if moment > 0.1:
+            j.starts(1)
+        else:
+            j.wait_for("the log", j.log.exists)
+        time.sleep(moment)
+        j.process.send_signal(signal.SIGINT)
+        done(j, 130)
+    j = job("SIGTERM while computing")
+    j.computes(0)
+    j.process.send_signal(signal.SIGTERM)
+    done(j, 143)
+    j = job("SIGKILL of recto run while computing")
+    j.computes(0)
+    j.process.kill()
+    done(j, -signal.SIGKILL)
+    j = job("SIGKILL of mpirun, then of a rank, then SIGUSR1")
+    first = j.computes(0)
+    j.wait_for("a checkpoint", lambda: "epoch 1" in j.text())
+    os.kill(dict(children(j.process.pid))["mpirun"], signal.SIGKILL)
+    second = j.computes(first)
+    j.wait_for("a checkpoint", lambda: j.events("start")[-1]["epoch"] >= 1)
+    time.sleep(1.5)
+    cluster.run("n2", ["pkill", "-KILL", "heat2d"])
+    third = j.computes(second)
+    time.sleep(0.5)
+    j.process.send_signal(signal.SIGUSR1)
+    done(j, 75)
+    j = job("SIGINT after a crash, while hosts are asked")
+    when = j.computes(0)
+    cluster.crash("n3")
+    j.wait_for("the sign", lambda: j.events("sign"))
+    j.process.send_signal(signal.SIGINT)
+    done(j, 130)
+    cluster.start("n3")
+    j = job("to its end")
+    if j.computes(0) < when or third < second:
+        j.fail("time runs backwards")
+    done(j, 0)
+    if j.find("^answer (.*)") != "ok":
+        j.fail("the answer is wrong")
+
+
 def main():
     case = sys.argv[1]
+    if case == "killed":
+        with Cluster(3) as cluster:
+            killed(cluster)
+        return
     count = int(sys.argv[2]) if len(sys.argv) > 2 else {
         "spare": 10, "crowded": 6, "elastic": 6, "cut": 2}[case]
     seed = int(os.environ.get("TEST_SEED") or random.SystemRandom().randrange(1 << 32))

@@ -3,7 +3,7 @@
 """Shows what `recto run` does in every case that it knows, with an mpirun and an
 agent that do what the case says: which attempts it makes, with which hosts, arguments
 and settings; how it ends; that it passes signals on, ends what hangs or is left over,
-and tells all of it in its log."""
+and tells all of it in its log. And which requests `recto halt` writes and refuses."""
 import concurrent.futures
 import json
 import os
@@ -39,7 +39,9 @@ echo "$1" >>asked
 shift
 exec bash -c "$*"
 """
-LOST = "echo 'ORTE has lost communication with a remote daemon.' >&2; "
+# As Open MPI says it.
+LOST = "printf '%s\\nORTE has lost communication with a remote daemon.\\n' " + \
+    "-" * 74 + " >&2; "
 
 
 class Case:
@@ -206,6 +208,10 @@ def hosts():
     case = Case("elastic", [LOST + "touch dead-n1; exit 1"], hosts=FOUR)
     case.run(0, 2, "-n", "8", "--elastic", "--oversubscribe")
     case.check(case.arguments(2)[-3:] == ["6", "/bin/true", "1"], "6 ranks")
+    case = Case("regrow", [LOST + "touch dead-n1; exit 1", "rm dead-n1; exit 1"],
+                hosts=FOUR).run(0, 3, "-n", "8", "--elastic")
+    case.check([case.arguments(i)[-3] for i in (1, 2, 3)] == ["8", "6", "8"],
+               "6 ranks while a host is gone")
     copy = "cp -r %s recto.ckpt; touch dead-n1; exit 1" % EPOCHS
     case = Case("inelastic", [copy], hosts=FOUR).run(3, 1, "-n", "8", "--elastic")
     case.says("the number of ranks stays")
@@ -245,6 +251,9 @@ def silence():
     case.check("n2" not in case.hosts(2), "a host that goes silent is left out")
     case = Case("told-hang", [LOST + "echo $$ >pid; trap '' TERM; sleep 1000.75"])
     case.run(0, 2, "--hang", "1").gone("pid").says("tells of a failure")
+    words = "echo 'ORTE has lost communication with a remote daemon.' >&2; sleep 3"
+    case = Case("hearsay", [words]).run(0, 1, "--hang", "1")
+    case.check(not case.event("sign"), "the program's words are no sign")
     case = Case("told-lost", [LOST + "touch dead-n1; sleep 1000.75"], hosts=FOUR)
     case.run(0, 2, "-n", "2", "--hang", "1000").says("n1 does not answer")
     stall = "trap '' TERM; sleep 1000.75"
@@ -388,10 +397,62 @@ def usage():
     case.check(done.returncode == 0 and "--retries K" in done.stdout, "--help")
 
 
+# ---- recto halt -----------------------------------------------------------------------
+
+def halt():
+    folder = WORK / "halt"
+    folder.mkdir()
+    shutil.copytree(EPOCHS, folder / "ckpt")
+    (folder / "empty").mkdir()
+    (folder / "other").mkdir()
+    (folder / "other" / "thesis.tex").touch()
+
+    def ask(code, where, *words):
+        done = subprocess.run(
+            [str(RECTO), "halt", where, *words], cwd=folder, stdout=subprocess.PIPE,
+            env={**os.environ, "TZ": "UTC"}, stderr=subprocess.STDOUT, text=True,
+            timeout=60, check=False)
+        if done.returncode != code:
+            raise AssertionError("halt %s %s: code %d, expected %d\n%s" % (
+                where, words, done.returncode, code, done.stdout))
+        names = [f for f in os.listdir(folder / where) if f.startswith("halt-")] \
+            if (folder / where).exists() else []
+        return [(folder / where / f).read_text() for f in names]
+
+    def near(rows, seconds):
+        words = rows[0].split()
+        if len(rows) != 1 or words[:4] != ["recto", "halt", "1", "time"] or abs(
+                int(words[4]) - time.time() - seconds) > 30:
+            raise AssertionError("in %d s: %s" % (seconds, rows))
+
+    for words, wanted in (((), "recto halt 1 now\n"), (("--after", "3"),
+                                                       "recto halt 1 epoch 5\n")):
+        got = ask(0, "ckpt", *words)  # the newest is epoch 2
+        if got != [wanted]:
+            raise AssertionError("%s: %s" % (words, got))
+    near(ask(0, "ckpt", "--before", "90m"), 5400)
+    near(ask(0, "ckpt", "--before", "1d2h3m4s"), 93784)
+    then = time.time() + 7200
+    for form in ("%H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"):
+        near(ask(0, "ckpt", "--before", time.strftime(form, time.gmtime(then))), 7200)
+    for words in (["--before", "1m1h"], ["--before", "0s"], ["--before", "soon"],
+                  ["--before", "2001-01-01T00:00"], ["--before", "99999d"],
+                  ["--before", "25:00"], ["--before", ""], ["--before", "5"],
+                  ["--after", "0"], ["--after", "-1"], ["--after", "x"], ["--after"],
+                  ["--undo", "--after", "1"], ["--frob"], ["another"]):
+        near(ask(2, "ckpt", *words), 7200)  # and leaves what there was
+    if ask(0, "ckpt", "--undo") or ask(0, "ckpt", "--undo"):
+        raise AssertionError("--undo leaves a request")
+    if ask(0, "empty") != ["recto halt 1 now\n"]:
+        raise AssertionError("a folder without checkpoints yet")
+    ask(3, "none")
+    ask(3, "other")
+
+
 def main():
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
-    parts = [ends, hosts, silence, signals, settings, usage]
+    parts = [ends, hosts, silence, signals, settings, usage, halt]
     wrong = 0
     begin = time.time()
     with concurrent.futures.ThreadPoolExecutor(len(parts)) as pool:

@@ -284,7 +284,7 @@ static int attempt(struct run *run, struct progress *p,
         (void)run_hosts_choose(&run->hosts, &run->options, p->ranks, true,
                                &plan);
     }
-    p->ranks = plan.ranks;
+    p->ranks = p->ranks > 0 ? p->ranks : plan.ranks;
     run->attempt++;
     struct attempt *a = &p->attempts[run->attempt % REPORT];
     *a = (struct attempt){.number = run->attempt,

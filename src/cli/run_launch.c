@@ -346,6 +346,7 @@ static _Noreturn void become(const struct run *run, char **words, char **env,
     (void)dup2(errors, STDERR_FILENO);
     (void)sigemptyset(&none);
     (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
+    (void)signal(SIGPIPE, SIG_DFL);
     (void)execve(run->mpirun, words, env);
     (void)dprintf(STDERR_FILENO, "recto run: %s: %s\n", run->mpirun,
                   strerrordesc_np(errno));

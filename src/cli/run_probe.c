@@ -203,6 +203,7 @@ static void question_begin(struct question *q, const struct run *run,
         sigset_t none;
         (void)sigemptyset(&none);
         (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
+        (void)signal(SIGPIPE, SIG_DFL);
         (void)setpgid(0, 0);
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);

@@ -29,6 +29,7 @@
 enum {
     TICK = 50,         /* ms */
     LINE = 1024,       /* of mpirun's messages, as far as they are searched */
+    RULE = 60,         /* dashes, at least */
     DRAIN_SECONDS = 1, /* for messages after mpirun's end */
     EPOCH_SECONDS = 1  /* between two looks for a new one */
 };
@@ -143,34 +144,40 @@ static bool catches_notice(pid_t pid)
 
 /* ---- mpirun's messages ------------------------------------------------------------- */
 
-/* Words of Open MPI 4.1 and PMIx, each the first sign of a failure. */
+/* How messages of Open MPI 4.1 begin that are the first sign of a failure. Each stands
+ * below a rule of dashes; the ranks' own lines pass here, too, and are not to be taken
+ * for them. */
 static const char *const signs[] = {
     "ORTE has lost communication with a remote daemon",
     "An ORTE daemon has unexpectedly failed after launch",
     "ORTE was unable to reliably start one or more daemons",
-    "process exited on signal",
-    "exited on signal",
-    "process returned",
-    "exited with non-zero status",
-    "MPI_ABORT was invoked",
-    "exiting improperly",
-    "A daemon (pid",
+    "A daemon (pid ",
+    "Primary job  terminated normally, but",
+    "mpirun noticed that process rank",
+    "mpirun detected that one or more processes exited with non-zero status",
+    "mpirun has exited due to process rank",
+    "MPI_ABORT was invoked on rank",
 };
 
 struct messages {
     int fd;
     size_t fill;
     char line[LINE + 1]; /* the one that is not complete */
+    bool ruled;          /* the line before it is a rule */
     const char *sign;    /* NULL: none yet */
 };
 
 static void search(struct messages *m)
 {
     m->line[m->fill] = '\0';
-    for (size_t i = 0; m->sign == NULL && i < sizeof signs / sizeof signs[0];
+    for (size_t i = 0;
+         m->ruled && m->sign == NULL && i < sizeof signs / sizeof signs[0];
          i++) {
-        m->sign = strstr(m->line, signs[i]) != NULL ? signs[i] : NULL;
+        if (strncmp(m->line, signs[i], strlen(signs[i])) == 0) {
+            m->sign = signs[i];
+        }
     }
+    m->ruled = m->fill >= RULE && strspn(m->line, "-") == m->fill;
     m->fill = 0;
 }
 

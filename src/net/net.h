@@ -29,6 +29,7 @@ int net_domain(void);              /* my domain */
 int net_domains(void);             /* number of domains */
 int net_domain_of(int rank);       /* domain of a rank */
 int net_domain_leader(int domain); /* its lowest rank */
+const char *net_host(int rank);    /* host of a rank, for messages */
 bool net_same_machine(int rank);
 bool net_shares(int rank); /* reached by loads and stores */
 int net_local_ranks(void); /* ranks on my machine */
@@ -181,7 +182,7 @@ void net_post_masked(int target, const struct net_msg *msg);
 
 /*
  * Service thread only: net_post to a rank that does not share, with up to NET_DATA
- * bytes of data, which are copied before it returns. The receiver finds them with
+ * bytes of data, 8-byte aligned, which are copied before it returns. The receiver finds them with
  * net_data, where they lie until it returns; NULL: none came with the message.
  */
 enum {

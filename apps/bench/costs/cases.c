@@ -16,7 +16,8 @@
 enum {
     LINES = 512,   /* statements of all cases */
     PER_CASE = 16, /* of one */
-    POLLS = 400,   /* of counts that are not as expected */
+    POLLS = 400,   /* of counts that are not as expected, */
+    SAME = 60,     /* or that do not change any more */
     CALM = 3,      /* polls in which nothing changes */
     POLL_US = 5000
 };
@@ -129,11 +130,13 @@ static void settle(void)
     int64_t last[TRAFFIC_KINDS];
     int64_t mosts[TRAFFIC_KINDS];
     int calm = 0;
+    int same_polls = 0;
     counts_read(last, mosts);
-    for (int i = 0; i < POLLS && calm < CALM; i++) {
+    for (int i = 0; i < POLLS && calm < CALM && same_polls < SAME; i++) {
         bench_sleep(POLL_US);
         counts_read(sums, mosts);
         bool same = memcmp(sums, last, sizeof sums) == 0;
+        same_polls = same ? same_polls + 1 : 0;
         calm = same && all_hold(sums, mosts) ? calm + 1 : 0;
         memcpy(last, sums, sizeof last);
     }

@@ -91,12 +91,12 @@ int MPI_Get(void *buffer, int n, MPI_Datatype type, int from, MPI_Aint at,
     return PMPI_Get(buffer, n, type, from, at, m, there, window);
 }
 
-int MPI_Put(const void *buffer, int n, MPI_Datatype type, int to, MPI_Aint at,
-            int m, MPI_Datatype there, MPI_Win window)
+int MPI_Rget(void *buffer, int n, MPI_Datatype type, int from, MPI_Aint at,
+             int m, MPI_Datatype there, MPI_Win window, MPI_Request *request)
 {
-    count(PUTS, 1);
-    count(PUT_BYTES, bytes_of(n, type));
-    return PMPI_Put(buffer, n, type, to, at, m, there, window);
+    count(GETS, 1);
+    count(GET_BYTES, bytes_of(n, type));
+    return PMPI_Rget(buffer, n, type, from, at, m, there, window, request);
 }
 
 int MPI_Allreduce(const void *out, void *in, int n, MPI_Datatype type,

@@ -27,10 +27,8 @@
     /* calls of MPI */                                                         \
     X(SENDS, "MPI_Isend")                                                      \
     X(SEND_BYTES, "MPI_Isend, bytes")                                          \
-    X(GETS, "MPI_Get")                                                         \
-    X(GET_BYTES, "MPI_Get, bytes")                                             \
-    X(PUTS, "MPI_Put")                                                         \
-    X(PUT_BYTES, "MPI_Put, bytes")                                             \
+    X(GETS, "one-sided reads")                                                 \
+    X(GET_BYTES, "one-sided reads, bytes")                                     \
     X(REDUCES, "MPI_Allreduce")                                                \
     X(REDUCE_BYTES, "MPI_Allreduce, bytes")                                    \
     X(BCASTS, "MPI_Bcast")                                                     \
