@@ -43,8 +43,8 @@ enum {
     SPAN = 256,       /* pages of the segment that has them */
     STREAM = 64,      /* pages read in order */
     FAULTS = 7,       /* they come in 1, 1, 2, 4, ..., 32 */
-    LARGE_FAULTS = 3, /* of them more than travel with a message */
-    LARGE_PAGES = 8 + 16 + 32,
+    LARGE_FAULTS = 1, /* of them more than travel with a message */
+    LARGE_PAGES = 32,
     OWN = 4,      /* pages that a rank homes of the segment in blocks */
     ENTRIES = 10, /* into a lock, and atomics, of each rank */
     BLOCKS = 100  /* of recto_malloc */
@@ -52,7 +52,7 @@ enum {
 
 /* What things take, in bytes. */
 enum {
-    MESSAGE = 48,      /* struct net_msg */
+    MESSAGE = 56,      /* struct net_msg, and how long what follows is */
     AGREEMENT = 56,    /* what net_agree reduces */
     RECORD = 16,       /* in front of a page's difference */
     WORD_DIFF = 24,    /* the difference of one word */
@@ -189,7 +189,7 @@ static void migration(void)
 
 /* ---- one rank ------------------------------------------------------------------- */
 
-/* A fetch is a request and an answer, which has up to four pages with it; more are
+/* A fetch is a request and an answer, which has up to 16 pages with it; more are
  * read by a one-sided operation. */
 static void reads(void)
 {
@@ -221,7 +221,7 @@ static void reads(void)
 }
 
 /* Differences of a release to one home are one message, which a thread's own service
- * thread sends; those of up to 16 KiB travel with it. */
+ * thread sends; those of up to 64 KiB travel with it. */
 static void writes(void)
 {
     case_begin();

@@ -17,7 +17,7 @@ Directories. Who is told when a page is released:
 """
 import dataclasses
 
-MESSAGE = 48
+MESSAGE = 56
 PAGE = 4096
 RECORD = 16 + 24  # a page's difference of one word
 NOTICE = 4  # of a page, in a message

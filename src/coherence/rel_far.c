@@ -249,7 +249,7 @@ static void list_sort(struct rel_list *list)
 /* Sends the list, on the service thread, a message per rank. Returns how many. */
 static int64_t list_send(struct rel_list *list, const struct net_msg *as)
 {
-    static uint32_t pages[LIST_PAGES]; /* the service thread only */
+    static _Alignas(8) uint32_t pages[LIST_PAGES]; /* the service thread only */
     int64_t sent = 0;
     list_sort(list);
     for (uint32_t i = 0; i < list->count; sent++) {

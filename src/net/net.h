@@ -181,7 +181,7 @@ void net_post_masked(int target, const struct net_msg *msg);
 
 /*
  * Service thread only: net_post to a rank that does not share, with up to NET_DATA
- * bytes of data, which are copied before it returns. The receiver finds them with
+ * bytes of data, 8-byte aligned, which are copied before it returns. The receiver finds them with
  * net_data, where they lie until it returns; NULL: none came with the message.
  */
 enum {
