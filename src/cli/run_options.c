@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base.h"
 #include "run.h"
 
 static const char help[] =
@@ -168,9 +169,11 @@ static void note_option(struct run_options *o, const char *name, char **values)
             o->agent = values[1];
         }
     } else if (strcmp(name, "x") == 0) {
-        static const char folder[] = "RECTO_CKPT_DIR=";
-        if (strncmp(values[0], folder, sizeof folder - 1) == 0) {
-            o->folder = values[0] + sizeof folder - 1;
+        const char *folder = base_env_name(BASE_ENV_CKPT_DIR);
+        size_t length = strlen(folder);
+        if (strncmp(values[0], folder, length) == 0 &&
+            values[0][length] == '=') {
+            o->folder = values[0] + length + 1;
         }
     } else if (strcmp(name, "wdir") == 0 || strcmp(name, "wd") == 0) {
         o->wdir = values[0];
