@@ -11,8 +11,8 @@
  * need the victim each time, so that sooner or later all wait for it.
  */
 #include <mpi.h>
-#include <stdbool.h>
 #include <recto/mpi.h>
+#include <stdbool.h>
 
 #include "../mpi/test.h"
 
@@ -353,27 +353,29 @@ static void init(int *argc, char ***argv)
 static const struct {
     const char *name;
     void (*go)(void);
-} places[] = {{"read", read_release},
-              {"write", write_release},
-              {"read.sequential", read_sequential},
-              {"write.sequential", write_sequential},
-              {"owned", owned},
-              {"atomic", atomics},
-              {"lock.held", lock_held},
-              {"lock.home", lock_home},
-              {"rwlock", rwlock},
-              {"event", event},
-              {"semaphore", semaphore},
-              {"condition", condition},
-              {"malloc", allocate},
-              {"mfree", give_back},
-              {"barrier", barrier},
-              {"barriers", barriers},
-              {"migrate", migrate},
-              {"alloc", allocs},
-              {"checkpoint", checkpoint},
-              {"restart", restart},
-              {"finalize", finalize}};
+} places[] = {
+    {"read",             read_release    },
+    {"write",            write_release   },
+    {"read.sequential",  read_sequential },
+    {"write.sequential", write_sequential},
+    {"owned",            owned           },
+    {"atomic",           atomics         },
+    {"lock.held",        lock_held       },
+    {"lock.home",        lock_home       },
+    {"rwlock",           rwlock          },
+    {"event",            event           },
+    {"semaphore",        semaphore       },
+    {"condition",        condition       },
+    {"malloc",           allocate        },
+    {"mfree",            give_back       },
+    {"barrier",          barrier         },
+    {"barriers",         barriers        },
+    {"migrate",          migrate         },
+    {"alloc",            allocs          },
+    {"checkpoint",       checkpoint      },
+    {"restart",          restart         },
+    {"finalize",         finalize        }
+};
 
 int main(int argc, char **argv)
 {
