@@ -178,8 +178,8 @@ enum {
 static uint64_t reader_add(struct rel_entry *e, int rank, uint64_t flags)
 {
     if (sharers_form.exact) {
-        return atomic_fetch_or_explicit(
-            &e->sharers, sharers_add(0, rank) | flags, memory_order_seq_cst);
+        return atomic_fetch_or_explicit(&e->sharers, sharers_bit(rank) | flags,
+                                        memory_order_seq_cst);
     }
     uint64_t old = atomic_load_explicit(&e->sharers, memory_order_seq_cst);
     uint64_t word = old;
