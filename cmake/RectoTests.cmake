@@ -207,7 +207,7 @@ function(recto_script_test name)
   cmake_parse_arguments(PARSE_ARGV 1 A "CLUSTER" "SCRIPT;RANKS;TIMEOUT"
                         "ARGS;ENV;LABELS")
   if(NOT A_TIMEOUT)
-    set(A_TIMEOUT 120)
+    set(A_TIMEOUT 300)
   endif()
   if(NOT A_RANKS)
     set(A_RANKS 1)
