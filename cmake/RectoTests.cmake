@@ -124,7 +124,7 @@ endfunction()
 
 # recto_mpi_product(NAME SOURCE file [RANKS n...] [NODES v...]
 #                   [TRANSPORTS v...] [LABELS l...] [ASAN] [TSAN n...] [ARGS a...]
-#                   [ENV VAR=value...] [TIMEOUT s] [ONE_MACHINE]):
+#                   [ENV VAR=value...] [TIMEOUT s] [ONE_MACHINE | CLUSTER_ARGS a...]):
 # the product of ranks (1 to 8), RECTO_NODE, RECTO_TRANSPORT and back ends (auto, or
 # mprotect with write tracking by faults), all labelled `long`; of these a part in
 # which every pair of values occurs, without 5, 6 and 8 ranks, is labelled `ci`:
@@ -135,7 +135,7 @@ endfunction()
 # RectoClusterTests.cmake, cluster.NAME.NODESxRANKS.NODE.TRANSPORT.VM.
 function(recto_mpi_product name)
   cmake_parse_arguments(PARSE_ARGV 1 A "ASAN;ONE_MACHINE" "SOURCE;TIMEOUT"
-                        "TSAN;RANKS;NODES;TRANSPORTS;LABELS;ARGS;ENV")
+                        "TSAN;RANKS;NODES;TRANSPORTS;LABELS;ARGS;ENV;CLUSTER_ARGS")
   recto_test_program_of(${A_SOURCE} program)
   if(NOT A_TIMEOUT)
     set(A_TIMEOUT 300)
@@ -153,8 +153,12 @@ function(recto_mpi_product name)
     set(A_LABELS mpi)
   endif()
   if(NOT A_ONE_MACHINE)
+    set(arguments ${A_ARGS})
+    if(A_CLUSTER_ARGS)
+      set(arguments ${A_CLUSTER_ARGS})
+    endif()
     recto_cluster_note(product ${name} TIMEOUT ${A_TIMEOUT} ENV ${A_ENV}
-                       COMMAND $<TARGET_FILE:${program}> ${A_ARGS})
+                       COMMAND $<TARGET_FILE:${program}> ${arguments})
   endif()
   set(in_ci 1 2 3 4 7)
   set(vms auto mprotect)

@@ -120,6 +120,10 @@ int recto_finalize(void)
     recto_counters mine;
     r = recto_stats(&mine);
     r = r == 0 ? obs_table(&mine) : r;
+    /* blocks that this rank freed of others: nothing is on its way to a heap that
+     * goes; all ranks meet before one does */
+    heap_stop();
+    heap_go();
     started = false;
     int s = floors_end();
     return r != 0 ? r : s;

@@ -4,7 +4,7 @@ docs/scaling.md. Each entry says what it is sized by.
 
 A job: `ranks`, `node_ranks` ranks on each node which is a domain, `homed` pages homed by
 each rank, `held` pages of others that it has copies of, `segments`, `objects` in a
-checkpoint (segments among them), `sequential` part of the pages in MSI memory.
+checkpoint (segments among them).
 """
 import dataclasses
 
@@ -66,8 +66,6 @@ TRANSIENT = [
 ALL_PAGES = [
     ("address space: recto, verso, twins, entries, words", "bytes reserved",
      lambda j: (3 * 4096 + 24 + 4) * j.pages),
-    ("sequential memory: HOLDERS of pages homed", "bytes",
-     lambda j: (16 + 8 * (-(-j.ranks // 64))) * j.homed),
     ("RECTO_FIRST_TOUCH: words of all granules, once settled", "bytes",
      lambda j: 4 * j.pages // 16),
     ("checkpoint: scans of bitmaps of all pages", "words looked at",

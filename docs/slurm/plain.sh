@@ -22,3 +22,13 @@ export OMPI_MCA_opal_common_ucx_tls=any OMPI_MCA_opal_common_ucx_devices=any
 export UCX_TLS=tcp,self
 
 srun --mpi=pmix --kill-on-bad-exit=1 "$@"
+status=$?
+
+# Ranks that lose another one end, and with them this script, before Slurm has noticed
+# that a node is dead; --requeue then does nothing. So, is it the node?
+nodes=$SLURM_JOB_NUM_NODES
+if [ $status -ne 0 ] && ! timeout -k 5 30 srun --overlap --nodes="$nodes" \
+    --ntasks="$nodes" --ntasks-per-node=1 true; then
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit $status

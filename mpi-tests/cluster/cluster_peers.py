@@ -29,11 +29,10 @@ PLACES = ["read", "write", "read.sequential", "write.sequential", "owned",
           "atomic", "lock.held", "lock.home", "rwlock", "event", "semaphore",
           "condition", "malloc", "mfree", "barrier", "barriers", "migrate",
           "alloc", "checkpoint", "restart", "finalize", "init"]
-# What a message must name where the victim is stopped and owes an answer.
-OBJECTS = {"read": '"pages"', "write": '"pages"', "read.sequential": '"pages"',
-           "write.sequential": '"pages"', "owned": '"pages"',
-           "atomic": '"word"', "lock.home": "lock", "malloc": "heap",
-           "mfree": "heap"}
+# What a message must name where the victim is stopped and owes an answer. (Where a
+# page's home waits for the victim, the message names the home.)
+OBJECTS = {"read.sequential": '"pages"', "write.sequential": '"pages"',
+           "lock.home": "lock", "malloc": "heap"}
 START = 60  # seconds for a job to start, on a machine that does other things
 END = 30    # seconds for it to end; 5 of them until a cut is noticed
 TIMEOUT = 3 # RECTO_TIMEOUT
@@ -176,6 +175,7 @@ class Case:
         for node in self.nodes:
             self.cluster.do("exec", node, "pkill", "-KILL", "-x",
                             pathlib.Path(self.program).name[:15])
+        for node in ["n0"] + self.nodes:
             self.cluster.do("exec", node, "sh", "-c",
                             "rm -rf /tmp/ompi.* /dev/shm/*")
 
@@ -191,8 +191,12 @@ class Case:
                 self.told(host)
             self.clean(host)
         finally:
-            job.kill()
-            job.wait()
+            job.terminate() # mpirun, if it still runs: it ends the job and tidies up
+            try:
+                job.wait(10)
+            except subprocess.TimeoutExpired:
+                job.kill()
+                job.wait()
             self.log.close()
             self.mend(host)
         return seconds

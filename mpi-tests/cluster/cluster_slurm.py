@@ -7,7 +7,9 @@ on from a checkpoint,
 plain    started by srun, on 1 and 2 ranks a node
 spare    after a crash of a node in use: at once, on the spare node
 first    after a crash of the node with the job's script: queued again
+node     after a crash of another node, without a spare one: queued again
 down     after `scontrol update state=down`: queued again
+taken    the same with a spare node: at once
 further  in as many jobs as the time limit makes of it
 
 with --long also spare2, spare with 2 ranks a node; cut, with a node that nobody reaches
@@ -28,7 +30,8 @@ BUILD = os.environ.get("TEST_BUILD", str(SOURCE / "build" / "debug"))
 FAKE = os.environ.get("FAKE", "")
 HEAT2D = os.path.join(BUILD, "bin", "heat2d")
 STEPS = 120
-SLOW = 80000  # microseconds that a step takes at least: time to crash something
+NODES = 12    # of which a job has 2 or 3
+SLOW = 100000  # microseconds that a step takes at least: time to crash something
 
 
 def check(condition, what, detail=""):
@@ -111,54 +114,72 @@ def plain(slurm):
     yield
 
 
-def lose_one_in_use(slurm, name, how, ranks):
+def lose_one_in_use(slurm, name, lose, ranks):
     """The job's number, its nodes, and which it lost: one that computes, not that of
     the script."""
     number = submit(slurm, script(slurm, "spare"), name,
                     ("-N3", "--ntasks-per-node=%d" % ranks), SLOW)
     nodes = computing(slurm, number, name)
-    used = [n for n in nodes if any(HEAT2D in p for p in slurm.processes(n))]
+    used = [n for n in nodes if slurm.run(n, ["pgrep", "-x", "heat2d"]).returncode == 0]
     check(len(used) == 2, "%s: two of three nodes compute" % name, str(used))
     victim = [n for n in used if n != nodes[0]][0]
     before = epochs(slurm, name)
-    slurm.script(how, victim)
+    lose(victim)
     begin = time.time()
     slurm.wait(name + ": computes again", lambda:
                "restarted from epoch" in slurm.output(name), 300)
-    print("              %s: %s of %s after %d checkpoints; computes again %.1f s later" % (
-        name, how, victim, before, time.time() - begin), flush=True)
+    print("              %s: lost %s after %d checkpoints; computes again %.1f s later" % (
+        name, victim, before, time.time() - begin), flush=True)
     return number, nodes, victim
 
 
-def spare(slurm, name="spare", how="crash", ranks=1):
-    number, nodes, victim = lose_one_in_use(slurm, name, how, ranks)
+def with_spare(slurm, name, lose, bring_back, ranks=1):
+    number, nodes, victim = lose_one_in_use(slurm, name, lose, ranks)
     good_restart(slurm, number, name, by_slurm=False)
-    slurm.script("heal" if how == "cut" else "start", victim)
+    bring_back(victim)
     slurm.idle(nodes)
     yield
+
+
+def spare(slurm):
+    return with_spare(slurm, "spare", slurm.crash, slurm.start)
 
 
 def spare2(slurm):
-    return spare(slurm, "spare2", ranks=2)
+    return with_spare(slurm, "spare2", slurm.crash, slurm.start, ranks=2)
 
 
 def cut(slurm):
-    return spare(slurm, "cut", how="cut")
+    return with_spare(slurm, "cut", slurm.cut, slurm.heal)
 
 
-def first(slurm):
-    number = submit(slurm, script(slurm, "spare"), "first",
+def taken(slurm):
+    return with_spare(slurm, "taken", lambda node: slurm.set_node(node, "down"),
+                      lambda node: slurm.set_node(node, "resume"))
+
+
+def queued_again(slurm, name, script_name, which):
+    """Slurm queues a job again after a crash of its node number `which`."""
+    number = submit(slurm, script(slurm, script_name), name,
                     ("-N3", "--ntasks-per-node=1"), SLOW)
-    nodes = computing(slurm, number, "first")
-    slurm.crash(nodes[0])
+    nodes = computing(slurm, number, name)
+    slurm.crash(nodes[which])
     begin = time.time()
     yield
     slurm.requeued(number)
-    print("              first: crash of %s, with the script; queued again at most "
-          "%.1f s later" % (nodes[0], time.time() - begin), flush=True)
-    slurm.start(nodes[0])
-    good_restart(slurm, number, "first", by_slurm=True)
+    print("              %s: crash of %s; queued again at most %.1f s later" % (
+        name, nodes[which], time.time() - begin), flush=True)
+    slurm.start(nodes[which])
+    good_restart(slurm, number, name, by_slurm=True)
     slurm.idle(nodes)
+
+
+def first(slurm):
+    return queued_again(slurm, "first", "spare", 0)
+
+
+def node(slurm):
+    return queued_again(slurm, "node", "plain", 1)
 
 
 def few(slurm):
@@ -181,10 +202,10 @@ def down(slurm):
                     ("-N3", "--ntasks-per-node=1"), SLOW)
     nodes = computing(slurm, number, "down")
     victim = random.choice(nodes)
-    slurm.head("scontrol", "update", "nodename=" + victim, "state=down", "reason=test")
+    slurm.set_node(victim, "down")
     slurm.requeued(number)
     good_restart(slurm, number, "down", by_slurm=True)
-    slurm.head("scontrol", "update", "nodename=" + victim, "state=resume")
+    slurm.set_node(victim, "resume")
     slurm.idle(nodes)
     yield
 
@@ -209,7 +230,8 @@ def further(slurm):
           "further: each job but the first goes on from a checkpoint")
 
 
-CASES = {"further": further, "plain": plain, "first": first, "spare": spare, "down": down}
+CASES = {"further": further, "plain": plain, "first": first, "node": node,
+         "spare": spare, "taken": taken, "down": down}
 LONG = {**CASES, "spare2": spare2, "cut": cut, "few": few}
 
 
@@ -252,8 +274,8 @@ def main():
     cases = args.cases.split(",") if args.cases else LONG if args.long else CASES
     wrong = None
     for _ in range(3 if args.long else 1):
-        with Slurm(8, PATH="%s:%s" % (os.path.join(BUILD, "bin"),
-                                      os.environ["PATH"])) as slurm:
+        with Slurm(NODES, PATH="%s:%s" % (os.path.join(BUILD, "bin"),
+                                          os.environ["PATH"])) as slurm:
             root = str(slurm.root)
             try:
                 if "pmix" not in slurm.run("n0", ["srun", "--mpi=list"],

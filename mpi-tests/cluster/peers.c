@@ -11,8 +11,8 @@
  * need the victim each time, so that sooner or later all wait for it.
  */
 #include <mpi.h>
-#include <stdbool.h>
 #include <recto/mpi.h>
+#include <stdbool.h>
 
 #include "../mpi/test.h"
 
@@ -259,9 +259,11 @@ static void give_back(void)
     }
     CHECK_OK(recto_barrier());
     part();
-    for (int i = 0;; i++) {
-        /* the second time it is an error, for which the victim is asked, too */
-        (void)recto_mfree(blocks[i % BLOCKS]);
+    for (int i = recto_rank(); i < BLOCKS; i += recto_size()) {
+        CHECK_OK(recto_mfree(blocks[i])); /* tells the owner, and goes on */
+    }
+    for (;;) {
+        (void)recto_malloc(50000);
     }
 }
 
@@ -353,27 +355,29 @@ static void init(int *argc, char ***argv)
 static const struct {
     const char *name;
     void (*go)(void);
-} places[] = {{"read", read_release},
-              {"write", write_release},
-              {"read.sequential", read_sequential},
-              {"write.sequential", write_sequential},
-              {"owned", owned},
-              {"atomic", atomics},
-              {"lock.held", lock_held},
-              {"lock.home", lock_home},
-              {"rwlock", rwlock},
-              {"event", event},
-              {"semaphore", semaphore},
-              {"condition", condition},
-              {"malloc", allocate},
-              {"mfree", give_back},
-              {"barrier", barrier},
-              {"barriers", barriers},
-              {"migrate", migrate},
-              {"alloc", allocs},
-              {"checkpoint", checkpoint},
-              {"restart", restart},
-              {"finalize", finalize}};
+} places[] = {
+    {"read",             read_release    },
+    {"write",            write_release   },
+    {"read.sequential",  read_sequential },
+    {"write.sequential", write_sequential},
+    {"owned",            owned           },
+    {"atomic",           atomics         },
+    {"lock.held",        lock_held       },
+    {"lock.home",        lock_home       },
+    {"rwlock",           rwlock          },
+    {"event",            event           },
+    {"semaphore",        semaphore       },
+    {"condition",        condition       },
+    {"malloc",           allocate        },
+    {"mfree",            give_back       },
+    {"barrier",          barrier         },
+    {"barriers",         barriers        },
+    {"migrate",          migrate         },
+    {"alloc",            allocs          },
+    {"checkpoint",       checkpoint      },
+    {"restart",          restart         },
+    {"finalize",         finalize        }
+};
 
 int main(int argc, char **argv)
 {

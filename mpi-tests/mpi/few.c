@@ -2,11 +2,13 @@
 /*
  * Linked to a test, this gives directory entries of few ranks the form of many:
  * TEST_SHARERS=EXACT,NUMBERS,GROUPS says how many ranks may have a bit each, how
- * many numbers fit, and how many groups there are.
+ * many numbers fit, and how many groups there are. Sequential
+ * memory gets the form of many ranks with it.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "coherence/holders.h"
 #include "coherence/sharers.h"
 
 __attribute__((constructor)) static void limit(void)
@@ -24,4 +26,5 @@ __attribute__((constructor)) static void limit(void)
         exit(1);
     }
     sharers_limits = l;
+    holders_exact_most = 0;
 }

@@ -464,6 +464,7 @@ static void read_epochs(void)
         }
     }
     CHECK(live_everywhere() == 0);
+    operations /= 4;
     torture();
 }
 

@@ -82,48 +82,48 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* ---- environment ---------------------------------------------------------
  * X(id, name, default, argument, what it does). The only place where a
  * RECTO_ variable is named; the manual and warnings are made from it. */
-#define BASE_ENV_LIST(X)                                                       \
-    X(VM, "RECTO_VM", "auto", "auto|mprotect|pte", "page protection back end") \
-    X(DIRTY, "RECTO_DIRTY", "auto", "auto|fault",                              \
-      "how writes to shared pages are tracked")                                \
-    X(NODE, "RECTO_NODE", "auto", "auto|rank|COUNT",                           \
-      "coherence domain: a machine, a rank, or COUNT neighbouring ranks")      \
-    X(TRANSPORT, "RECTO_TRANSPORT", "auto", "auto|shm|mpi",                    \
-      "how data crosses domains of one machine")                               \
-    X(PROGRESS, "RECTO_PROGRESS", "auto", "auto|thread|poll|off",              \
-      "the thread that answers other ranks: where it is needed, always, "      \
-      "without ever sleeping, never")                                          \
-    X(HOLD, "RECTO_HOLD", "100", "MICROSECONDS",                               \
-      "minimum time that a page just obtained is kept")                        \
-    X(CACHE, "RECTO_CACHE", "0", "BYTES",                                      \
-      "bound of a rank's copies of other domains' pages; 0: a quarter of "     \
-      "memory, shared by the machine's ranks")                                 \
-    X(COMMIT, "RECTO_COMMIT", "check", "check|reserve|sparse",                 \
-      "what an allocation asks of memory: that it is there, to be set aside, " \
-      "nothing")                                                               \
-    X(HEAP, "RECTO_HEAP", "1G", "BYTES",                                       \
-      "heap of recto_malloc, of all ranks together; 0: none")                  \
-    X(INBOX, "RECTO_INBOX", "65536", "COUNT",                                  \
-      "write notices that a rank's inbox holds before all copies are dropped") \
-    X(INTERPOSE, "RECTO_INTERPOSE", "auto", "auto|off",                        \
-      "shared buffers are made fit for system calls and MPI")                  \
-    X(MAX_MAPPINGS, "RECTO_MAX_MAPPINGS", "0", "COUNT",                        \
-      "kernel mappings that protection may use; 0: from vm.max_map_count")     \
-    X(TIMEOUT, "RECTO_TIMEOUT", "600", "SECONDS",                              \
-      "longest wait for another rank in a page fault or lock request to it")   \
-    X(CKPT_DIR, "RECTO_CKPT_DIR", "recto.ckpt", "FOLDER",                      \
-      "where checkpoints are written and looked for")                          \
-    X(CKPT_FULL, "RECTO_CKPT_FULL", "16", "COUNT",                             \
-      "a full epoch at least every COUNT epochs, 1 to 500")                    \
-    X(CKPT_INTERVAL, "RECTO_CKPT_INTERVAL", "0", "SECONDS",                    \
-      "recto_checkpoint_due asks for one so often; 0: only when told")         \
-    X(STOP_SIGNAL, "RECTO_STOP_SIGNAL", "usr1", "usr1|term|off",               \
-      "recto_checkpoint_due ends the run after SIGUSR1, also after SIGTERM, "  \
-      "after neither")                                                         \
-    X(STATS, "RECTO_STATS", "0", "0|1",                                        \
-      "recto_finalize prints a table of each rank's counters on stderr")       \
-    X(INJECT, "RECTO_INJECT", "", "RULE",                                      \
-      "fault injection in checkpoint input/output, for tests")                 \
+#define BASE_ENV_LIST(X)                                                        \
+    X(VM, "RECTO_VM", "auto", "auto|mprotect|pte", "page protection back end")  \
+    X(DIRTY, "RECTO_DIRTY", "auto", "auto|fault",                               \
+      "how writes to shared pages are tracked")                                 \
+    X(NODE, "RECTO_NODE", "auto", "auto|rank|COUNT",                            \
+      "coherence domain: a machine, a rank, or COUNT neighbouring ranks")       \
+    X(TRANSPORT, "RECTO_TRANSPORT", "auto", "auto|shm|mpi",                     \
+      "how data crosses domains of one machine")                                \
+    X(PROGRESS, "RECTO_PROGRESS", "auto", "auto|thread|poll|off",               \
+      "the thread that answers other ranks: where it is needed, always, "       \
+      "without ever sleeping, never")                                           \
+    X(HOLD, "RECTO_HOLD", "100", "MICROSECONDS",                                \
+      "minimum time that a page just obtained is kept")                         \
+    X(CACHE, "RECTO_CACHE", "0", "BYTES",                                       \
+      "bound of a rank's copies of other domains' pages; 0: a quarter of "      \
+      "memory, shared by the machine's ranks")                                  \
+    X(COMMIT, "RECTO_COMMIT", "check", "check|reserve|sparse",                  \
+      "what an allocation asks of memory: that it is there, to be set aside, "  \
+      "nothing")                                                                \
+    X(HEAP, "RECTO_HEAP", "1G", "BYTES",                                        \
+      "heap of recto_malloc, of all ranks together; 0: none")                   \
+    X(INBOX, "RECTO_INBOX", "65536", "COUNT",                                   \
+      "write notices that a rank's inbox holds before all copies are dropped")  \
+    X(INTERPOSE, "RECTO_INTERPOSE", "auto", "auto|off",                         \
+      "shared buffers are made fit for system calls and MPI")                   \
+    X(MAX_MAPPINGS, "RECTO_MAX_MAPPINGS", "0", "COUNT",                         \
+      "kernel mappings that protection may use; 0: from vm.max_map_count")      \
+    X(TIMEOUT, "RECTO_TIMEOUT", "600", "SECONDS",                               \
+      "longest wait for another rank in a page fault or lock request to it")    \
+    X(CKPT_DIR, "RECTO_CKPT_DIR", "recto.ckpt", "FOLDER",                       \
+      "where checkpoints are written and looked for")                           \
+    X(CKPT_FULL, "RECTO_CKPT_FULL", "16", "COUNT",                              \
+      "a full epoch at least every COUNT epochs, 1 to 500")                     \
+    X(CKPT_INTERVAL, "RECTO_CKPT_INTERVAL", "0", "SECONDS",                     \
+      "recto_checkpoint_due asks for a checkpoint as often; 0: only when told") \
+    X(STOP_SIGNAL, "RECTO_STOP_SIGNAL", "usr1", "usr1|term|off",                \
+      "recto_checkpoint_due ends the run after SIGUSR1, also after SIGTERM, "   \
+      "after neither")                                                          \
+    X(STATS, "RECTO_STATS", "0", "0|1",                                         \
+      "recto_finalize prints a table of each rank's counters on stderr")        \
+    X(INJECT, "RECTO_INJECT", "", "RULE",                                       \
+      "fault injection in checkpoint input/output, for tests")                  \
     X(QUIET, "RECTO_QUIET", "0", "0|1", "no warnings on stderr")
 
 enum base_env {

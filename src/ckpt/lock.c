@@ -183,3 +183,18 @@ bool ckpt_lock_busy(const struct ckpt_dir *dir, char *who, size_t size)
     ckpt_io_close(&lock.file);
     return busy;
 }
+
+void ckpt_lock_left(const struct ckpt_dir *dir, char *who, size_t size)
+{
+    struct ckpt_lock lock = {0};
+    struct holder holder;
+    who[0] = '\0';
+    if (ckpt_io_open(&lock.file, dir, CKPT_LOCK, O_RDONLY, "lock") != 0) {
+        return;
+    }
+    if (holder_read(&lock, &holder) && holder.time != 0) {
+        (void)snprintf(who, size, "process %d on %s at %lld", holder.pid,
+                       holder.host, holder.time);
+    }
+    ckpt_io_close(&lock.file);
+}

@@ -32,6 +32,9 @@ void ckpt_lock_release(struct ckpt_lock *lock);
  * known where the file system has no locks. `who` gets the holder, "process 7 on
  * n1", or "". */
 bool ckpt_lock_busy(const struct ckpt_dir *dir, char *who, size_t size);
+/* Who took the folder last and did not give it back, by recto_finalize: holds it still, or
+ * was killed. Text of pid, host and time; "" when it was given back. */
+void ckpt_lock_left(const struct ckpt_dir *dir, char *who, size_t size);
 
 /* ---- store.c ------------------------------------------------------------------- */
 

@@ -206,7 +206,8 @@ static void say_how(const struct run_outcome *o, char *text, size_t size)
         [RUN_WHY_HUNG] = "mpirun hung, and ended with",
         [RUN_WHY_STALL] = "the job stalled; mpirun ended with",
         [RUN_WHY_HOST] = "a host went silent; mpirun ended with",
-        [RUN_WHY_SIGNAL] = "told to end; mpirun ended with"};
+        [RUN_WHY_SIGNAL] = "told to end; mpirun ended with",
+        [RUN_WHY_EARLY] = "no recto_finalize; mpirun ended with"};
     if (o->signal != 0) {
         const char *name = sigabbrev_np(o->signal);
         (void)snprintf(text, size, "%s SIG%s", whys[o->why],
@@ -269,12 +270,30 @@ static bool may_shrink(const struct run *run)
     return !is_private;
 }
 
-/* Chooses hosts and runs the program on them. 0, or the code to end with. */
+/* Who took the checkpoint folder and did not give it back; "" for nobody. */
+static void folder_left(const struct run *run, char *who, size_t size)
+{
+    struct ckpt_dir dir;
+    who[0] = '\0';
+    if (ckpt_io_dir_open(&dir, run->folder, false) == 0) {
+        ckpt_lock_left(&dir, who, size);
+        ckpt_io_dir_close(&dir);
+    }
+}
+
+/*
+ * Chooses hosts and runs the program on them. 0, or the code to end with.
+ *
+ * mpirun's 0 alone is not believed: it has been seen when Slurm took a node out of the
+ * job, and with it mpirun's daemon there, which ended in good order.
+ */
 static int attempt(struct run *run, struct progress *p,
                    struct run_outcome *outcome)
 {
     struct run_plan plan;
     int errors = -1;
+    char before[128];
+    char after[128];
     if (!run_hosts_choose(&run->hosts, &run->options, p->ranks, false, &plan) &&
         !(may_shrink(run) && run_hosts_choose(&run->hosts, &run->options,
                                               p->ranks, true, &plan))) {
@@ -291,11 +310,17 @@ static int attempt(struct run *run, struct progress *p,
                           .ranks = plan.ranks,
                           .hosts = run->hosts.count > 0 ? plan.used : 1};
     say_start(run, &plan, run_epoch(run));
+    folder_left(run, before, sizeof before);
     pid_t mpirun = run_launch(run, &plan, &errors);
     if (mpirun < 0) {
         return RUN_GAVE_UP;
     }
     *outcome = run_watch(run, mpirun, errors);
+    folder_left(run, after, sizeof after);
+    if (outcome->why == RUN_WHY_ENDED && outcome->code == 0 &&
+        after[0] != '\0' && strcmp(before, after) != 0) {
+        outcome->why = RUN_WHY_EARLY;
+    }
     a->seconds = outcome->seconds;
     a->epoch = run_epoch(run);
     say_how(outcome, a->how, sizeof a->how);

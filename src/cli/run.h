@@ -202,11 +202,12 @@ void run_guard_end(struct run *run);
 /* ---- run_watch.c ------------------------------------------------------------------- */
 
 enum run_why {
-    RUN_WHY_ENDED, /* mpirun ended by itself */
-    RUN_WHY_HUNG,  /* it did not after a sign of failure */
-    RUN_WHY_STALL, /* no new epoch for too long */
-    RUN_WHY_HOST,  /* a host stopped answering */
-    RUN_WHY_SIGNAL /* we were told to end */
+    RUN_WHY_ENDED,  /* mpirun ended by itself */
+    RUN_WHY_HUNG,   /* it did not after a sign of failure */
+    RUN_WHY_STALL,  /* no new epoch for too long */
+    RUN_WHY_HOST,   /* a host stopped answering */
+    RUN_WHY_SIGNAL, /* we were told to end */
+    RUN_WHY_EARLY   /* with 0, but the program had not got to recto_finalize */
 };
 
 struct run_outcome {

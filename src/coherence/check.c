@@ -45,7 +45,7 @@ static int report_check(struct msi_segment *m, const struct msi_entry *e,
     if (right != (aged ? (unsigned)RECTO_VM_NONE : right_of[state])) {
         return contradiction(m, page, rank, "right and state differ");
     }
-    if (msi_home_holds(e, rank) != (state != MSI_INVALID)) {
+    if (msi_home_holds(m, e, rank) != (state != MSI_INVALID)) {
         return contradiction(m, page, rank, "directory and state differ");
     }
     if (state != MSI_INVALID && e->owner != MSI_OWNER_NONE &&

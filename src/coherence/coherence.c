@@ -46,11 +46,9 @@ static int tables_create(struct msi_segment *m)
     void *pages = NULL;
     void *directory = NULL;
     uint64_t n = m->s->pages;
-    m->words = (net_size() + 63) / 64;
-    m->entry_bytes =
-        sizeof(struct msi_entry) + (size_t)m->words * sizeof(uint64_t);
     int r = recto_vm_table_create(n * sizeof(uint32_t), &pages);
-    r = r == 0 ? recto_vm_table_create(n * m->entry_bytes, &directory) : r;
+    r = r == 0 ? recto_vm_table_create(n * sizeof *m->directory, &directory)
+               : r;
     r = r == 0 ? cache_ring_create(&m->ring, n) : r;
     m->pages = pages;
     m->directory = directory;
@@ -63,8 +61,9 @@ static void tables_free(struct msi_segment *m)
         recto_vm_trap_remove(m->trap);
     }
     if (m->directory != NULL) {
-        recto_vm_unmap(m->directory, m->s->pages * m->entry_bytes);
+        recto_vm_unmap(m->directory, m->s->pages * sizeof *m->directory);
     }
+    holders_pool_free(&m->holders);
     cache_ring_free(&m->ring);
     if (m->pages != NULL) {
         recto_vm_unmap((void *)m->pages, m->s->pages * sizeof(uint32_t));
@@ -149,9 +148,7 @@ static void msi_detach(struct space_segment *s)
 
 static bool needs_recall(struct msi_segment *m, uint64_t page, bool drop)
 {
-    const struct msi_entry *e =
-        (const struct msi_entry *)(const void *)(m->directory +
-                                                 page * m->entry_bytes);
+    const struct msi_entry *e = &m->directory[page];
     if (!e->used) {
         return false;
     }
@@ -417,6 +414,7 @@ int coherence_init(const struct space_protocol **protocol)
 
 int coherence_start(void)
 {
+    holders_init(net_size());
     return rel_start();
 }
 

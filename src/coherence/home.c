@@ -106,33 +106,47 @@ static int home_domain(void)
     return net_domain();
 }
 
-bool msi_home_holds(const struct msi_entry *e, int rank)
+bool msi_home_holds(const struct msi_segment *m, const struct msi_entry *e,
+                    int rank)
 {
-    return (e->holders[rank / 64] >> rank % 64 & 1) != 0;
+    return holders_has(&m->holders, e->holders, rank);
 }
 
-static void holder_add(struct msi_entry *e, int rank)
+static void holder_add(struct msi_segment *m, struct msi_entry *e, int rank)
 {
-    e->holders[rank / 64] |= (uint64_t)1 << rank % 64;
+    e->holders = holders_add(&m->holders, e->holders, rank);
 }
 
-static void holder_remove(struct msi_entry *e, int rank)
+static void holder_remove(struct msi_segment *m, struct msi_entry *e, int rank)
 {
-    e->holders[rank / 64] &= ~((uint64_t)1 << rank % 64);
+    e->holders = holders_remove(&m->holders, e->holders, rank);
+}
+
+void msi_home_own(struct msi_segment *m, uint64_t page, bool held)
+{
+    struct msi_entry *e = &m->directory[page];
+    e->used = 1;
+    e->owner = home_domain();
+    for (int r = 0; held && r < net_size(); r++) {
+        if (net_domain_of(r) == home_domain()) {
+            holder_add(m, e, r);
+        }
+    }
+}
+
+void msi_home_forget(struct msi_segment *m, uint64_t page)
+{
+    struct msi_entry *e = &m->directory[page];
+    RECTO_ASSERT(e->txn == 0);
+    holders_clear(&m->holders, e->holders);
+    memset(e, 0, sizeof *e);
 }
 
 struct msi_entry *msi_home_entry(struct msi_segment *m, uint64_t page)
 {
-    struct msi_entry *e =
-        (struct msi_entry *)(void *)(m->directory + page * m->entry_bytes);
+    struct msi_entry *e = &m->directory[page];
     if (!e->used) {
-        e->used = 1;
-        e->owner = home_domain();
-        for (int r = 0; r < net_size() && m->s->eager; r++) {
-            if (net_domain_of(r) == home_domain()) {
-                holder_add(e, r);
-            }
-        }
+        msi_home_own(m, page, m->s->eager);
     }
     return e;
 }
@@ -141,16 +155,7 @@ struct msi_entry *msi_home_entry(struct msi_segment *m, uint64_t page)
 static int holder_next(const struct msi_segment *m, const struct msi_entry *e,
                        int rank)
 {
-    for (int w = rank / 64; w < m->words; w++) {
-        uint64_t bits = e->holders[w];
-        if (w == rank / 64) {
-            bits &= ~(uint64_t)0 << rank % 64;
-        }
-        if (bits != 0) {
-            return w * 64 + __builtin_ctzll(bits);
-        }
-    }
-    return -1;
+    return holders_next(&m->holders, e->holders, rank);
 }
 
 /* Has a domain a holder other than rank `but`? */
@@ -214,7 +219,7 @@ static void settle(struct msi_segment *m, struct msi_entry *e, struct txn *t)
     for (int r = holder_next(m, e, 0); exclusive(t) && r >= 0;
          r = holder_next(m, e, r + 1)) {
         if (revokes(t, e, r)) {
-            holder_remove(e, r);
+            holder_remove(m, e, r);
         }
     }
     if (exclusive(t)) {
@@ -237,7 +242,7 @@ static void grant(struct msi_segment *m, struct msi_entry *e, struct txn *t)
     int to = t->request.source;
     int domain = requester_domain(t);
     bool data = domain != home_domain() && !domain_holds(m, e, domain, NOBODY);
-    holder_add(e, to);
+    holder_add(m, e, to);
     if (t->kind == EXCLUSIVE && domain != home_domain()) {
         space_dirty_mark(m->s, t->page);
     }
@@ -272,7 +277,7 @@ static void eviction_done(struct msi_segment *m, struct msi_entry *e,
                           const struct txn *t)
 {
     int domain = requester_domain(t);
-    holder_remove(e, t->request.source);
+    holder_remove(m, e, t->request.source);
     if (e->owner == domain && !domain_holds(m, e, domain, NOBODY)) {
         e->owner = MSI_OWNER_NONE;
     }

@@ -92,6 +92,7 @@
 
 #include "coherence/cache.h"
 #include "coherence/coherence.h"
+#include "coherence/holders.h"
 #include "net/net.h"
 #include "space/space.h"
 
@@ -161,25 +162,24 @@ enum {
 
 /* Lies in a zero-filled sparse table; an entry that was never used (`used` 0)
  * means: owned by the home's domain, held by all its ranks if the segment is
- * eager, else by none. Followed by msi_segment.words words of HOLDERS. */
+ * eager, else by none. */
 struct msi_entry {
     int32_t owner; /* domain or MSI_OWNER_NONE */
     uint16_t used;
     uint16_t unused;
     uint32_t txn; /* transaction under way + 1, or 0; page is Busy */
     uint32_t unused2;
-    uint64_t holders[];
+    uint64_t holders; /* holders.h */
 };
 
 struct msi_segment {
     struct space_segment *s;
-    _Atomic uint32_t *pages; /* this rank's page words */
-    char *directory;         /* entries, by page of the segment */
-    size_t entry_bytes;
-    int words;                 /* of HOLDERS: one bit per rank */
-    _Atomic uint32_t busy;     /* transactions under way here */
-    _Atomic uint32_t recalled; /* finished recalls and drops, futex word */
-    uint32_t recalls;          /* those asked for */
+    _Atomic uint32_t *pages;     /* this rank's page words */
+    struct msi_entry *directory; /* by page of the segment */
+    struct holders_pool holders; /* the home's: lists of HOLDERS */
+    _Atomic uint32_t busy;       /* transactions under way here */
+    _Atomic uint32_t recalled;   /* finished recalls and drops, futex word */
+    uint32_t recalls;            /* those asked for */
     recto_vm_trap *trap;
     /* the cache, see msi_cache.c */
     struct cache_ring ring;     /* hands: the service thread */
@@ -247,7 +247,13 @@ void msi_cache_forget(struct msi_segment *m,
 /* home.c: this rank as the home of pages */
 void msi_home_receive(struct msi_segment *m, const struct net_msg *msg);
 struct msi_entry *msi_home_entry(struct msi_segment *m, uint64_t page);
-bool msi_home_holds(const struct msi_entry *e, int rank);
+bool msi_home_holds(const struct msi_segment *m, const struct msi_entry *e,
+                    int rank);
+/* A page that comes to this domain, or whose entry was never used: the domain owns it,
+ * and all its ranks hold it or none. */
+void msi_home_own(struct msi_segment *m, uint64_t page, bool held);
+/* A page that leaves, or may: its entry is as if never used. */
+void msi_home_forget(struct msi_segment *m, uint64_t page);
 void msi_home_finalize(void);
 
 /* coherence.c: my home pages become the page, as coherence_recall says, run by run

@@ -108,16 +108,8 @@ int msi_move_leave(const struct migrate_plan *plan)
 static void entries_set(struct msi_segment *m, const struct migrate_run *run)
 {
     for (uint64_t p = run->first; p < run->first + run->count; p++) {
-        struct msi_entry *e =
-            (struct msi_entry *)(void *)(m->directory + p * m->entry_bytes);
-        memset((void *)e, 0, m->entry_bytes);
-        e->used = 1;
-        e->owner = net_domain();
-        for (int r = 0; r < net_size(); r++) {
-            if (net_domain_of(r) == net_domain()) {
-                e->holders[r / 64] |= (uint64_t)1 << r % 64;
-            }
-        }
+        msi_home_forget(m, p);
+        msi_home_own(m, p, true);
     }
 }
 

@@ -162,9 +162,10 @@ static void wait_for(struct msi_segment *m, uint64_t page, uint32_t word)
                            net_timeout(), false);
     net_await_end();
     if (r != 0) {
-        base_fatal("page %lu of \"%s\": its home, rank %d, did not answer "
-                   "within %lu s (%s)",
-                   (unsigned long)page, m->s->name, space_home(m->s, page),
+        int home = space_home(m->s, page);
+        base_fatal("page %lu of \"%s\": its home, rank %d on %s, did not "
+                   "answer within %lu s (%s)",
+                   (unsigned long)page, m->s->name, home, net_host(home),
                    (unsigned long)(net_timeout() / 1000000000U),
                    base_env_name(BASE_ENV_TIMEOUT));
     }

@@ -178,11 +178,11 @@ enum {
 static uint64_t reader_add(struct rel_entry *e, int rank, uint64_t flags)
 {
     if (sharers_form.exact) {
-        return atomic_fetch_or_explicit(
-            &e->sharers, sharers_add(0, rank) | flags, memory_order_seq_cst);
+        return atomic_fetch_or_explicit(&e->sharers, sharers_bit(rank) | flags,
+                                        memory_order_seq_cst);
     }
     uint64_t old = atomic_load_explicit(&e->sharers, memory_order_seq_cst);
-    uint64_t word = old;
+    uint64_t word = 0;
     do {
         word =
             sharers_add(old & REL_SHARERS, rank) | (old & ~REL_SHARERS) | flags;
@@ -383,7 +383,7 @@ static uint64_t readers_clear(struct rel_entry *e, int domain)
                                          memory_order_seq_cst);
     }
     uint64_t old = atomic_load_explicit(&e->sharers, memory_order_seq_cst);
-    uint64_t word = old;
+    uint64_t word = 0;
     do {
         word = sharers_keep(old & REL_SHARERS, in_domain, domain) |
                (old & ~REL_SHARERS);

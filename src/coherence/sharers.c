@@ -36,11 +36,6 @@ void sharers_init(int ranks)
         .per_group = ((unsigned)ranks + groups - 1) / groups};
 }
 
-static uint64_t bit(int rank)
-{
-    return UINT64_C(1) << rank;
-}
-
 static uint64_t group(int rank)
 {
     return UINT64_C(1) << (unsigned)rank / sharers_form.per_group;
@@ -77,7 +72,7 @@ static uint64_t coarse(uint64_t set)
 bool sharers_has(uint64_t set, int rank)
 {
     if (sharers_form.exact) {
-        return (set & bit(rank)) != 0;
+        return (set & sharers_bit(rank)) != 0;
     }
     if (set & COARSE) {
         return (set & group(rank)) != 0;
@@ -94,7 +89,7 @@ bool sharers_has(uint64_t set, int rank)
 uint64_t sharers_add(uint64_t set, int rank)
 {
     if (sharers_form.exact) {
-        return set | bit(rank);
+        return set | sharers_bit(rank);
     }
     if (sharers_has(set, rank)) {
         return set;

@@ -46,6 +46,12 @@ extern struct sharers_limits sharers_limits;
 
 void sharers_init(int ranks);
 
+/* The set of one rank, if exact. */
+static inline uint64_t sharers_bit(int rank)
+{
+    return UINT64_C(1) << rank;
+}
+
 uint64_t sharers_add(uint64_t set, int rank);
 bool sharers_has(uint64_t set, int rank);
 /* The lowest member at or above `from`, or SHARERS_NOBODY. */

@@ -47,7 +47,11 @@ static int ask(int rank, enum heap_message type, uint64_t a, uint64_t *value)
                           .b = (uintptr_t)&answer};
     net_post_masked(rank, &msg);
     net_await_begin();
-    sync_word_wait(&answer.come, false);
+    if (!sync_word_wait_for(&answer.come, false, net_timeout())) {
+        base_fatal("heap of recto_malloc: rank %d on %s did not answer within "
+                   "%s",
+                   rank, net_host(rank), base_env_name(BASE_ENV_TIMEOUT));
+    }
     net_await_end();
     *value = answer.value;
     return answer.code;

@@ -29,6 +29,7 @@ int net_domain(void);              /* my domain */
 int net_domains(void);             /* number of domains */
 int net_domain_of(int rank);       /* domain of a rank */
 int net_domain_leader(int domain); /* its lowest rank */
+const char *net_host(int rank);    /* host of a rank, for messages */
 bool net_same_machine(int rank);
 bool net_shares(int rank); /* reached by loads and stores */
 int net_local_ranks(void); /* ranks on my machine */

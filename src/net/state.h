@@ -27,6 +27,7 @@ struct net_peer {
     int domain;
     bool shares;                 /* reached by loads and stores */
     pid_t pid;                   /* valid on my machine */
+    char host[32];               /* for messages; cut off there */
     struct net_control *control; /* mapped when it shares, and mine */
 };
 

@@ -42,6 +42,7 @@ struct card {
     int32_t host; /* lowest rank of the host that MPI says we are on */
     int32_t machine;
     int32_t domain_leader;
+    char host_name[32];
 };
 
 int net_fd_open(int rank, int fd, int *mine)
@@ -289,11 +290,15 @@ int net_topology_find(void)
     r = r == 0 ? control_create() : r;
     r = net_verdict(r);
     struct card mine = {.pid = getpid(), .fd = net.control_fd};
+    (void)snprintf(mine.host_name, sizeof mine.host_name, "%s", base_host());
     if (r == 0) {
         mine.nonce = net.peers[net.rank].control->nonce;
         r = host_find(&mine.host);
     }
     r = r == 0 ? net_allgather(&mine, sizeof mine, cards) : r;
+    for (int i = 0; r == 0 && i < net.size; i++) {
+        memcpy(net.peers[i].host, cards[i].host_name, sizeof mine.host_name);
+    }
     r = r == 0 ? places_find(cards, width) : r;
     if (r == 0) {
         shares_find(apart);
@@ -346,6 +351,11 @@ int net_domain_of(int rank)
 int net_domain_leader(int domain)
 {
     return net.leaders[domain];
+}
+
+const char *net_host(int rank)
+{
+    return net.peers[rank].host;
 }
 
 bool net_same_machine(int rank)

@@ -39,6 +39,7 @@ enum {
     SLOTS = 1 << 16,   /* objects with one home */
     WAITERS = 1 << 16, /* waits at a time, per rank */
     MESSAGE_ANSWER = SLOT_OPERATIONS,
+    MESSAGE_PROBE, /* answered at once: the home lives */
     RETRY_NS = 2000
 };
 
@@ -226,16 +227,36 @@ static void receive(const struct net_msg *msg)
         struct answer *a = (struct answer *)(uintptr_t)msg->b;
         a->code = (int32_t)(int64_t)msg->a;
         sync_word_end(&a->come, false);
+    } else if (msg->type == MESSAGE_PROBE) {
+        answer_post(msg->source, msg->b, 0);
     } else {
         asked(msg);
     }
 }
 
-/* Waits however long the object is held: a rank that dies ends the job. */
-static int answer_wait(struct answer *a)
+/* Ends the job if the home does not answer. */
+static void probe(enum slot_kind kind, uint64_t id)
+{
+    int home = home_of(id);
+    struct answer a;
+    sync_word_start(&a.come);
+    struct net_msg msg = {
+        .service = NET_SERVICE_SYNC, .type = MESSAGE_PROBE, .b = (uintptr_t)&a};
+    net_post_masked(home, &msg);
+    if (!sync_word_wait_for(&a.come, false, net_timeout())) {
+        base_fatal("%s %lx: its home, rank %d on %s, did not answer within %s",
+                   kind_names[kind], (unsigned long)id, home, net_host(home),
+                   base_env_name(BASE_ENV_TIMEOUT));
+    }
+}
+
+/* Waits however long the object is held, as long as its home answers. */
+static int answer_wait(struct answer *a, enum slot_kind kind, uint64_t id)
 {
     net_await_begin();
-    sync_word_wait(&a->come, false);
+    while (!sync_word_wait_for(&a->come, false, net_timeout())) {
+        probe(kind, id);
+    }
     net_await_end();
     return a->code;
 }
@@ -253,7 +274,7 @@ static int far_call(enum slot_kind kind, uint64_t id,
                           .c = generation_of(id),
                           .d = (uintptr_t)woken};
     net_post_masked(home_of(id), &msg);
-    return answer_wait(&a);
+    return answer_wait(&a, kind, id);
 }
 
 /* ---- calls ---------------------------------------------------------------------------------- */
@@ -336,7 +357,7 @@ static int stay_begin(struct stay *y)
 static int stay_wait(struct stay *y)
 {
     if (y->slot == NULL) {
-        return answer_wait(&y->far);
+        return answer_wait(&y->far, SLOT_COND, y->cond);
     }
     sync_word_wait(&y->near.queued->word, true);
     waiter_end(y->near.waiter);

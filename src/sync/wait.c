@@ -83,24 +83,38 @@ void sync_word_start(sync_word *word)
     atomic_store_explicit(word, WAITING, memory_order_relaxed);
 }
 
-static void wait_until_done(sync_word *word, bool shared)
+static bool wait_until_done(sync_word *word, bool shared, uint64_t timeout_ns)
 {
     uint32_t seen = WAITING;
     if (spin(word) ||
         (!atomic_compare_exchange_strong_explicit(
              word, &seen, ASLEEP, memory_order_acquire, memory_order_acquire) &&
          seen == DONE)) {
-        return;
+        return true;
     }
     while (!done(word)) {
-        net_futex_wait((const uint32_t *)word, ASLEEP, 0, shared);
+        if (net_futex_wait((const uint32_t *)word, ASLEEP, timeout_ns,
+                           shared) != 0 &&
+            !done(word)) {
+            return false;
+        }
     }
+    return true;
 }
 
 void sync_word_wait(sync_word *word, bool shared)
 {
-    wait_until_done(word, shared);
+    (void)wait_until_done(word, shared, 0);
     base_order_in();
+}
+
+bool sync_word_wait_for(sync_word *word, bool shared, uint64_t timeout_ns)
+{
+    bool ended = wait_until_done(word, shared, timeout_ns);
+    if (ended) {
+        base_order_in();
+    }
+    return ended;
 }
 
 void sync_word_end(sync_word *word, bool shared)

@@ -27,6 +27,9 @@ void sync_word_start(sync_word *word); /* before anybody else sees it */
 /* Until sync_word_end; an acquire. `shared`: the word lies in memory shared
  * inside the machine. */
 void sync_word_wait(sync_word *word, bool shared);
+/* The same for at most about timeout_ns (0: no limit); false: it did not end, and may be
+ * waited for again. */
+bool sync_word_wait_for(sync_word *word, bool shared, uint64_t timeout_ns);
 /* Ends the wait; a release. *word may be gone when it returns. */
 void sync_word_end(sync_word *word, bool shared);
 
