@@ -393,7 +393,7 @@ static void idle(void)
 {
     long us = bench.options.quick ? 200000 : 2000000;
     bench_meet();
-    bench_sleep(10000); /* threads go to sleep */
+    bench_sleep(bench.options.quick ? 10000 : 1500000); /* all is quiet */
     uint64_t cpu = cpu_now();
     uint64_t start = bench_now();
     bench_sleep(us);

@@ -30,9 +30,9 @@
 #include "net/state.h"
 
 enum {
-    IDLE_POLL_NS = 500000,  /* between polls of MPI when nothing happens, */
-    QUIET_POLL_NS = 800000, /* and when nothing has for this long: */
-    QUIET_NS = 250000000,
+    IDLE_POLL_NS = 500000,   /* between polls of MPI when nothing happens, */
+    QUIET_POLL_NS = 2000000, /* and when nothing has for this long: */
+    QUIET_NS = 1000000000,
     EAGER_NS = 200000,       /* poll at once for this long after activity */
     AWAIT_EAGER_NS = 300000, /* the same when a thread waits for an answer, */
     AWAIT_POLL_NS = 50000,   /* and between polls after that */
