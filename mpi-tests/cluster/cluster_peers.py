@@ -31,7 +31,8 @@ PLACES = ["read", "write", "read.sequential", "write.sequential", "owned",
           "alloc", "checkpoint", "restart", "finalize", "init"]
 # What a message must name where the victim is stopped and owes an answer. (Where a
 # page's home waits for the victim, the message names the home.)
-OBJECTS = {"read.sequential": '"pages"', "write.sequential": '"pages"',
+OBJECTS = {"read": '"pages"', "write": '"pages"', "atomic": '"word"',
+           "read.sequential": '"pages"', "write.sequential": '"pages"',
            "lock.home": "lock", "malloc": "heap"}
 START = 60  # seconds for a job to start, on a machine that does other things
 END = 30    # seconds for it to end; 5 of them until a cut is noticed

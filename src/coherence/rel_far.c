@@ -105,9 +105,11 @@ static void wait_settle(uint64_t token, int64_t by)
     }
 }
 
-/* One more answer to come. */
-static void wait_more(struct rel_wait *w)
+/* One more answer to come, of rank `from`: a home, or who the releasing rank itself
+ * tells. */
+static void wait_more(struct rel_wait *w, int from)
 {
+    w->from = from;
     atomic_fetch_add_explicit(&w->left, WHOLE, memory_order_relaxed);
 }
 
@@ -121,9 +123,10 @@ static void wait_end(struct rel_wait *w, struct rel_segment *m)
     while (atomic_load_explicit(&w->done, memory_order_acquire) == 0) {
         if (net_futex_wait((const uint32_t *)&w->done, 0, net_timeout(),
                            false) != 0) {
-            base_fatal("\"%s\": another rank's service thread did not answer "
-                       "within %s",
-                       m->s->name, base_env_name(BASE_ENV_TIMEOUT));
+            base_fatal("\"%s\": rank %d on %s, or a rank that it had to tell, "
+                       "did not answer within %s",
+                       m->s->name, w->from, net_host(w->from),
+                       base_env_name(BASE_ENV_TIMEOUT));
         }
     }
     net_await_end();
@@ -287,7 +290,8 @@ void rel_teller_send(struct rel_segment *m, struct rel_teller *teller)
         return;
     }
     /* NOLINTNEXTLINE(performance-no-int-to-ptr): it goes round as one */
-    wait_more((struct rel_wait *)(uintptr_t)teller->token);
+    wait_more((struct rel_wait *)(uintptr_t)teller->token,
+              (int)(list->entries[0] >> 32));
     atomic_store_explicit(&list->busy, 1, memory_order_relaxed);
     post(net_rank(), TELL, msg);
 }
@@ -475,7 +479,7 @@ void rel_far_fetch(struct rel_segment *m, uint64_t first, uint64_t count,
                    char *to, struct rel_wait *wait)
 {
     net_mpi_wait(m->s->recto + first * SPACE_PAGE);
-    wait_more(wait);
+    wait_more(wait, space_home(m->s, first));
     post(space_home(m->s, first), FETCH,
          (struct net_msg){.object = m->s->id,
                           .a = first,
@@ -494,7 +498,7 @@ uint64_t rel_far_atomic(struct rel_segment *m, enum coherence_operation op,
 {
     struct rel_wait wait;
     wait_start(&wait);
-    wait_more(&wait);
+    wait_more(&wait, space_home(m->s, offset / SPACE_PAGE));
     post(space_home(m->s, offset / SPACE_PAGE), ATOMIC,
          (struct net_msg){.object = m->s->id,
                           .flags = (uint16_t)op,
@@ -521,7 +525,7 @@ void rel_stage_start(struct rel_stage *stage, struct rel_segment *m)
 static void stage_send(struct rel_stage *stage)
 {
     if (stage->used > stage->start) {
-        wait_more(&stage->wait);
+        wait_more(&stage->wait, stage->home);
         post(net_rank(), DIFF_OUT,
              (struct net_msg){.object = stage->m->s->id,
                               .a = stage->start,

@@ -299,6 +299,7 @@ void rel_cache_forget(struct rel_segment *m);
 struct rel_wait {
     _Atomic int64_t left;
     _Atomic uint32_t done; /* futex word */
+    int from;              /* rank last asked, for messages */
     uint64_t value;
 };
 
