@@ -160,6 +160,7 @@ static void settings_make(const struct run *run, struct settings *s)
     static const char *const network[] = {
         "OMPI_MCA_pml=ucx",
         "OMPI_MCA_osc=ucx",
+        "OMPI_MCA_btl=self", /* others leave files of killed ranks in /dev/shm */
         "OMPI_MCA_pml_ucx_tls=any",
         "OMPI_MCA_pml_ucx_devices=any",
         "OMPI_MCA_opal_common_ucx_tls=any",
