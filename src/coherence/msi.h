@@ -218,9 +218,9 @@ void msi_page_raise(struct msi_segment *m, uint64_t page, enum msi_state state);
 void msi_page_lower(struct msi_segment *m, uint64_t page);
 void msi_post(struct msi_segment *m, int target, enum msi_message type,
               uint64_t page, unsigned flags);
-/* The same with the page behind it, to a rank that is reached by MPI. */
+/* The same with the page's bytes behind it, to a rank that is reached by MPI. */
 void msi_post_page(struct msi_segment *m, int target, enum msi_message type,
-                   uint64_t page, unsigned flags);
+                   uint64_t page, unsigned flags, const void *bytes);
 
 /* msi_cache.c: copies are given up */
 void msi_cache_link(struct msi_segment *m);

@@ -124,14 +124,14 @@ void msi_post(struct msi_segment *m, int target, enum msi_message type,
 }
 
 void msi_post_page(struct msi_segment *m, int target, enum msi_message type,
-                   uint64_t page, unsigned flags)
+                   uint64_t page, unsigned flags, const void *bytes)
 {
     struct net_msg msg = {.service = NET_SERVICE_COHERENCE,
                           .type = (uint8_t)type,
                           .flags = (uint16_t)flags,
                           .object = m->s->id,
                           .a = page};
-    net_post_data(target, &msg, space_verso(m->s, page), SPACE_PAGE);
+    net_post_data(target, &msg, bytes, SPACE_PAGE);
 }
 
 static void ask(struct msi_segment *m, uint64_t page, bool write,
@@ -265,18 +265,25 @@ static void copy_from_home(struct msi_segment *m, uint64_t page, int home)
     }
 }
 
-/* Answers the home, with the page, which is copied before this returns. */
-static void answer_with_page(struct msi_segment *m, int home,
-                             enum msi_message type, uint64_t page,
-                             unsigned flags)
+/* The page goes home, at once where that is near. */
+static void page_home(struct msi_segment *m, uint64_t page, int home)
 {
     count(&msi_counts.bytes_written, SPACE_PAGE);
     if (net_shares(home)) {
         memcpy(m->s->versos[net_domain_of(home)] + page * SPACE_PAGE,
                space_verso(m->s, page), SPACE_PAGE);
+    }
+}
+
+/* Answers the home after that; far ones get `bytes` with the answer. */
+static void answer_with_page(struct msi_segment *m, int home,
+                             enum msi_message type, uint64_t page,
+                             unsigned flags, const void *bytes)
+{
+    if (net_shares(home)) {
         msi_post(m, home, type, page, flags);
     } else {
-        msi_post_page(m, home, type, page, flags);
+        msi_post_page(m, home, type, page, flags, bytes);
     }
 }
 
@@ -323,12 +330,28 @@ void msi_page_lower(struct msi_segment *m, uint64_t page)
     protect(m, page, LOWER_NONE);
 }
 
-/* If I was the last of my domain to give the copy up nobody uses its memory. */
-static void copy_discard(struct msi_segment *m, uint64_t page)
+/* The answer to my eviction: nobody writes the copy, and if I am the last of my
+ * domain to give it up nobody uses its memory. All of that comes before `done`:
+ * afterwards the home may grant the page to another rank of my domain, which uses the
+ * same memory. */
+static void evicted_answer(struct msi_segment *m, const struct net_msg *msg)
 {
-    if (recto_vm_memory_discard(m->s->fd, page * SPACE_PAGE, SPACE_PAGE) != 0) {
+    uint64_t page = msg->a;
+    bool data = (msg->flags & MSI_DATA) != 0;
+    _Alignas(8) char bytes[SPACE_PAGE];
+    if (data) {
+        page_home(m, page, msg->source);
+        memcpy(bytes, space_verso(m->s, page), SPACE_PAGE);
+    }
+    if ((msg->flags & MSI_LAST) &&
+        recto_vm_memory_discard(m->s->fd, page * SPACE_PAGE, SPACE_PAGE) != 0) {
         base_fatal("page %lu of \"%s\": %s", (unsigned long)page, m->s->name,
                    recto_last_error());
+    }
+    if (data) {
+        answer_with_page(m, msg->source, MSI_DONE, page, 0, bytes);
+    } else {
+        msi_post(m, msg->source, MSI_DONE, page, 0);
     }
 }
 
@@ -341,9 +364,8 @@ static void granted(struct msi_segment *m, const struct net_msg *msg)
         transition_find((enum msi_message)msg->type, msi_state_of(word));
     bool evicted = t->to == MSI_INVALID;
     uint32_t next = stamp() | t->to;
-    bool data = (msg->flags & MSI_DATA) != 0;
     if (!evicted) {
-        if (data) {
+        if ((msg->flags & MSI_DATA) != 0) {
             copy_from_home(m, msg->a, msg->source);
         }
         next |= net_domain_of(msg->source) != net_domain() ? MSI_COPY : 0;
@@ -353,18 +375,13 @@ static void granted(struct msi_segment *m, const struct net_msg *msg)
     if (word & MSI_WAITERS) {
         net_futex_wake((const uint32_t *)at, INT32_MAX, false);
     }
-    if (evicted && data) { /* nobody writes the copy any more */
-        answer_with_page(m, msg->source, MSI_DONE, msg->a, 0);
-    }
-    if (evicted && (msg->flags & MSI_LAST)) {
-        copy_discard(m, msg->a);
-    }
-    if (!evicted || !data) {
-        msi_post(m, msg->source, MSI_DONE, msg->a, 0);
-    }
     if (evicted) {
+        evicted_answer(m, msg);
         msi_cache_gone(m);
-    } else if (next & ~word & MSI_COPY) {
+        return;
+    }
+    msi_post(m, msg->source, MSI_DONE, msg->a, 0);
+    if (next & ~word & MSI_COPY) {
         msi_cache_add(m, msg->a);
     }
 }
@@ -412,7 +429,9 @@ static void revoked(struct msi_segment *m, const struct net_msg *msg)
     count(invalidate ? &msi_counts.invalidations : &msi_counts.downgrades, 1);
     enum msi_message answer = invalidate ? MSI_ACK_INVALIDATE : MSI_WRITE_BACK;
     if (msg->flags & MSI_DATA) {
-        answer_with_page(m, msg->source, answer, msg->a, msg->flags);
+        page_home(m, msg->a, msg->source);
+        answer_with_page(m, msg->source, answer, msg->a, msg->flags,
+                         space_verso(m->s, msg->a));
     } else {
         msi_post(m, msg->source, answer, msg->a, msg->flags);
     }

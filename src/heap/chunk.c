@@ -436,8 +436,8 @@ enum block_fault block_free(int home, uint64_t offset)
 }
 
 /* After a restart the chunks of a block may have several homes: each gets its
- * own. */
-static void mixed_ready(uint64_t first, uint64_t count)
+ * own. Who may not wait sends messages, for all or none must be given. */
+static void mixed_ready(uint64_t first, uint64_t count, bool patient)
 {
     for (uint64_t at = first; at < first + count;) {
         uint64_t n = 1;
@@ -446,7 +446,11 @@ static void mixed_ready(uint64_t first, uint64_t count)
                space_home(heap.s, (at + n) * CHUNK_PAGES) == home) {
             n++;
         }
-        heap_far_give(home, at, n);
+        if (patient && heap.tables[home] != NULL) {
+            (void)pool_give(home, at, n, true);
+        } else {
+            heap_far_give(home, at, n);
+        }
         at += n;
     }
 }
@@ -463,7 +467,7 @@ int block_ready(int home, uint64_t offset, bool patient)
         if (!c->mixed) {
             return pool_give(c->owner, chunk, c->count, patient);
         }
-        mixed_ready(chunk, c->count);
+        mixed_ready(chunk, c->count, patient);
         return HEAP_DONE;
     }
     atomic_fetch_add_explicit(&c->givers, 1, memory_order_relaxed);
