@@ -249,11 +249,11 @@ static void grant(struct msi_segment *m, struct msi_entry *e, struct txn *t)
     t->granted = 1;
     enum msi_message ack =
         t->kind == EXCLUSIVE ? MSI_ACK_EXCLUSIVE : MSI_ACK_SHARE;
-    if (data && !net_shares(to)) {
+    if (data) {
         msi_post_page(m, to, ack, t->page, MSI_DATA,
                       space_verso(m->s, t->page));
     } else {
-        msi_post(m, to, ack, t->page, data ? MSI_DATA : 0);
+        msi_post(m, to, ack, t->page, 0);
     }
 }
 

@@ -218,7 +218,8 @@ void msi_page_raise(struct msi_segment *m, uint64_t page, enum msi_state state);
 void msi_page_lower(struct msi_segment *m, uint64_t page);
 void msi_post(struct msi_segment *m, int target, enum msi_message type,
               uint64_t page, unsigned flags);
-/* The same with the page's bytes behind it, to a rank that is reached by MPI. */
+/* The same; `bytes` of the page go along to a rank that is reached by MPI. On the
+ * service thread. */
 void msi_post_page(struct msi_segment *m, int target, enum msi_message type,
                    uint64_t page, unsigned flags, const void *bytes);
 

@@ -112,26 +112,32 @@ static uint32_t age_us(uint32_t word)
     return (now - (word >> MSI_TIME_SHIFT)) & 0xffffff;
 }
 
+static struct net_msg message(struct msi_segment *m, enum msi_message type,
+                              uint64_t page, unsigned flags)
+{
+    return (struct net_msg){.service = NET_SERVICE_COHERENCE,
+                            .type = (uint8_t)type,
+                            .flags = (uint16_t)flags,
+                            .object = m->s->id,
+                            .a = page};
+}
+
 void msi_post(struct msi_segment *m, int target, enum msi_message type,
               uint64_t page, unsigned flags)
 {
-    struct net_msg msg = {.service = NET_SERVICE_COHERENCE,
-                          .type = (uint8_t)type,
-                          .flags = (uint16_t)flags,
-                          .object = m->s->id,
-                          .a = page};
+    struct net_msg msg = message(m, type, page, flags);
     net_post(target, &msg);
 }
 
 void msi_post_page(struct msi_segment *m, int target, enum msi_message type,
                    uint64_t page, unsigned flags, const void *bytes)
 {
-    struct net_msg msg = {.service = NET_SERVICE_COHERENCE,
-                          .type = (uint8_t)type,
-                          .flags = (uint16_t)flags,
-                          .object = m->s->id,
-                          .a = page};
-    net_post_data(target, &msg, bytes, SPACE_PAGE);
+    struct net_msg msg = message(m, type, page, flags);
+    if (net_shares(target)) {
+        net_post(target, &msg);
+    } else {
+        net_post_data(target, &msg, bytes, SPACE_PAGE);
+    }
 }
 
 static void ask(struct msi_segment *m, uint64_t page, bool write,
@@ -275,18 +281,6 @@ static void page_home(struct msi_segment *m, uint64_t page, int home)
     }
 }
 
-/* Answers the home after that; far ones get `bytes` with the answer. */
-static void answer_with_page(struct msi_segment *m, int home,
-                             enum msi_message type, uint64_t page,
-                             unsigned flags, const void *bytes)
-{
-    if (net_shares(home)) {
-        msi_post(m, home, type, page, flags);
-    } else {
-        msi_post_page(m, home, type, page, flags, bytes);
-    }
-}
-
 static void check(int r, uint64_t page, const struct msi_segment *m)
 {
     if (r == RECTO_ENOMEM) {
@@ -341,6 +335,8 @@ static void evicted_answer(struct msi_segment *m, const struct net_msg *msg)
     _Alignas(8) char bytes[SPACE_PAGE];
     if (data) {
         page_home(m, page, msg->source);
+    }
+    if (data && !net_shares(msg->source)) {
         memcpy(bytes, space_verso(m->s, page), SPACE_PAGE);
     }
     if ((msg->flags & MSI_LAST) &&
@@ -349,7 +345,7 @@ static void evicted_answer(struct msi_segment *m, const struct net_msg *msg)
                    recto_last_error());
     }
     if (data) {
-        answer_with_page(m, msg->source, MSI_DONE, page, 0, bytes);
+        msi_post_page(m, msg->source, MSI_DONE, page, 0, bytes);
     } else {
         msi_post(m, msg->source, MSI_DONE, page, 0);
     }
@@ -430,8 +426,8 @@ static void revoked(struct msi_segment *m, const struct net_msg *msg)
     enum msi_message answer = invalidate ? MSI_ACK_INVALIDATE : MSI_WRITE_BACK;
     if (msg->flags & MSI_DATA) {
         page_home(m, msg->a, msg->source);
-        answer_with_page(m, msg->source, answer, msg->a, msg->flags,
-                         space_verso(m->s, msg->a));
+        msi_post_page(m, msg->source, answer, msg->a, msg->flags,
+                      space_verso(m->s, msg->a));
     } else {
         msi_post(m, msg->source, answer, msg->a, msg->flags);
     }

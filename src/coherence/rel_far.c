@@ -235,26 +235,12 @@ static void list_wait(struct rel_list *list)
     }
 }
 
-static void list_sort(struct rel_list *list)
-{
-    for (uint32_t gap = list->count / 2; gap > 0; gap /= 2) {
-        for (uint32_t i = gap; i < list->count; i++) {
-            uint64_t entry = list->entries[i];
-            uint32_t at = i;
-            for (; at >= gap && list->entries[at - gap] > entry; at -= gap) {
-                list->entries[at] = list->entries[at - gap];
-            }
-            list->entries[at] = entry;
-        }
-    }
-}
-
 /* Sends the list, on the service thread, a message per rank. Returns how many. */
 static int64_t list_send(struct rel_list *list, const struct net_msg *as)
 {
     static _Alignas(8) uint32_t pages[LIST_PAGES]; /* the service thread only */
     int64_t sent = 0;
-    list_sort(list);
+    rel_sort(list->entries, list->count);
     for (uint32_t i = 0; i < list->count; sent++) {
         int rank = (int)(list->entries[i] >> 32);
         uint32_t n = 0;

@@ -22,17 +22,17 @@
 
 /* ---- batches ------------------------------------------------------------------------ */
 
-/* Shell sort: batches are mostly in order. */
-static void sort(uint64_t *pages, uint32_t count)
+/* Shell's: batches and lists are mostly in order. */
+void rel_sort(uint64_t *values, uint32_t count)
 {
-    for (uint32_t gap = REL_BATCH / 2; gap > 0; gap /= 2) {
+    for (uint32_t gap = count / 2; gap > 0; gap /= 2) {
         for (uint32_t i = gap; i < count; i++) {
-            uint64_t page = pages[i];
+            uint64_t value = values[i];
             uint32_t at = i;
-            for (; at >= gap && pages[at - gap] > page; at -= gap) {
-                pages[at] = pages[at - gap];
+            for (; at >= gap && values[at - gap] > value; at -= gap) {
+                values[at] = values[at - gap];
             }
-            pages[at] = page;
+            values[at] = value;
         }
     }
 }
@@ -46,7 +46,7 @@ static void order(struct rel_batch *b)
     if (sorted) {
         return;
     }
-    sort(b->pages, b->count);
+    rel_sort(b->pages, b->count);
     uint32_t kept = 1;
     for (uint32_t i = 1; i < b->count; i++) {
         if (b->pages[i] != b->pages[kept - 1]) {

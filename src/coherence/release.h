@@ -283,6 +283,9 @@ enum rel_flush {
  * pages come from the list and leave it. Empties the batch. */
 void rel_flush(struct rel_batch *b, enum rel_flush how, bool listed);
 
+/* Ascending. */
+void rel_sort(uint64_t *values, uint32_t count);
+
 /* ---- rel_cache.c ----------------------------------------------------------------------- */
 
 /* Under the pages' locks: they have become valid copies, and count. */
