@@ -29,6 +29,9 @@ class Recto(CMakePackage):
     depends_on("hdf5@1.10: +mpi")
     depends_on("hwloc@2:")
     depends_on("xxhash@0.8:")
+    depends_on("lz4@1.9:")
+    depends_on("zstd@1.4:")
+    depends_on("isa-l@2.30:")
     depends_on("libpng", when="+apps")
     depends_on("check", type="test")
 
