@@ -29,13 +29,17 @@ enum recto_due {
  * of any collective call (RECTO_EMISMATCH, RECTO_EMPI).
  *
  * CHECKPOINT  RECTO_CKPT_INTERVAL seconds passed on rank 0 since the last
- *             recto_checkpoint or recto_restart, or since recto_init
+ *             recto_checkpoint or recto_restart, or since recto_init; without that,
+ *             and with RECTO_MTBF, as often as costs least (Daly's formula, from the
+ *             time that checkpoints take here, a second for the first one)
  * STOP        from the first call on after one of these:
  *             - SIGUSR1 reached any rank (with RECTO_STOP_SIGNAL=term also SIGTERM,
  *               with off neither)
  *             - `recto halt` asks for it in the checkpoint folder: at once, after so
  *               many more epochs, or so early that a checkpoint like the longest so
  *               far is written before a given time
+ *             - RECTO_WALLTIME seconds after recto_init will soon have passed: time is
+ *               left for a step and a checkpoint like the longest so far
  *
  * recto_init handles these signals only where they have their default disposition;
  * a program with handlers of its own keeps them, and is then not stopped by signals.

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Shows when recto_checkpoint_due asks for a checkpoint and for the end: the same on
- * all ranks, whichever rank a signal reached; by the interval; by a request of
+ * all ranks, whichever rank a signal reached; by the interval, given or the best; when
+ * the time is over; by a request of
  * `recto halt`, which the run that it ended removes, and a run that was not does not;
  * and that signals with a handler of the program's are left alone.
  */
@@ -168,6 +169,33 @@ static void interval(void)
     unsetenv("RECTO_CKPT_INTERVAL");
 }
 
+/* A checkpoint of next to nothing in a job that fails every 2 s: many a second; and
+ * the end comes before four seconds have passed, of which one is kept for it. */
+static void rates(void)
+{
+    setenv("RECTO_MTBF", "-1", 1);
+    CHECK(recto_init_comm(MPI_COMM_WORLD, NULL) == RECTO_EINVAL);
+    setenv("RECTO_MTBF", "2", 1);
+    setenv("RECTO_WALLTIME", "4", 1);
+    double start = now();
+    begin();
+    CHECK(recto_alloc("p", 1, NULL) != NULL);
+    int answer;
+    int64_t epochs = 0;
+    while ((answer = asked()) != RECTO_DUE_STOP) {
+        CHECK(now() - start < 60);
+        if (answer == RECTO_DUE_CHECKPOINT) {
+            CHECK_OK(recto_checkpoint());
+            epochs++;
+        }
+    }
+    CHECK(epochs > 0);
+    CHECK(recto_rank() != 0 || now() - start > 0.5);
+    end();
+    unsetenv("RECTO_MTBF");
+    unsetenv("RECTO_WALLTIME");
+}
+
 static void requests(void)
 {
     begin();
@@ -225,6 +253,7 @@ int main(int argc, char **argv)
     signals(size);
     requests();
     interval();
+    rates();
     mismatch(size);
     MPI_Finalize();
     if (rank == 0) {

@@ -117,6 +117,12 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
       "a full epoch at least every COUNT epochs, 1 to 500")                     \
     X(CKPT_INTERVAL, "RECTO_CKPT_INTERVAL", "0", "SECONDS",                     \
       "recto_checkpoint_due asks for a checkpoint as often; 0: only when told") \
+    X(MTBF, "RECTO_MTBF", "0", "SECONDS",                                       \
+      "mean time between failures of the whole job: recto_checkpoint_due asks " \
+      "as often as is best for it; 0: unknown")                                 \
+    X(WALLTIME, "RECTO_WALLTIME", "0", "SECONDS",                               \
+      "recto_checkpoint_due ends the run so early that it is over as long "     \
+      "after recto_init; 0: whenever it is done")                               \
     X(STOP_SIGNAL, "RECTO_STOP_SIGNAL", "usr1", "usr1|term|off",                \
       "recto_checkpoint_due ends the run after SIGUSR1, also after SIGTERM, "   \
       "after neither")                                                          \

@@ -3,8 +3,14 @@
  * recto_checkpoint_due: when to checkpoint, and when to end.
  *
  * Every rank hands in what it knows, and the greatest word is the answer: a rank
- * knows its signals; rank 0 also knows the time since the last checkpoint, and the
- * requests in the folder, at which it looks ten times a second at most.
+ * knows its signals; rank 0 also knows the time since the last checkpoint, when the
+ * run is to be over, and the requests in the folder, at which it looks ten times a
+ * second at most.
+ *
+ * How often is best for a given mean time M between failures, where a checkpoint costs
+ * D: after J. Daly, "A higher order estimate of the optimum checkpoint interval for
+ * restart dumps" (FGCS 22, 2006), whose first term is J. Young's (CACM 17, 1974). D is
+ * measured: the mean of the checkpoints so far, of which the newest count most.
  *
  * Invariants
  * 1. The answer is the same on every rank: it is the result of one reduction, which
@@ -19,6 +25,7 @@
 #include "due.h"
 
 #include <errno.h>
+#include <math.h>
 #include <recto.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -35,8 +42,12 @@
 /* between two looks at the folder */
 #define LOOK (SECOND / 10)
 
+/* of a checkpoint, before one was written */
+#define FIRST_COST SECOND
+
 enum {
     SIGNALS = 2,
+    COST_WEIGHT = 8,   /* the newest checkpoint is an eighth of the mean */
     MARGIN_SECONDS = 1 /* clocks, and what lies between steps and the call */
 };
 
@@ -52,11 +63,14 @@ static struct {
     bool asked;        /* recto_checkpoint_due was called */
     bool warned;       /* about a request that cannot be read */
     uint64_t interval; /* ns; 0: none */
+    uint64_t mtbf;     /* ns; 0: unknown */
+    uint64_t walltime; /* when the run is to be over; 0: never */
     uint64_t last;     /* base_now of the last checkpoint */
     uint64_t called;   /* of the last call; 0: none */
     uint64_t looked;   /* at the folder */
     uint64_t gap;      /* longest between two calls, ns */
     uint64_t cost;     /* longest checkpoint, ns */
+    uint64_t mean;     /* of a checkpoint, ns; 0: none was written */
     bool halt;         /* the last look found a request that is due */
 } due;
 
@@ -101,31 +115,45 @@ static void give_signals(void)
 
 /* ---- life cycle -------------------------------------------------------------------- */
 
+/* A time in seconds, as ns. */
+static int seconds_of(enum base_env id, uint64_t *ns)
+{
+    uint64_t seconds = 0;
+    int status = base_env_u64(id, &seconds);
+    if (status == 0 && seconds > UINT32_MAX) {
+        status = base_error(RECTO_EINVAL, "%s=%llu: at most %lu seconds",
+                            base_env_name(id), (unsigned long long)seconds,
+                            (unsigned long)UINT32_MAX);
+    }
+    *ns = seconds * SECOND;
+    return status;
+}
+
 int ckpt_due_init(void)
 {
     const char *which = base_env(BASE_ENV_STOP_SIGNAL);
-    uint64_t seconds = 0;
+    uint64_t interval = 0;
+    uint64_t mtbf = 0;
+    uint64_t walltime = 0;
     int count = strcmp(which, "term") == 0   ? 2
                 : strcmp(which, "usr1") == 0 ? 1
                 : strcmp(which, "off") == 0  ? 0
                                              : -1;
     int status = count >= 0
-                     ? base_env_u64(BASE_ENV_CKPT_INTERVAL, &seconds)
+                     ? seconds_of(BASE_ENV_CKPT_INTERVAL, &interval)
                      : base_error(RECTO_EINVAL, "%s=%s: usr1, term or off",
                                   base_env_name(BASE_ENV_STOP_SIGNAL), which);
-    if (status == 0 && seconds > UINT32_MAX) {
-        status =
-            base_error(RECTO_EINVAL, "%s=%llu: at most %lu seconds",
-                       base_env_name(BASE_ENV_CKPT_INTERVAL),
-                       (unsigned long long)seconds, (unsigned long)UINT32_MAX);
-    }
+    status = status == 0 ? seconds_of(BASE_ENV_MTBF, &mtbf) : status;
+    status = status == 0 ? seconds_of(BASE_ENV_WALLTIME, &walltime) : status;
     if (status != 0) {
         return status;
     }
     memset(&due, 0, sizeof due);
     atomic_store_explicit(&told, 0, memory_order_relaxed);
-    due.interval = seconds * SECOND;
+    due.interval = interval;
+    due.mtbf = mtbf;
     due.last = base_now();
+    due.walltime = walltime > 0 ? due.last + walltime : 0;
     for (int i = 0; i < count; i++) {
         due.taken[i] = take_signal(signals[i]);
     }
@@ -135,17 +163,48 @@ int ckpt_due_init(void)
 void ckpt_due_reset(uint64_t begin, int written)
 {
     due.last = base_now();
-    if (written && due.last - begin > due.cost) {
-        due.cost = due.last - begin;
+    if (!written) {
+        return;
     }
+    uint64_t cost = due.last - begin;
+    due.cost = cost > due.cost ? cost : due.cost;
+    due.mean = due.mean == 0
+                   ? cost
+                   : (due.mean * (COST_WEIGHT - 1) + cost) / COST_WEIGHT;
+}
+
+uint64_t ckpt_due_best(uint64_t cost, uint64_t mtbf)
+{
+    double d = (double)cost;
+    double m = (double)mtbf;
+    if (d >= 2 * m) {
+        return mtbf;
+    }
+    double root = sqrt(d / (2 * m));
+    double best = sqrt(2 * d * m) * (1 + root / 3 + root * root / 9) - d;
+    return best > 0 ? (uint64_t)best : 0;
+}
+
+/* Between two checkpoints; 0: none is asked for. */
+static uint64_t interval_now(void)
+{
+    if (due.interval > 0 || due.mtbf == 0) {
+        return due.interval;
+    }
+    return ckpt_due_best(due.mean > 0 ? due.mean : FIRST_COST, due.mtbf);
 }
 
 /* ---- requests (rank 0) ------------------------------------------------------------- */
 
-/* What a run that ends now would have time for. */
+/* What a run needs to end: a step and a checkpoint. ns */
+static uint64_t margin(void)
+{
+    return MARGIN_SECONDS * SECOND + due.gap + 2 * due.cost;
+}
+
 static uint64_t margin_seconds(void)
 {
-    return MARGIN_SECONDS + (due.gap + 2 * due.cost + SECOND - 1) / SECOND;
+    return (margin() + SECOND - 1) / SECOND;
 }
 
 /* `epoch`: the last one, or the one that is about to be written anyway. */
@@ -229,7 +288,8 @@ void ckpt_due_finalize(void)
 /* What rank 0 knows. */
 static int64_t first_word(uint64_t now)
 {
-    bool interval = due.interval > 0 && now - due.last >= due.interval;
+    uint64_t every = interval_now();
+    bool interval = every > 0 && now - due.last >= every;
     if (due.called != 0 && now - due.called > due.gap) {
         due.gap = now - due.called;
     }
@@ -238,9 +298,10 @@ static int64_t first_word(uint64_t now)
         due.looked = now;
         due.halt = requested(recto_epoch() + (interval ? 1 : 0));
     }
-    return due.halt   ? RECTO_DUE_STOP
-           : interval ? RECTO_DUE_CHECKPOINT
-                      : RECTO_DUE_NO;
+    bool over = due.walltime > 0 && now + margin() >= due.walltime;
+    return due.halt || over ? RECTO_DUE_STOP
+           : interval       ? RECTO_DUE_CHECKPOINT
+                            : RECTO_DUE_NO;
 }
 
 int recto_checkpoint_due(void)

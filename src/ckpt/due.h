@@ -15,4 +15,8 @@ void ckpt_due_finalize(void);
  * ended; its time counts when `written`. Local. */
 void ckpt_due_reset(uint64_t begin, int written);
 
+/* The best time between checkpoints that cost `cost` where a failure comes every
+ * `mtbf`; all in ns. */
+uint64_t ckpt_due_best(uint64_t cost, uint64_t mtbf);
+
 #endif
