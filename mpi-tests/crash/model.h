@@ -54,6 +54,25 @@ static struct {
     char after;
 } model_clock = {'b', -1, 'a'};
 static unsigned char *model_scratch; /* left out of checkpoints */
+/* With VICTIM_SHARED nothing is private, so that any number of ranks may restart;
+ * the step stands here. */
+static int64_t *model_shared_step;
+
+static inline void model_clock_set(int64_t s)
+{
+    model_clock.step = s;
+    if (model_shared_step != NULL && recto_rank() == 0) {
+        *model_shared_step = s;
+    }
+}
+
+/* After a restart. */
+static inline void model_clock_read(void)
+{
+    if (model_shared_step != NULL) {
+        model_clock.step = *model_shared_step;
+    }
+}
 
 static inline uint64_t model_mix(uint64_t x)
 {
@@ -78,6 +97,9 @@ static inline unsigned char model_byte(int id, uint64_t offset, int64_t s)
 
 static inline int model_protect(void)
 {
+    if (model_shared_step != NULL) {
+        return 0;
+    }
     int status = recto_protect("clock/step", &model_clock.step, RECTO_INT64, 1);
     for (int i = 0; i < MODEL_PRIVATE && status == 0; i++) {
         struct model_region *r = &model_regions[i];
@@ -113,6 +135,13 @@ static inline int model_declare(void)
     }
     model_scratch = recto_alloc("scratch", MODEL_PAGE, &none);
     model_block = calloc(1, MODEL_REGION + MODEL_PRIVATE * 601);
+    if (getenv("VICTIM_SHARED") != NULL) {
+        model_shared_step = recto_alloc("clock/step", sizeof(int64_t), NULL);
+        if (model_shared_step == NULL) {
+            return -1;
+        }
+        model_clock_set(-1);
+    }
     return model_scratch == NULL || model_block == NULL ? -1 : model_protect();
 }
 
@@ -147,7 +176,7 @@ static inline void model_step(int64_t s)
                     recto_size(), recto_rank());
     }
     model_write(model_block, model_block_bytes(), 100 + recto_rank(), s, 1, 0);
-    model_clock.step = s;
+    model_clock_set(s);
     recto_barrier();
 }
 
@@ -210,7 +239,7 @@ static inline void model_scramble(void)
         }
     }
     memset(model_block, 0x5a, model_block_bytes());
-    model_clock.step = -77;
+    model_clock_set(-77);
     recto_barrier();
 }
 
@@ -227,7 +256,7 @@ static inline void model_set(int64_t s)
         }
     }
     model_resume(s);
-    model_clock.step = s;
+    model_clock_set(s);
     recto_barrier();
 }
 

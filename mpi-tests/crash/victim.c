@@ -13,7 +13,8 @@
  *
  * Prints "restored EPOCH STEP" or "fresh", then "written EPOCH STEP" after each
  * checkpoint; exit status 1 for wrong memory or an unexpected error. With
- * RECTO_TEST_PIDS=DIR each rank leaves its pid in DIR/rank.
+ * RECTO_TEST_PIDS=DIR each rank leaves its pid in DIR/rank, with VICTIM_TIMES
+ * "at NANOSECONDS STEP" comes before "written".
  */
 #include <stdbool.h>
 #include <time.h>
@@ -35,6 +36,16 @@ static void say(const char *word, int64_t epoch, int64_t step)
 {
     if (recto_rank() == 0) {
         (void)printf("%s %lld %lld\n", word, (long long)epoch, (long long)step);
+        (void)fflush(stdout);
+    }
+}
+
+/* When a checkpoint was reported as written, by the clock of records of steps. */
+static void say_when(int64_t step)
+{
+    if (recto_rank() == 0 && getenv("VICTIM_TIMES") != NULL) {
+        (void)printf("at %llu %lld\n", (unsigned long long)base_now(),
+                     (long long)step);
         (void)fflush(stdout);
     }
 }
@@ -74,6 +85,7 @@ static int resume(int64_t *step)
         say("fresh", -1, -1);
         return 0;
     }
+    model_clock_read();
     *step = model_clock.step;
     int wrong = model_check(*step);
     say("restored", epoch, *step);
@@ -95,6 +107,7 @@ static int run(int steps, int most)
         if (recto_checkpoint() != 0) {
             return fail("recto_checkpoint");
         }
+        say_when(step);
         say("written", recto_epoch(), step);
     }
     return 0;
@@ -132,6 +145,7 @@ static int check_folder(const char *folder)
         }
         return 0;
     }
+    model_clock_read();
     int64_t step = status == 1 ? model_clock.step : -1;
     if (status == 0) {
         model_set(-1);
@@ -150,6 +164,7 @@ static int check_folder(const char *folder)
     if (begin(folder) != 0 || recto_restart(&epoch) != 1) {
         return fail(folder);
     }
+    model_clock_read();
     wrong += model_check(step + 1);
     recto_barrier();
     return wrong;

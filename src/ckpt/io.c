@@ -27,170 +27,17 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "inject.h"
 
 enum {
     WRITE_MAX = 1 << 30 /* bytes per pwrite: the kernel's limit is 2 GiB */
 };
 
-/* ---- injection ------------------------------------------------------------- */
-
-enum action {
-    ACTION_NONE,
-    ACTION_KILL,
-    ACTION_TEAR,
-    ACTION_EIO,
-    ACTION_ENOSPC,
-    ACTION_SHORT
-};
-
-static struct {
-    enum action action;
-    int rank; /* -1: every rank */
-    int64_t point;
-    int64_t hit;
-    bool after;
-    char label[32];
-    char count[CKPT_PATH_MAX];
-    int64_t points; /* steps so far */
-    int64_t hits;   /* steps of the label so far */
-} rule;
-
-static int action_of(const char *text)
-{
-    static const struct {
-        const char *name;
-        enum action action;
-    } actions[] = {
-        {"kill",   ACTION_KILL  },
-        {"tear",   ACTION_TEAR  },
-        {"eio",    ACTION_EIO   },
-        {"enospc", ACTION_ENOSPC},
-        {"short",  ACTION_SHORT },
-    };
-    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
-        if (strcmp(actions[i].name, text) == 0) {
-            return (int)actions[i].action;
-        }
-    }
-    return -1;
-}
-
-static bool number_of(const char *text, int64_t *number)
-{
-    char *end = NULL;
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
-    *number = value;
-    return text[0] != '\0' && *end == '\0' && errno == 0 && value >= 0;
-}
-
-static bool rule_field(const char *key, const char *value)
-{
-    int64_t number = 0;
-    if (strcmp(key, "rank") == 0 && number_of(value, &number)) {
-        rule.rank = (int)number;
-        return true;
-    }
-    if (strcmp(key, "point") == 0) {
-        return number_of(value, &rule.point);
-    }
-    if (strcmp(key, "hit") == 0) {
-        return number_of(value, &rule.hit);
-    }
-    if (strcmp(key, "label") == 0 && strlen(value) < sizeof rule.label) {
-        (void)snprintf(rule.label, sizeof rule.label, "%s", value);
-        return true;
-    }
-    if (strcmp(key, "count") == 0 && strlen(value) < sizeof rule.count) {
-        (void)snprintf(rule.count, sizeof rule.count, "%s", value);
-        return true;
-    }
-    if (strcmp(key, "when") == 0) {
-        rule.after = strcmp(value, "after") == 0;
-        return rule.after || strcmp(value, "before") == 0;
-    }
-    if (strcmp(key, "do") == 0 && action_of(value) >= 0) {
-        rule.action = (enum action)action_of(value);
-        return true;
-    }
-    return false;
-}
-
-int ckpt_io_inject(const char *text)
-{
-    memset(&rule, 0, sizeof rule);
-    rule.rank = -1;
-    rule.point = -1;
-    rule.hit = 1;
-    char copy[CKPT_PATH_MAX];
-    if (strlen(text) >= sizeof copy) {
-        return base_error(RECTO_EINVAL, "%s is too long",
-                          base_env_name(BASE_ENV_INJECT));
-    }
-    (void)snprintf(copy, sizeof copy, "%s", text);
-    char *rest = NULL;
-    for (char *field = strtok_r(copy, ",", &rest); field != NULL;
-         field = strtok_r(NULL, ",", &rest)) {
-        char *value = strchr(field, '=');
-        if (value != NULL) {
-            *value++ = '\0';
-        }
-        if (value == NULL || !rule_field(field, value)) {
-            memset(&rule, 0, sizeof rule);
-            return base_error(RECTO_EINVAL, "%s=%s: unknown rule",
-                              base_env_name(BASE_ENV_INJECT), text);
-        }
-    }
-    return 0;
-}
-
-static void count_write(const char *label)
-{
-    int fd = open(rule.count, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (fd >= 0) {
-        char line[96];
-        int n = snprintf(line, sizeof line, "%d %lld %s\n", base_rank(),
-                         (long long)rule.points, label);
-        if (write(fd, line, (size_t)n) != n) {
-            base_warn("count=%s: write failed", rule.count);
-        }
-        (void)close(fd);
-    }
-}
-
-/* Counts the step; true if the rule is for it. */
-static bool step_chosen(const char *label, bool is_point)
-{
-    if (rule.count[0] != '\0' && is_point) {
-        count_write(label);
-    }
-    int64_t point = is_point ? rule.points++ : -1;
-    bool labelled = rule.label[0] != '\0' && strcmp(rule.label, label) == 0;
-    int64_t hit = labelled ? ++rule.hits : 0;
-    if (rule.action == ACTION_NONE ||
-        (rule.rank >= 0 && rule.rank != base_rank())) {
-        return false;
-    }
-    if (rule.label[0] != '\0') {
-        return labelled && (rule.hit == 0 || hit == rule.hit);
-    }
-    return point >= 0 && point == rule.point;
-}
-
-static int fault(void)
-{
-    switch (rule.action) {
-    case ACTION_KILL: (void)kill(getpid(), SIGKILL); return EIO;
-    case ACTION_EIO: return EIO;
-    case ACTION_ENOSPC: return ENOSPC;
-    default: return 0;
-    }
-}
-
 /* ---- a step ------------------------------------------------------------------ */
 
 /* The arguments of the call; `half` asks a write for a short one. */
 struct call {
+    enum ckpt_trace_kind kind;
     int fd;
     int dir;
     int flags;
@@ -206,25 +53,51 @@ struct call {
 /* Does a call once; 0 or errno. */
 typedef int (*call_run)(struct call *call);
 
+static void record(const struct call *call, uint64_t begin)
+{
+    struct ckpt_trace r = {.begin = begin,
+                           .end = base_now(),
+                           .kind = call->kind,
+                           .offset = call->offset,
+                           .value = (uint64_t)call->flags};
+    struct stat status;
+    bool by_name = call->kind == CKPT_TRACE_MKDIR ||
+                   call->kind == CKPT_TRACE_RENAME ||
+                   call->kind == CKPT_TRACE_UNLINK;
+    if (!by_name && fstat(call->fd, &status) == 0) {
+        r.inode = status.st_ino;
+        r.value =
+            call->kind == CKPT_TRACE_SYNC ? S_ISDIR(status.st_mode) : r.value;
+    }
+    ckpt_trace_add(r, call->name, call->to, call->data, call->bytes);
+}
+
 /* One numbered step: the call between its two injection points. Returns 0 or
  * errno. */
 static int step_run(struct call *call, call_run run, const char *label)
 {
-    bool chosen = step_chosen(label, true);
-    if (chosen && (rule.action == ACTION_SHORT || rule.action == ACTION_TEAR)) {
+    bool chosen = ckpt_inject_chosen(label, true);
+    if (chosen && (ckpt_inject_action() == CKPT_ACTION_SHORT ||
+                   ckpt_inject_action() == CKPT_ACTION_TEAR)) {
         call->half = true;
-    } else if (chosen && !rule.after) {
-        int error = fault();
+    } else if (chosen && !ckpt_inject_after()) {
+        int error = ckpt_inject_fault();
         if (error != 0) {
             return error;
         }
     }
+    struct call asked = *call;
+    uint64_t begin = ckpt_trace_on() ? base_now() : 0;
     struct ckpt_io_guard guard;
     ckpt_io_guard_enter(&guard);
     int error = run(call);
     ckpt_io_guard_leave(&guard);
-    if (error == 0 && chosen && rule.after) {
-        error = fault();
+    if (error == 0 && ckpt_trace_on()) {
+        asked.fd = call->fd;
+        record(&asked, begin);
+    }
+    if (error == 0 && chosen && ckpt_inject_after()) {
+        error = ckpt_inject_fault();
     }
     return error;
 }
@@ -322,7 +195,7 @@ static int run_write(struct call *call)
         if (n <= 0) {
             return n < 0 ? errno : EIO;
         }
-        if (call->half && rule.action == ACTION_TEAR) {
+        if (call->half && ckpt_inject_action() == CKPT_ACTION_TEAR) {
             (void)kill(getpid(), SIGKILL);
         }
         call->half = false;
@@ -365,7 +238,8 @@ static int parent_sync(const char *path)
     } else {
         slash[slash == parent ? 1 : 0] = '\0';
     }
-    struct call call = {.dir = AT_FDCWD, .name = parent};
+    struct call call = {
+        .kind = CKPT_TRACE_SYNC, .dir = AT_FDCWD, .name = parent};
     call.flags = O_RDONLY | O_DIRECTORY;
     int error = run_open(&call);
     if (error == 0) {
@@ -377,7 +251,7 @@ static int parent_sync(const char *path)
 
 static int dir_create(struct ckpt_dir *dir)
 {
-    struct call call = {.name = dir->path};
+    struct call call = {.kind = CKPT_TRACE_MKDIR, .name = dir->path};
     int error = step_run(&call, run_mkdir, "mkdir");
     if (error != 0) {
         return ckpt_io_error(error, "create folder", "", dir);
@@ -435,7 +309,8 @@ int ckpt_io_open(struct ckpt_io_file *file, const struct ckpt_dir *dir,
     file->condemned = false;
     file->dir = dir;
     (void)snprintf(file->name, sizeof file->name, "%s", name);
-    struct call call = {.dir = dir->fd, .name = name, .flags = flags};
+    struct call call = {
+        .kind = CKPT_TRACE_OPEN, .dir = dir->fd, .name = name, .flags = flags};
     call.fd = -1;
     bool writes = (flags & O_ACCMODE) != O_RDONLY;
     int error = writes ? step_run(&call, run_open, label) : run_open(&call);
@@ -479,27 +354,31 @@ static int file_step(struct ckpt_io_file *file, struct call *call, call_run run,
 int ckpt_io_allocate(struct ckpt_io_file *file, uint64_t length, bool blocks,
                      const char *label)
 {
-    struct call call = {.offset = length, .blocks = blocks};
+    struct call call = {
+        .kind = CKPT_TRACE_ALLOCATE, .offset = length, .blocks = blocks};
     return file_step(file, &call, run_allocate, label, "reserve space for");
 }
 
 int ckpt_io_write(struct ckpt_io_file *file, const void *data, size_t bytes,
                   uint64_t offset, const char *label)
 {
-    struct call call = {.data = data, .bytes = bytes, .offset = offset};
+    struct call call = {.kind = CKPT_TRACE_WRITE,
+                        .data = data,
+                        .bytes = bytes,
+                        .offset = offset};
     return file_step(file, &call, run_write, label, "write");
 }
 
 int ckpt_io_sync(struct ckpt_io_file *file, const char *label)
 {
-    struct call call = {0};
+    struct call call = {.kind = CKPT_TRACE_SYNC};
     return file_step(file, &call, run_sync, label, "sync");
 }
 
 int ckpt_io_read(const struct ckpt_io_file *file, void *data, size_t bytes,
                  uint64_t offset)
 {
-    int error = step_chosen("read", false) ? fault() : 0;
+    int error = ckpt_inject_chosen("read", false) ? ckpt_inject_fault() : 0;
     char *at = data;
     while (error == 0 && bytes > 0) {
         size_t want = bytes < WRITE_MAX ? bytes : WRITE_MAX;
@@ -545,7 +424,8 @@ void ckpt_io_forget(const struct ckpt_io_file *file)
 int ckpt_io_rename(const struct ckpt_dir *dir, const char *from, const char *to,
                    const char *label)
 {
-    struct call call = {.dir = dir->fd, .name = from, .to = to};
+    struct call call = {
+        .kind = CKPT_TRACE_RENAME, .dir = dir->fd, .name = from, .to = to};
     int error = step_run(&call, run_rename, label);
     return error == 0 ? 0 : ckpt_io_error(error, "rename to", to, dir);
 }
@@ -553,14 +433,15 @@ int ckpt_io_rename(const struct ckpt_dir *dir, const char *from, const char *to,
 int ckpt_io_unlink(const struct ckpt_dir *dir, const char *name,
                    const char *label)
 {
-    struct call call = {.dir = dir->fd, .name = name};
+    struct call call = {
+        .kind = CKPT_TRACE_UNLINK, .dir = dir->fd, .name = name};
     int error = step_run(&call, run_unlink, label);
     return error == 0 ? 0 : ckpt_io_error(error, "remove", name, dir);
 }
 
 int ckpt_io_dir_sync(const struct ckpt_dir *dir, const char *label)
 {
-    struct call call = {.fd = dir->fd};
+    struct call call = {.kind = CKPT_TRACE_SYNC, .fd = dir->fd};
     int error = step_run(&call, run_sync, label);
     /* EINVAL: this file system does not sync folders. */
     return error == 0 || error == EINVAL

@@ -93,6 +93,7 @@ void ckpt_io_guard_leave(const struct ckpt_io_guard *guard);
  *                     eio, enospc: the step reports that error, "after": when
  *                     it has in truth been done; short: a short write
  *   count=FILE        no fault: appends "rank point label" of each step
+ *   trace=FOLDER      records each step (inject.h)
  * RECTO_EINVAL for anything else.
  */
 int ckpt_io_inject(const char *text);
