@@ -2,6 +2,10 @@
 /*
  * Collectives of the application threads, and agreement.
  *
+ * A thread beside them may have collectives of its own (net_background_enter): the same
+ * calls, on another communicator, waited for by looking now and then, so that a rank
+ * that is early leaves the cores to those that compute.
+ *
  * Invariants
  * 1. net_agree opens every public collective call, so that ranks which make
  *    different calls meet in the same MPI operation, all learn of it, and none
@@ -13,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/base.h"
 #include "base/order.h"
@@ -21,8 +26,53 @@
 enum {
     CHUNK = 1 << 30,
     TEXT = 640,
-    TAG_PAIR = 2
+    TAG_ALL = 1,
+    TAG_PAIR = 2,
+    LOOK_FIRST = 20000, /* ns between two looks of a background thread */
+    LOOK_LAST = 500000
 };
+
+static _Thread_local bool background;
+
+/* ---- the background channel ------------------------------------------------- */
+
+int net_background_create(void)
+{
+    if (net.background != MPI_COMM_NULL) {
+        return 0;
+    }
+    return net_verdict(
+        net_mpi_error(MPI_Comm_dup(net.comm, &net.background), "MPI_Comm_dup"));
+}
+
+void net_background_enter(void)
+{
+    background = true;
+}
+
+static MPI_Comm channel(void)
+{
+    return background ? net.background : net.comm;
+}
+
+/* The end of an operation that began with `r`. */
+static int wait_for(int r, MPI_Request *request)
+{
+    struct timespec pause = {0, LOOK_FIRST};
+    int done = 0;
+    if (r != MPI_SUCCESS || !background) {
+        return r != MPI_SUCCESS ? r : MPI_Wait(request, MPI_STATUS_IGNORE);
+    }
+    while ((r = MPI_Test(request, &done, MPI_STATUS_IGNORE)) == MPI_SUCCESS &&
+           !done) {
+        (void)nanosleep(&pause, NULL);
+        pause.tv_nsec =
+            pause.tv_nsec < LOOK_LAST / 2 ? 2 * pause.tv_nsec : LOOK_LAST;
+    }
+    return r;
+}
+
+/* ---- collectives ------------------------------------------------------------ */
 
 int net_mpi_error(int code, const char *what)
 {
@@ -44,17 +94,27 @@ int net_bcast(void *data, size_t bytes, int root)
 {
     int r = MPI_SUCCESS;
     for (size_t at = 0; at < bytes && r == MPI_SUCCESS; at += CHUNK) {
-        r = MPI_Bcast((char *)data + at, (int)piece(bytes - at), MPI_BYTE, root,
-                      net.comm);
+        MPI_Request request;
+        char *p = (char *)data + at;
+        int n = (int)piece(bytes - at);
+        r = background ? wait_for(MPI_Ibcast(p, n, MPI_BYTE, root, channel(),
+                                             &request),
+                                  &request)
+                       : MPI_Bcast(p, n, MPI_BYTE, root, channel());
     }
     return net_mpi_error(r, "MPI_Bcast");
 }
 
 static int allreduce(int64_t *values, int count, MPI_Op op)
 {
+    MPI_Request request;
     base_order_out();
-    int r =
-        MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, op, net.comm);
+    int r = background
+                ? wait_for(MPI_Iallreduce(MPI_IN_PLACE, values, count,
+                                          MPI_INT64_T, op, channel(), &request),
+                           &request)
+                : MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, op,
+                                channel());
     base_order_in();
     return net_mpi_error(r, "MPI_Allreduce");
 }
@@ -76,8 +136,10 @@ int net_allreduce_sum(int64_t *values, int count)
 
 int net_exscan_sum(uint64_t *values, int count)
 {
-    int r = MPI_Exscan(MPI_IN_PLACE, values, count, MPI_UINT64_T, MPI_SUM,
-                       net.comm);
+    MPI_Request request;
+    int r = wait_for(MPI_Iexscan(MPI_IN_PLACE, values, count, MPI_UINT64_T,
+                                 MPI_SUM, channel(), &request),
+                     &request);
     if (net.rank == 0) {
         memset(values, 0, (size_t)count * sizeof *values);
     }
@@ -91,25 +153,32 @@ static int transfer(bool sending, void *data, size_t bytes, int peer)
     for (size_t at = 0; at < bytes && r == MPI_SUCCESS; at += CHUNK) {
         char *p = (char *)data + at;
         int n = (int)piece(bytes - at);
-        r = sending ? MPI_Send(p, n, MPI_BYTE, peer, 0, net.comm)
-                    : MPI_Recv(p, n, MPI_BYTE, peer, 0, net.comm,
-                               MPI_STATUS_IGNORE);
+        MPI_Request request;
+        r = sending ? MPI_Isend(p, n, MPI_BYTE, peer, 0, channel(), &request)
+                    : MPI_Irecv(p, n, MPI_BYTE, peer, 0, channel(), &request);
+        r = wait_for(r, &request);
     }
     return net_mpi_error(r, sending ? "MPI_Send" : "MPI_Recv");
 }
 
 int net_allgather(const void *mine, size_t bytes, void *all)
 {
-    return net_mpi_error(MPI_Allgather(mine, (int)bytes, MPI_BYTE, all,
-                                       (int)bytes, MPI_BYTE, net.comm),
-                         "MPI_Allgather");
+    MPI_Request request;
+    int n = (int)bytes;
+    int r = wait_for(MPI_Iallgather(mine, n, MPI_BYTE, all, n, MPI_BYTE,
+                                    channel(), &request),
+                     &request);
+    return net_mpi_error(r, "MPI_Allgather");
 }
 
 int net_gather(const void *mine, size_t bytes, void *all, int root)
 {
-    return net_mpi_error(MPI_Gather(mine, (int)bytes, MPI_BYTE, all, (int)bytes,
-                                    MPI_BYTE, root, net.comm),
-                         "MPI_Gather");
+    MPI_Request request;
+    int n = (int)bytes;
+    int r = wait_for(MPI_Igather(mine, n, MPI_BYTE, all, n, MPI_BYTE, root,
+                                 channel(), &request),
+                     &request);
+    return net_mpi_error(r, "MPI_Gather");
 }
 
 int net_gatherv(const void *mine, size_t bytes, void *all,
@@ -131,6 +200,22 @@ int net_gatherv(const void *mine, size_t bytes, void *all,
         at += sizes[i];
     }
     return 0;
+}
+
+/* Sends to one rank and receives from another; below 0: nobody. */
+static int exchange(const void *send, size_t bytes, int to, void *receive,
+                    size_t most, int from, int tag)
+{
+    MPI_Request requests[2];
+    int r =
+        MPI_Irecv(receive, (int)most, MPI_BYTE, from < 0 ? MPI_PROC_NULL : from,
+                  tag, channel(), &requests[0]);
+    if (r == MPI_SUCCESS) {
+        r = MPI_Isend(send, (int)bytes, MPI_BYTE, to < 0 ? MPI_PROC_NULL : to,
+                      tag, channel(), &requests[1]);
+    }
+    r = wait_for(r, &requests[0]);
+    return wait_for(r, &requests[1]);
 }
 
 /* Shifts by one rank at a time: rank r sends to r + k and receives from
@@ -159,29 +244,23 @@ int net_alltoallv(const void *send, const uint64_t *send_bytes, void *receive,
             size_t g = piece(receive_bytes[from] - received);
             const char *source = (const char *)send + send_at[to] + sent;
             char *target = (char *)receive + receive_at[from] + received;
-            /* an exhausted side has nobody waiting for its empty chunk */
-            r = MPI_Sendrecv(source, (int)s, MPI_BYTE,
-                             s > 0 ? to : MPI_PROC_NULL, 1, target, (int)g,
-                             MPI_BYTE, g > 0 ? from : MPI_PROC_NULL, 1,
-                             net.comm, MPI_STATUS_IGNORE);
+            r = exchange(source, s, s > 0 ? to : -1, target, g,
+                         g > 0 ? from : -1, TAG_ALL);
             sent += s;
             received += g;
         }
     }
     free(send_at);
-    return net_mpi_error(r, "MPI_Sendrecv");
+    return net_mpi_error(r, "exchange of all ranks");
 }
 
 int net_sendrecv(const void *send, size_t bytes, int to, void *receive,
                  size_t most, int from)
 {
     RECTO_ASSERT(bytes <= INT_MAX && most <= INT_MAX);
-    return net_mpi_error(MPI_Sendrecv(send, (int)bytes, MPI_BYTE,
-                                      to < 0 ? MPI_PROC_NULL : to, TAG_PAIR,
-                                      receive, (int)most, MPI_BYTE,
-                                      from < 0 ? MPI_PROC_NULL : from, TAG_PAIR,
-                                      net.comm, MPI_STATUS_IGNORE),
-                         "MPI_Sendrecv");
+    return net_mpi_error(
+        exchange(send, bytes, to, receive, most, from, TAG_PAIR),
+        "exchange of two ranks");
 }
 
 /* FNV-1a: only to compare texts that are exchanged in full when it differs. */

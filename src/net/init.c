@@ -104,6 +104,7 @@ static void comm_free(MPI_Comm *comm)
 static void undo(void)
 {
     net_topology_forget();
+    comm_free(&net.background);
     comm_free(&net.carrier);
     comm_free(&net.comm);
 }
@@ -111,8 +112,10 @@ static void undo(void)
 int net_init(int *argc, char ***argv, const void *comm)
 {
     uint64_t seconds = 0;
-    net = (struct net_state){
-        .comm = MPI_COMM_NULL, .carrier = MPI_COMM_NULL, .control_fd = -1};
+    net = (struct net_state){.comm = MPI_COMM_NULL,
+                             .carrier = MPI_COMM_NULL,
+                             .background = MPI_COMM_NULL,
+                             .control_fd = -1};
     int r = mpi_start(argc, argv, comm);
     if (r != 0) {
         return r;

@@ -109,6 +109,14 @@ static inline int net_verdict(int status)
     return r == 0 ? status : r;
 }
 
+/*
+ * One thread of each rank beside the application's may make the collective calls above,
+ * in an order of their own. Create is collective, by the application, and does
+ * nothing from the second time on; a thread that has entered stays in the background.
+ */
+int net_background_create(void);
+void net_background_enter(void);
+
 /* ---- memory shared inside a machine --------------------------------------- */
 
 /*

@@ -45,9 +45,10 @@ struct net_state {
     int *leaders; /* lowest rank of each domain */
     struct net_peer *peers;
     int control_fd;
-    uint64_t timeout; /* RECTO_TIMEOUT in ns */
-    MPI_Comm comm;    /* application threads' collectives, windows */
-    MPI_Comm carrier; /* service threads' messages */
+    uint64_t timeout;    /* RECTO_TIMEOUT in ns */
+    MPI_Comm comm;       /* application threads' collectives, windows */
+    MPI_Comm carrier;    /* service threads' messages */
+    MPI_Comm background; /* MPI_COMM_NULL: none yet */
 };
 
 extern struct net_state net;
