@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Hostile manifests and epoch files: an input is the text of a manifest without its
+ * last line, a zero byte, and the bytes of the file of its last epoch. Checksums that
+ * an attacker would put right are put right here. Whatever comes in, the readers say
+ * no or stay inside of what they were given; a manifest that is taken would be printed
+ * as the same bytes.
+ */
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "ckpt/reader.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct ckpt_dir folder = {.fd = -1};
+
+static void folder_remove(void)
+{
+    (void)rmdir(folder.path);
+}
+
+static void folder_open(void)
+{
+    char path[] = "folder-XXXXXX";
+    if (mkdtemp(path) == NULL || ckpt_io_dir_open(&folder, path, false) != 0 ||
+        atexit(folder_remove) != 0) {
+        abort();
+    }
+}
+
+/* The body with the line that vouches for it. */
+static char *with_sum(const uint8_t *body, size_t bytes, size_t *all)
+{
+    char *text = malloc(bytes + 32);
+    if (text == NULL) {
+        abort();
+    }
+    memcpy(text, body, bytes);
+    int n = snprintf(text + bytes, 32, "sum %016llx\n",
+                     (unsigned long long)ckpt_hash(body, bytes));
+    *all = bytes + (size_t)n;
+    return text;
+}
+
+static struct ckpt_manifest *manifest_of(const uint8_t *body, size_t bytes)
+{
+    size_t all = 0;
+    char *text = with_sum(body, bytes, &all);
+    struct ckpt_manifest *m = NULL;
+    char *again = NULL;
+    size_t length = 0;
+    if (ckpt_manifest_parse(text, all, &m) != 0) {
+        m = NULL;
+    } else if (ckpt_manifest_print(m, &again, &length) != 0 || length != all ||
+               memcmp(text, again, all) != 0 || ckpt_manifest_check(m) != 0) {
+        abort();
+    }
+    free(again);
+    free(text);
+    return m;
+}
+
+/* Reads what the table of pieces leads to. */
+static void pieces_follow(const struct ckpt_file *file)
+{
+    const struct ckpt_epoch *e = file->epoch;
+    for (uint64_t i = 0; i < e->pieces; i++) {
+        const struct ckpt_piece *p = &file->pieces[i];
+        const struct ckpt_object *o = ckpt_epoch_object(e, p->uid);
+        if (ckpt_file_piece(file, p->uid, p->rank) != p) {
+            abort();
+        }
+        if (p->uid == 0) {
+            struct ckpt_entry *entries = malloc(p->sums * sizeof *entries + 1);
+            (void)ckpt_file_entries_read(file, p, entries);
+            free(entries);
+        } else if (e->full && o != NULL) {
+            uint64_t *sums = malloc(p->sums * sizeof *sums + 1);
+            (void)ckpt_file_sums_read(file, o, p, sums);
+            free(sums);
+        }
+    }
+}
+
+static void file_read(struct ckpt_epoch *e, const uint8_t *bytes, size_t size)
+{
+    char name[CKPT_FILE_NAME_MAX + 1];
+    struct ckpt_file file;
+    struct ckpt_extent *extents = NULL;
+    size_t count = 0;
+    e->length = size;
+    ckpt_epoch_file(e, name);
+    if (ckpt_epoch_extents(e, &extents, &count) != 0) {
+        return; /* as ckpt_manifest_check would have said */
+    }
+    free(extents);
+    if (e->pieces_at > size ||
+        e->pieces > (size - e->pieces_at) / sizeof(struct ckpt_piece)) {
+        return;
+    }
+    int fd = openat(folder.fd, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (fd < 0 || write(fd, bytes, size) != (ssize_t)size) {
+        abort();
+    }
+    (void)close(fd);
+    if (ckpt_file_open(&file, &folder, e) != 0) {
+        abort();
+    }
+    (void)ckpt_file_meta_check(&file);
+    if (ckpt_file_pieces_read(&file) == 0) {
+        pieces_follow(&file);
+    }
+    ckpt_file_close(&file);
+    (void)unlinkat(folder.fd, name, 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const uint8_t *end = size > 0 ? memchr(data, 0, size) : NULL;
+    size_t body = end != NULL ? (size_t)(end - data) : size;
+    if (folder.fd < 0) {
+        folder_open();
+    }
+    struct ckpt_manifest *m = manifest_of(data, body);
+    if (m != NULL && end != NULL && m->nepochs > 0 &&
+        m->epochs[m->nepochs - 1].has_file) {
+        file_read(&m->epochs[m->nepochs - 1], end + 1, size - body - 1);
+    }
+    ckpt_manifest_free(m);
+    return 0;
+}

@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""seeds.py TARGET FOLDER OUT: first inputs of a fuzz target from a checkpoint folder."""
+import os
+import struct
+import sys
+
+
+def folder_seeds(folder):
+    with open(os.path.join(folder, "manifest"), "rb") as f:
+        lines = f.read().splitlines(keepends=True)
+    head, body = lines[:2], lines[2:-1]
+    starts = [i for i, line in enumerate(body) if line.startswith(b"epoch ")]
+    starts.append(len(body))
+    for n in range(1, len(starts)):
+        epochs = body[:starts[n]]
+        line = body[starts[n - 1]]
+        name = dict(w.split(b"=", 1) for w in line.split()[1:])[b"file"]
+        start = head[1].replace(b"epochs=%d" % (len(starts) - 1),
+                                b"epochs=%d" % n)
+        content = b""
+        if name != b"-":
+            with open(os.path.join(folder, name.decode()), "rb") as f:
+                content = f.read()
+        yield b"".join([head[0], start] + epochs) + b"\0" + content
+
+
+def pack_seeds(_folder):
+    # a block of lz4: two literals, a long match, five literals
+    lz4 = b"\x2f\x01\x02\x02\x00" + b"\xff" * 15 + b"\xd8\x50\x01\x02\x03\x04\x05"
+    # a frame of zstd with one block that repeats a byte 4096 times
+    zstd = b"\x28\xb5\x2f\xfd\x60\x00\x0f" + struct.pack("<I", 4096 << 3 | 3)[:3] + b"\x07"
+    for codec, block in ((0, bytes(4096)), (1, lz4), (2, zstd)):
+        for element in (1, 8):
+            yield bytes([codec, element, 1]) + block
+
+
+def main():
+    target, folder, out = sys.argv[1:]
+    seeds = {"folder": folder_seeds, "pack": pack_seeds}[target]
+    for i, seed in enumerate(seeds(folder)):
+        with open(os.path.join(out, "seed-%d" % i), "wb") as f:
+            f.write(seed)
+
+
+if __name__ == "__main__":
+    main()
