@@ -115,6 +115,9 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
       "where checkpoints are written and looked for")                           \
     X(CKPT_FULL, "RECTO_CKPT_FULL", "16", "COUNT",                              \
       "a full epoch at least every COUNT epochs, 1 to 500")                     \
+    X(CKPT_KEEP, "RECTO_CKPT_KEEP", "chains", "chains|all|RULE",                \
+      "epochs that stay beside the two newest chains: none, all, or some of "   \
+      "last=N,every=M,age=TIME")                                                \
     X(CKPT_INTERVAL, "RECTO_CKPT_INTERVAL", "0", "SECONDS",                     \
       "recto_checkpoint_due asks for a checkpoint as often; 0: only when told") \
     X(MTBF, "RECTO_MTBF", "0", "SECONDS",                                       \

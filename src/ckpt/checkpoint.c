@@ -61,10 +61,14 @@ static int full_of(unsigned option, uint64_t *every)
 int ckpt_init(const char *dir, unsigned full)
 {
     uint64_t every = 0;
+    struct ckpt_keep keep;
     const char *path = dir == NULL || base_env_given(BASE_ENV_CKPT_DIR)
                            ? base_env(BASE_ENV_CKPT_DIR)
                            : dir;
     int status = full_of(full, &every);
+    if (status == 0) {
+        status = ckpt_keep_read(base_env(BASE_ENV_CKPT_KEEP), &keep);
+    }
     if (status == 0) {
         status = ckpt_io_inject(base_env(BASE_ENV_INJECT));
     }
@@ -82,6 +86,7 @@ int ckpt_init(const char *dir, unsigned full)
     ckpt_state.store.dir.fd = -1;
     ckpt_state.epoch = -1;
     ckpt_state.full_every = every;
+    ckpt_state.keep = keep;
     memcpy(ckpt_state.path, path, strlen(path) + 1);
     ckpt_state.started = true;
     return 0;
@@ -137,6 +142,7 @@ static int open_all(void)
     int status = 0;
     if (net_rank() == 0) {
         status = ckpt_store_open(store, ckpt_state.path, true);
+        store->keep = ckpt_state.keep;
         if (status == 0 && !ckpt_state.restarted &&
             store->manifest->nepochs > 0) {
             base_warn("%s holds epochs that this run did not restore; they "

@@ -39,6 +39,7 @@ struct ckpt_state {
     bool restarted; /* recto_restart succeeded, or an epoch was written */
     char path[CKPT_PATH_MAX];
     uint64_t full_every;
+    struct ckpt_keep keep;
     int64_t epoch;
     struct ckpt_dir dir;          /* every rank */
     struct ckpt_store store;      /* rank 0 */

@@ -19,7 +19,7 @@
  *    manifest survived is older than the next one written.
  * 3. A manifest is parsed again before it is written: what this program would
  *    refuse to read never reaches the disk.
- * 4. The manifest keeps the two newest chains.
+ * 4. The manifest keeps the two newest chains, and what else store->keep says (keep.h).
  */
 #include "store.h"
 
@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/base.h"
 
@@ -335,18 +336,6 @@ void ckpt_store_temporary(const struct ckpt_epoch *epoch, char *name)
                    (unsigned long long)epoch->number, epoch->uuid);
 }
 
-/* Index of the first epoch that stays when `epoch` joins: with a full one the
- * chain before it stays, those before that go. */
-static uint64_t first_kept(const struct ckpt_manifest *m,
-                           const struct ckpt_epoch *epoch)
-{
-    uint64_t i = m->nepochs;
-    while (epoch->full && i > 0 && !m->epochs[i - 1].full) {
-        i--;
-    }
-    return epoch->full && i > 0 ? i - 1 : 0;
-}
-
 static uint64_t uid_after(const struct ckpt_epoch *epoch, uint64_t next)
 {
     uint64_t n = epoch->nobjects;
@@ -355,29 +344,57 @@ static uint64_t uid_after(const struct ckpt_epoch *epoch, uint64_t next)
                : next;
 }
 
-/* The manifest with the epoch, without the chains that go. */
+/* The epochs in force and, unless it is NULL, a new one; the caller frees the lists.
+ * stay[i]: epoch i of *list stays. */
+static int choose(const struct ckpt_store *store,
+                  const struct ckpt_epoch *epoch,
+                  const struct ckpt_epoch ***list, uint64_t *count, bool **stay)
+{
+    const struct ckpt_manifest *m = store->manifest;
+    uint64_t n = m->nepochs + (epoch != NULL);
+    *list = calloc(n + 1, sizeof **list);
+    *stay = calloc(n + 1, sizeof **stay);
+    if (*list == NULL || *stay == NULL) {
+        return base_error(RECTO_ENOMEM, "manifest");
+    }
+    for (uint64_t i = 0; i < n; i++) {
+        (*list)[i] = i < m->nepochs ? &m->epochs[i] : epoch;
+    }
+    *count = n;
+    ckpt_keep_choose(&store->keep, *list, n, (uint64_t)time(NULL), *stay);
+    return 0;
+}
+
+/* The manifest with the epoch, if it is not NULL, and without those that go, whose files
+ * are doomed. */
 static int manifest_with(struct ckpt_store *store,
                          const struct ckpt_epoch *epoch,
                          struct ckpt_manifest **result)
 {
     const struct ckpt_manifest *old = store->manifest;
-    uint64_t from = first_kept(old, epoch);
+    const struct ckpt_epoch **list = NULL;
+    bool *stay = NULL;
+    uint64_t count = 0;
     struct ckpt_manifest *m = calloc(1, sizeof *m);
-    struct ckpt_epoch *list = calloc(old->nepochs - from + 1, sizeof *list);
-    if (m == NULL || list == NULL) {
-        free(m);
-        free(list);
-        return base_error(RECTO_ENOMEM, "manifest");
+    int status = choose(store, epoch, &list, &count, &stay);
+    if (m != NULL) {
+        m->epochs = calloc(count + 1, sizeof *m->epochs);
     }
-    m->generation = ++store->generation;
-    memcpy(m->run, old->run, sizeof m->run);
-    m->next_uid = uid_after(epoch, old->next_uid);
-    m->epochs = list;
-    int status = 0;
-    for (uint64_t i = from; i <= old->nepochs && status == 0; i++) {
-        const struct ckpt_epoch *e = i < old->nepochs ? &old->epochs[i] : epoch;
-        status = ckpt_epoch_copy(&list[m->nepochs++], e);
+    if (status == 0 && (m == NULL || m->epochs == NULL)) {
+        status = base_error(RECTO_ENOMEM, "manifest");
     }
+    if (status == 0) {
+        m->generation = ++store->generation;
+        memcpy(m->run, old->run, sizeof m->run);
+        m->next_uid =
+            epoch != NULL ? uid_after(epoch, old->next_uid) : old->next_uid;
+    }
+    for (uint64_t i = 0; i < count && status == 0; i++) {
+        status = stay[i] ? ckpt_epoch_copy(&m->epochs[m->nepochs++], list[i])
+                         : doom_epoch(store, list[i]);
+    }
+    free(list);
+    free(stay);
     if (status != 0) {
         ckpt_manifest_free(m);
         return status;
@@ -415,14 +432,10 @@ int ckpt_store_commit(struct ckpt_store *store, const struct ckpt_epoch *epoch)
 {
     struct ckpt_manifest *m = NULL;
     bool unknown = false;
+    size_t doomed = store->ndoomed;
     int status = manifest_with(store, epoch, &m);
     if (status == 0) {
         status = file_name(store, epoch);
-    }
-    uint64_t gone = first_kept(store->manifest, epoch);
-    size_t doomed = store->ndoomed;
-    for (uint64_t i = 0; i < gone && status == 0; i++) {
-        status = doom_epoch(store, &store->manifest->epochs[i]);
     }
     if (status == 0) {
         status = manifest_put(store, m, &unknown);
@@ -440,5 +453,24 @@ int ckpt_store_commit(struct ckpt_store *store, const struct ckpt_epoch *epoch)
     ckpt_manifest_free(store->manifest);
     store->manifest = m;
     ckpt_lock_beat(&store->lock);
+    return 0;
+}
+
+int ckpt_store_prune(struct ckpt_store *store)
+{
+    struct ckpt_manifest *m = NULL;
+    bool unknown = false;
+    size_t doomed = store->ndoomed;
+    int status = manifest_with(store, NULL, &m);
+    if (status == 0 && m->nepochs < store->manifest->nepochs) {
+        status = manifest_put(store, m, &unknown);
+    }
+    if (status != 0) {
+        ckpt_manifest_free(m);
+        store->ndoomed = doomed;
+        return status;
+    }
+    ckpt_manifest_free(store->manifest);
+    store->manifest = m;
     return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "format.h"
 #include "io.h"
+#include "keep.h"
 #include "reader.h"
 
 /* ---- lock.c -------------------------------------------------------------------- */
@@ -44,6 +45,7 @@ struct ckpt_store {
     struct ckpt_manifest *manifest; /* in force; NULL: not loaded */
     uint64_t generation;            /* highest ever used by us or on disk */
     bool cleaned;
+    struct ckpt_keep keep;
     /* Files to unlink once manifest and copy are durable without them. */
     char (*doomed)[CKPT_FILE_NAME_MAX + 1];
     size_t ndoomed;
@@ -76,12 +78,17 @@ void ckpt_store_temporary(const struct ckpt_epoch *epoch, char *name);
 
 /*
  * Commits an epoch whose temporary, when it has a file, holds all its bytes,
- * fsynced by their writers: rename, manifest, copy, then removal of the
- * chains that no longer belong to the two newest. On failure the epoch in
+ * fsynced by their writers: rename, manifest, copy, then removal of what store->keep
+ * does not name. On failure the epoch in
  * force is the one before; the temporary is gone unless a manifest on disk
  * may name it.
  */
 int ckpt_store_commit(struct ckpt_store *store, const struct ckpt_epoch *epoch);
+
+/* Writes a manifest without the epochs that store->keep does not name, then removes their
+ * files; nothing is written when there are none. On failure all of them stay, or are
+ * in no manifest. */
+int ckpt_store_prune(struct ckpt_store *store);
 
 /* Removes an epoch's temporary after a failure before the commit. */
 void ckpt_store_abandon(struct ckpt_store *store,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The `recto` command. Reads checkpoint folders without MPI and without HDF5; takes
- * no lock, and writes nothing but requests of `recto halt`. `recto run` stands in
+ * no lock, and writes nothing but requests of `recto halt`; `recto prune` does both. `recto run` stands in
  * run.h.
  */
 #ifndef RECTO_SRC_CLI_CLI_H
@@ -36,8 +36,9 @@ enum cli_exit cli_ls(const struct cli_request *request);
 enum cli_exit cli_info(const struct cli_request *request);
 enum cli_exit cli_verify(const struct cli_request *request);
 
-/* `recto halt` and `recto run`, with their own command lines: argv[0] is the word
+/* `recto prune`, `recto halt` and `recto run`, with their own command lines: argv[0] is the word
  * after `recto`. Return what the shell gets. */
+int cli_prune(int argc, char **argv);
 int cli_halt(int argc, char **argv);
 int cli_run(int argc, char **argv);
 

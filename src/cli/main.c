@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The `recto` command: looks at checkpoint folders, tells their jobs to end, and
- * runs jobs. All but the last needs neither MPI nor a running job; a folder in use
+ * The `recto` command: looks at checkpoint folders, prunes them, tells their jobs to
+ * end, and runs jobs. All but the last needs neither MPI nor a running job; a folder in use
  * may be looked at, too.
  */
 #include <errno.h>
@@ -18,6 +18,7 @@ static const char usage_text[] =
     "arrays\n"
     "       recto verify DIR [EPOCH] read every byte and compare checksums: of\n"
     "                                all epochs, or of one and those it needs\n"
+    "       recto prune DIR [OPTION] remove old epochs (--help)\n"
     "       recto halt DIR [OPTION]  end the run that checkpoints there, cleanly "
     "(--help)\n"
     "       recto run [OPTION]... PROGRAM [ARGUMENT]...\n"
@@ -112,6 +113,9 @@ int main(int argc, char **argv)
     int count = 0;
     if (argc > 1 && strcmp(argv[1], "halt") == 0) {
         return cli_halt(argc - 1, argv + 1);
+    }
+    if (argc > 1 && strcmp(argv[1], "prune") == 0) {
+        return cli_prune(argc - 1, argv + 1);
     }
     if (argc > 1 && strcmp(argv[1], "run") == 0) {
         return cli_run(argc - 1, argv + 1);
