@@ -498,7 +498,7 @@ static void checkpoint(const char *name, bool full, int64_t segments)
 {
     int64_t p = bench.ranks;
     int64_t objects = segments + 1; /* and one of protected memory */
-    int64_t reduces = full ? 23 + 6 * segments : 22 + 5 * segments;
+    int64_t reduces = full ? 23 + 5 * segments : 22 + 4 * segments;
     int64_t row = PIECE_ROW * (full ? objects : 1);
     case_begin();
     BENCH_OK(recto_checkpoint());

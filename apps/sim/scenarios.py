@@ -128,8 +128,7 @@ class Disk:
     shared: float = 500000.0  # of all ranks together
     sync: float = 2000.0  # us of an fsync
     opens: float = 50000.0  # files opened in a second, of all ranks
-    word: float = 0.001  # us to look at a word of a table
-    page: float = 0.3  # us to write, sum and mark a page, beside the disk
+    page: float = 0.3  # us to write, sum, mark and collect a page, beside the disk
 
 
 def checkpoint(setting, ranks, pages, written, full, disk=Disk()):
@@ -139,7 +138,7 @@ def checkpoint(setting, ranks, pages, written, full, disk=Disk()):
     n = setting.network
     segments, objects = job.segments, job.objects
     private = objects - segments
-    reduces = 23 + 6 * segments if full else 22 + 5 * segments
+    reduces = 23 + 5 * segments if full else 22 + 4 * segments
     row = 56 * (objects if full else 1)
     verdict, v = machine.allreduce_time(n, ranks, VERDICT)
     share, b = machine.bcast_time(n, ranks, 400 * objects)
@@ -154,8 +153,6 @@ def checkpoint(setting, ranks, pages, written, full, disk=Disk()):
         "table of pieces on disk": row * ranks / disk.bandwidth,
         "manifest": 2 * (300 * objects * 17 / disk.bandwidth + 2 * disk.sync),
         "opening": ranks / disk.opens * 1e6,
-        "states and bitmaps of all pages": job.pages // 8 * disk.word
-                                           + 3 * (job.pages // 64) * disk.word,
         "pages": written * disk.page + written * 4096 * max(
             1 / disk.bandwidth, ranks / disk.shared) + 2 * disk.sync,
     }

@@ -68,12 +68,6 @@ ALL_PAGES = [
      lambda j: (3 * 4096 + 24 + 4) * j.pages),
     ("RECTO_FIRST_TOUCH: words of all granules, once settled", "bytes",
      lambda j: 4 * j.pages // 16),
-    ("checkpoint: scans of bitmaps of all pages", "words looked at",
-     lambda j: 3 * j.pages // 64),
-    ("checkpoint: states of all pages, in vm", "words looked at",
-     lambda j: j.pages // 8),
-    ("release with something to do: tops of the set of pages", "words looked at",
-     lambda j: j.pages // (1 << 18)),
     ("recto_migrate of cyclic memory: runs", "bytes", lambda j: 24 * j.pages),
 ]
 

@@ -249,10 +249,19 @@ int recto_vm_dirty_start(recto_vm_range *range);
 int recto_vm_dirty_stop(recto_vm_range *range);
 
 /*
- * Ors the marks of pages [first, first + count) into `bitmap` (bit i of word
- * i / 64 is page first + i), clears them and tracks anew. A write that runs
- * at the same time is in this answer or in the next, never in neither.
+ * Takes the marks of pages [first, first + count): tells them as runs of pages of the
+ * range, in ascending order, by calls of `run` (neighbours may come as two), clears
+ * them and tracks anew. A write that runs at the same time is in this answer or in
+ * the next, never in neither. Costs time by the pages that were written, not by
+ * `count`. `run` may do what its thread may, but not call this for the same pages;
+ * NULL: nobody wants to know. After an error the marks not told of are still there.
  */
+typedef void (*recto_vm_dirty_run)(uint64_t first, uint64_t count,
+                                   void *argument);
+int recto_vm_dirty_runs(recto_vm_range *range, uint64_t first, uint64_t count,
+                        recto_vm_dirty_run run, void *argument);
+
+/* The same into a bitmap, by or: bit i of word i / 64 is page first + i. */
 int recto_vm_dirty_collect(recto_vm_range *range, uint64_t first,
                            uint64_t count, uint64_t *bitmap);
 

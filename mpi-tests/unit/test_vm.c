@@ -984,6 +984,79 @@ START_TEST(dirty_pages_are_those_written)
 }
 END_TEST
 
+/* Runs as they were told; neighbours joined. */
+struct told {
+    uint64_t first[8];
+    uint64_t count[8];
+    int runs;
+};
+
+static void tell(uint64_t first, uint64_t count, void *argument)
+{
+    struct told *told = argument;
+    int last = told->runs - 1;
+    if (last >= 0) {
+        uint64_t end = told->first[last] + told->count[last];
+        ck_assert_uint_ge(first, end);
+        if (first == end) {
+            told->count[last] += count;
+            return;
+        }
+    }
+    ck_assert_int_lt(told->runs, 8);
+    told->first[told->runs] = first;
+    told->count[told->runs++] = count;
+}
+
+START_TEST(dirty_pages_come_as_runs)
+{
+    enum {
+        COUNT = 20000 /* several stretches that are collected at a time */
+    };
+    static const uint64_t expected[][2] = {
+        {0, 1}, {511, 2}, {4090, 20}, {8192, 4096}, {COUNT - 1, 1}};
+    struct pages m;
+    struct told told = {.runs = 0};
+    start();
+    pages_open(&m, COUNT, RECTO_VM_WRITE);
+    ck_assert_int_eq(recto_vm_dirty_runs(m.range, 0, COUNT, tell, &told),
+                     RECTO_ESTATE);
+    ck_assert_int_eq(recto_vm_dirty_start(m.range), 0);
+    ck_assert_int_eq(recto_vm_dirty_runs(m.range, 1, COUNT, tell, &told),
+                     RECTO_EINVAL);
+    ck_assert_int_eq(recto_vm_dirty_runs(m.range, 0, COUNT, tell, &told), 0);
+    ck_assert_int_eq(told.runs, 0);
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+        for (uint64_t page = 0; page < expected[i][1]; page++) {
+            m.recto[(expected[i][0] + page) * PAGE] = 1;
+        }
+    }
+    /* of a part */
+    ck_assert_int_eq(recto_vm_dirty_runs(m.range, 1, 511, tell, &told), 0);
+    ck_assert_int_eq(told.runs, 1);
+    ck_assert_uint_eq(told.first[0], 511);
+    ck_assert_uint_eq(told.count[0], 1);
+    m.recto[(ptrdiff_t)511 * PAGE] = 2;
+    told.runs = 0;
+    ck_assert_int_eq(recto_vm_dirty_runs(m.range, 0, COUNT, tell, &told), 0);
+    ck_assert_int_eq(told.runs, 5);
+    for (int i = 0; i < told.runs; i++) {
+        ck_assert_uint_eq(told.first[i], expected[i][0]);
+        ck_assert_uint_eq(told.count[i], expected[i][1]);
+    }
+    /* nobody wants to know, and then nobody can */
+    m.recto[0] = 3;
+    ck_assert_int_eq(recto_vm_dirty_runs(m.range, 0, COUNT, NULL, NULL), 0);
+    told.runs = 0;
+    ck_assert_int_eq(recto_vm_dirty_runs(m.range, 0, COUNT, tell, &told), 0);
+    ck_assert_int_eq(told.runs, 0);
+    m.recto[0] = 4;
+    ck_assert_int_eq(recto_vm_dirty_runs(m.range, 0, 1, tell, &told), 0);
+    ck_assert_int_eq(told.runs, 1);
+    pages_close(&m);
+}
+END_TEST
+
 enum {
     RACE_PAGES = 64,
     RACE_ROUNDS = 500 /* of collecting with something to collect */
@@ -1140,6 +1213,7 @@ int main(void)
     tcase_add_test(t, sigbus_takes_the_same_way);
     t = group(suite, "dirty");
     tcase_add_test(t, dirty_pages_are_those_written);
+    tcase_add_test(t, dirty_pages_come_as_runs);
     tcase_add_test(t, no_write_is_lost_by_collecting);
     t = group(suite, "fork");
     tcase_add_test(t, a_forked_child_has_no_views_and_goes_on);

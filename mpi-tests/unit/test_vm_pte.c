@@ -240,6 +240,95 @@ START_TEST(long_grants_stay_sparse)
 }
 END_TEST
 
+enum {
+    HUGE = 1 << 24, /* pages: 64 GiB */
+    PLACES = 97,
+    ROUNDS = 40
+};
+
+static struct {
+    uint64_t page[PLACES];
+    bool written[PLACES]; /* and not told of yet */
+    uint64_t told;
+} huge;
+
+static void huge_told(uint64_t first, uint64_t count, void *argument)
+{
+    (void)argument;
+    for (uint64_t page = first; page < first + count; page++) {
+        size_t i = 0;
+        while (i < PLACES && huge.page[i] != page) {
+            i++;
+        }
+        ck_assert_msg(i < PLACES && huge.written[i], "page %llu: not written",
+                      (unsigned long long)page);
+        huge.written[i] = false;
+        huge.told++;
+    }
+}
+
+/* Own pages, nearly all of them never touched: each that is written is told of once,
+ * be its chunk untouched till then or not, and a part of it asked for first; and the
+ * kernel is called for what was written, not for all there is. */
+START_TEST(a_huge_range_costs_what_is_written)
+{
+    struct pages m;
+    struct recto_vm_counters before;
+    struct recto_vm_counters after;
+    const char *given = getenv("TEST_SEED");
+    unsigned seed = given != NULL ? (unsigned)strtoul(given, NULL, 10)
+                                  : (unsigned)getpid();
+    printf("TEST_SEED=%u\n", seed);
+    start();
+    pages_open(&m, HUGE, RECTO_VM_NONE);
+    ck_assert_int_eq(recto_vm_range_memory(m.range, m.fd, 0), 0);
+    ck_assert_int_eq(recto_vm_own(m.range, 0, HUGE), 0);
+    for (size_t i = 0; i < PLACES; i++) {
+        /* neighbours, the same chunk, far apart; all different */
+        huge.page[i] = i % 3 == 0
+                           ? i * (HUGE / PLACES) + (uint64_t)rand_r(&seed) % 512
+                       : i % 3 == 1 ? huge.page[i - 1] + 1
+                                    : huge.page[i - 2] + 600;
+    }
+    m.recto[huge.page[0] * PAGE] = 1;
+    ck_assert_int_eq(recto_vm_dirty_start(m.range), 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        uint64_t count = 0;
+        uint64_t cut = huge.page[(unsigned)rand_r(&seed) % PLACES] +
+                       (unsigned)rand_r(&seed) % 3;
+        recto_vm_stats(&before);
+        for (size_t i = 0; i < PLACES; i++) {
+            if (rand_r(&seed) % 4 == 0) {
+                m.recto[huge.page[i] * PAGE + i] = (char)round;
+                count += !huge.written[i];
+                huge.written[i] = true;
+            }
+        }
+        huge.told = 0;
+        if (round % 2 != 0) {
+            ck_assert_int_eq(
+                recto_vm_dirty_runs(m.range, 0, cut, huge_told, NULL), 0);
+        }
+        ck_assert_int_eq(recto_vm_dirty_runs(m.range, round % 2 != 0 ? cut : 0,
+                                             HUGE - (round % 2 != 0 ? cut : 0),
+                                             huge_told, NULL),
+                         0);
+        ck_assert_uint_eq(huge.told, count);
+        recto_vm_stats(&after);
+        ck_assert_uint_le(after.protect_calls - before.protect_calls,
+                          8 + 4 * count);
+    }
+    ck_assert_int_eq(recto_vm_dirty_stop(m.range), 0);
+    ck_assert_int_eq(recto_vm_dirty_start(m.range), 0);
+    huge.told = 0;
+    m.recto[huge.page[5] * PAGE] = 1;
+    huge.written[5] = true;
+    ck_assert_int_eq(recto_vm_dirty_runs(m.range, 0, HUGE, huge_told, NULL), 0);
+    ck_assert_uint_eq(huge.told, 1);
+    pages_close(&m);
+}
+END_TEST
+
 START_TEST(what_the_kernel_takes_comes_back)
 {
     struct pages m;
@@ -424,6 +513,7 @@ int main(void)
     tcase_add_test(t, own_pages_cost_no_fault_and_take_system_calls);
     tcase_add_test(t, own_pages_are_tracked_and_watched);
     tcase_add_test(t, own_pages_can_be_had_back);
+    tcase_add_test(t, a_huge_range_costs_what_is_written);
     tcase_add_test(t, wrong_own_pages_are_refused);
     tcase_add_test(t, long_grants_stay_sparse);
     tcase_add_test(t, what_the_kernel_takes_comes_back);

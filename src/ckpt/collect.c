@@ -16,54 +16,86 @@
 #include "coherence/coherence.h"
 #include "state.h"
 
-static size_t words_of(uint64_t pages)
-{
-    return (size_t)((pages + 63) / 64);
-}
+/* ---- pages as runs -------------------------------------------------------------- */
 
-static bool is_set(const uint64_t *bitmap, uint64_t page)
+/* Appends a run behind all others. */
+static int pages_add(void *list, uint64_t first, uint64_t count)
 {
-    return (bitmap[page / 64] >> page % 64 & 1) != 0;
-}
-
-static bool bitmap_run(const uint64_t *bitmap, uint64_t pages, uint64_t from,
-                       uint64_t *first, uint64_t *count)
-{
-    uint64_t page = from;
-    while (page < pages && !is_set(bitmap, page)) {
-        page = bitmap[page / 64] >> page % 64 == 0 ? (page / 64 + 1) * 64
-                                                   : page + 1;
+    struct ckpt_pages *pages = list;
+    struct ckpt_run *last =
+        pages->count > 0 ? &pages->runs[pages->count - 1] : NULL;
+    if (last != NULL && last->first + last->count == first) {
+        last->count += count;
+        return 0;
     }
-    if (page >= pages) {
+    if (pages->count == pages->room) {
+        uint64_t room = pages->room * 2 + 16;
+        void *more = realloc(pages->runs, room * sizeof *pages->runs);
+        if (more == NULL) {
+            return base_error(RECTO_ENOMEM, "list of pages written");
+        }
+        pages->runs = more;
+        pages->room = room;
+    }
+    pages->runs[pages->count++] = (struct ckpt_run){first, count};
+    return 0;
+}
+
+/* The first run of pages at or after `from`, from there on. */
+static bool pages_run(const struct ckpt_pages *pages, uint64_t from,
+                      uint64_t *first, uint64_t *count)
+{
+    uint64_t low = 0;
+    uint64_t high = pages->count;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        const struct ckpt_run *run = &pages->runs[middle];
+        if (run->first + run->count <= from) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    if (low == pages->count) {
         return false;
     }
-    *first = page;
-    while (page < pages && is_set(bitmap, page)) {
-        page++;
-    }
-    *count = page - *first;
+    uint64_t end = pages->runs[low].first + pages->runs[low].count;
+    *first = pages->runs[low].first > from ? pages->runs[low].first : from;
+    *count = end - *first;
     return true;
+}
+
+void ckpt_pages_free(struct ckpt_pages *pages)
+{
+    free(pages->runs);
+    *pages = (struct ckpt_pages){0};
+}
+
+/* ---- parts -------------------------------------------------------------------------- */
+
+/* The part's pages of a run; false: none. */
+static bool run_cut(const struct ckpt_part *part, uint64_t first,
+                    uint64_t *count)
+{
+    uint64_t most = first < part->pages ? part->pages - first : 0;
+    *count = *count < most ? *count : most;
+    return most > 0;
 }
 
 bool ckpt_home_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
                    uint64_t *count)
 {
-    if (from >= part->pages ||
-        !space_home_run(part->segment, net_rank(), from, first, count) ||
-        *first >= part->pages) {
-        return false;
-    }
-    uint64_t most = part->pages - *first;
-    *count = *count < most ? *count : most;
-    return true;
+    return from < part->pages &&
+           space_home_run(part->segment, net_rank(), from, first, count) &&
+           run_cut(part, *first, count);
 }
 
 bool ckpt_part_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
                    uint64_t *count)
 {
     if (!part->all) {
-        return part->dirty != NULL &&
-               bitmap_run(part->dirty, part->pages, from, first, count);
+        return pages_run(&part->dirty, from, first, count) &&
+               run_cut(part, *first, count);
     }
     if (part->segment != NULL) {
         return ckpt_home_run(part, from, first, count);
@@ -106,20 +138,15 @@ const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
 static int collect_shared(struct ckpt_job *job, struct ckpt_part *part)
 {
     struct space_segment *s = part->segment;
-    part->dirty = calloc(words_of(s->pages) + 1, sizeof(uint64_t));
-    int status = net_verdict(
-        part->dirty != NULL ? 0 : base_error(RECTO_ENOMEM, "dirty pages"));
-    if (status == 0) {
-        status = net_verdict(coherence_recall(s, false));
-    }
+    int status = net_verdict(coherence_recall(s, false));
     if (status != 0) {
         return status;
     }
     bool tracked = space_dirty_tracking(s);
     part->all =
         job->epoch.full || !tracked || part->object->uid >= job->first_new;
-    status =
-        tracked ? space_dirty_collect(s, part->dirty) : space_dirty_start(s);
+    status = tracked ? space_dirty_collect(s, pages_add, &part->dirty)
+                     : space_dirty_start(s);
     return net_verdict(status);
 }
 
@@ -132,8 +159,7 @@ static int collect_private(const struct ckpt_job *job, struct ckpt_part *part)
         return 0;
     }
     part->hashes = calloc(part->pages, sizeof *part->hashes);
-    part->dirty = calloc(words_of(part->pages), sizeof(uint64_t));
-    if (part->hashes == NULL || part->dirty == NULL) {
+    if (part->hashes == NULL) {
         return base_error(RECTO_ENOMEM, "hashes of \"%s\"", r->name);
     }
     if (part->all) {
@@ -141,15 +167,16 @@ static int collect_private(const struct ckpt_job *job, struct ckpt_part *part)
     }
     RECTO_ASSERT(r->uid == part->object->uid && r->saved_bytes == part->bytes);
     memcpy(part->hashes, r->hashes, part->pages * sizeof *part->hashes);
-    for (uint64_t page = 0; page < part->pages; page++) {
+    int status = 0;
+    for (uint64_t page = 0; page < part->pages && status == 0; page++) {
         size_t bytes = 0;
         const char *data = ckpt_part_page(part, page, &bytes);
         XXH128_hash_t hash = ckpt_region_hash(data, bytes);
         if (!XXH128_isEqual(hash, r->hashes[page])) {
-            part->dirty[page / 64] |= (uint64_t)1 << page % 64;
+            status = pages_add(&part->dirty, page, 1);
         }
     }
-    return 0;
+    return status;
 }
 
 static uint64_t count_mine(const struct ckpt_part *part)
@@ -186,9 +213,11 @@ int ckpt_collect(struct ckpt_job *job)
 void ckpt_collect_undo(struct ckpt_job *job)
 {
     for (uint64_t i = 0; job->parts != NULL && i < job->epoch.nobjects; i++) {
-        struct ckpt_part *part = &job->parts[i];
-        if (part->segment != NULL && part->dirty != NULL) {
-            space_dirty_restore(part->segment, part->dirty);
+        const struct ckpt_part *part = &job->parts[i];
+        for (uint64_t r = 0; part->segment != NULL && r < part->dirty.count;
+             r++) {
+            space_dirty_restore(part->segment, part->dirty.runs[r].first,
+                                part->dirty.runs[r].count);
         }
     }
 }

@@ -250,11 +250,7 @@ static int tracking_start(const struct ckpt_job *job)
             status = s != NULL ? space_dirty_start(s) : 0;
             continue;
         }
-        uint64_t *forget = calloc(s->pages / 64 + 1, sizeof *forget);
-        status = net_verdict(
-            forget != NULL ? 0 : base_error(RECTO_ENOMEM, "dirty pages"));
-        status = status == 0 ? space_dirty_collect(s, forget) : status;
-        free(forget);
+        status = net_verdict(space_dirty_collect(s, NULL, NULL));
     }
     return status;
 }

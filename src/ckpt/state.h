@@ -56,6 +56,16 @@ struct ckpt_state {
 extern pthread_mutex_t ckpt_mutex;
 extern struct ckpt_state ckpt_state;
 
+/* Pages as runs, ascending, apart. */
+struct ckpt_pages {
+    struct ckpt_run {
+        uint64_t first;
+        uint64_t count;
+    } *runs; /* the list owns them */
+    uint64_t count;
+    uint64_t room;
+};
+
 /* What this rank has to do for one object of an epoch. */
 struct ckpt_part {
     struct ckpt_object *object;
@@ -65,9 +75,10 @@ struct ckpt_part {
     uint64_t pages;
     uint64_t bytes_before; /* private: of lower ranks */
     uint64_t pages_before;
-    bool all;        /* every page of mine is written */
-    uint64_t *dirty; /* bitmap of pages to write, unless all; shared: the marks
-                        collected, to be restored on failure */
+    bool all; /* every page of mine is written */
+    /* Pages to write, unless all; shared: the marks collected, to be restored on
+     * failure. */
+    struct ckpt_pages dirty;
     uint64_t mine;   /* pages I write */
     /* The last stretch asked for, shared: pages [hole, data) of the domain's
      * memory are holes, [data, data_end) hold data. */
@@ -136,6 +147,7 @@ int ckpt_epoch_share(struct ckpt_epoch *epoch);
 int ckpt_collect(struct ckpt_job *job);
 /* After a failure: gives the marks back. */
 void ckpt_collect_undo(struct ckpt_job *job);
+void ckpt_pages_free(struct ckpt_pages *pages);
 /* The first run of pages that I write at or after `from`; false: none. */
 bool ckpt_part_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
                    uint64_t *count);

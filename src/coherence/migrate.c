@@ -426,6 +426,7 @@ static void give_back(const struct migrate_plan *plan)
     struct migrate_run run;
     for (uint64_t at = 0; migrate_next(plan, &at, MIGRATE_FROM, false, &run);) {
         if (run.from == net_rank()) {
+            space_dirty_clear(plan->s, run.first, run.count);
             (void)discard(plan, &run);
         }
     }

@@ -113,7 +113,7 @@ void rel_list(struct rel_segment *m, uint64_t page, unsigned flag)
                           memory_order_relaxed);
     /* first, so that it never counts too little */
     atomic_fetch_add_explicit(&rel.pending, 1, memory_order_relaxed);
-    if (!pageset_add(&m->listed, page)) {
+    if (!base_set_add(&m->listed, page)) {
         atomic_fetch_sub_explicit(&rel.pending, 1, memory_order_relaxed);
     }
 }

@@ -133,8 +133,8 @@ static void log_drain(void)
 static void list_flush(struct rel_segment *m)
 {
     struct rel_batch *b = batch_start(m);
-    struct pageset_pass pass = {0};
-    while (pageset_take(&m->listed, &pass, &b->pages[b->count])) {
+    struct base_set_pass pass = {0};
+    while (base_set_pop(&m->listed, &pass, &b->pages[b->count])) {
         if (++b->count == REL_BATCH) {
             rel_flush(b, REL_WRITTEN, true);
         }
@@ -328,16 +328,21 @@ static int tables_create(struct rel_segment *m)
 {
     void *flags = NULL;
     void *pins = NULL;
+    void *listed = NULL;
     m->directories = calloc((size_t)net_domains(), sizeof(struct rel_entry *));
     int r = m->directories != NULL
                 ? recto_vm_table_create(m->s->pages, &flags)
                 : base_error(RECTO_ENOMEM, "page states of \"%s\"", m->s->name);
-    r = r == 0 ? pageset_create(&m->listed, m->s->pages) : r;
+    r = r == 0 ? recto_vm_table_create(base_set_bytes(m->s->pages), &listed)
+               : r;
     r = r == 0 ? cache_ring_create(&m->ring, m->s->pages) : r;
     r = r == 0 ? recto_vm_table_create(m->s->pages * sizeof(uint32_t), &pins)
                : r;
     m->flags = flags;
     m->pins = pins;
+    if (listed != NULL) {
+        base_set_place(&m->listed, listed, m->s->pages);
+    }
     if (r == 0) {
         parts_find(m);
     }
@@ -349,7 +354,9 @@ static void tables_free(struct rel_segment *m)
     if (m->trap != NULL) {
         recto_vm_trap_remove(m->trap);
     }
-    pageset_destroy(&m->listed);
+    if (m->listed.words != NULL) {
+        recto_vm_unmap((void *)m->listed.words, base_set_bytes(m->s->pages));
+    }
     cache_ring_free(&m->ring);
     if (m->flags != NULL) {
         recto_vm_unmap((void *)m->flags, m->s->pages);

@@ -80,10 +80,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/set.h"
 #include "coherence/board.h"
 #include "coherence/cache.h"
 #include "coherence/coherence.h"
-#include "coherence/pageset.h"
 #include "coherence/sharers.h"
 #include "coherence/stream.h"
 #include "net/net.h"
@@ -139,7 +139,7 @@ struct rel_segment {
     /* Pins of my rank: for reading, and for writing times PIN_WRITE; changed
      * under the page's lock. */
     _Atomic uint32_t *pins;
-    struct pageset listed; /* pages written; emptied under `releasing` */
+    struct base_set listed; /* pages written; emptied under `releasing` */
     /* The pages held; hands move under `releasing`. */
     struct cache_ring ring;
     struct stream_table streams;

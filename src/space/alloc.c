@@ -9,7 +9,7 @@
  * Invariants
  * 1. Every step that can fail on one rank ends with a verdict of all, so all
  *    ranks go on or all undo what they did, in reverse order.
- * 2. Behind the pages a domain's memory holds its dirty bitmap (dirty.c), the
+ * 2. Behind the pages a domain's memory holds its marks (dirty.c), the
  *    homes of pages (touch.c), then what the protocol keeps there.
  */
 #include <inttypes.h>
@@ -123,10 +123,10 @@ static uint64_t pages_up(uint64_t bytes)
     return (bytes + SPACE_PAGE - 1) / SPACE_PAGE * SPACE_PAGE;
 }
 
-/* pages | dirty bitmap | homes by first touch | the protocol's part */
+/* pages | marks of writes | homes by first touch | the protocol's part */
 uint64_t space_touch_offset(const struct space_segment *s)
 {
-    return s->pages * SPACE_PAGE + pages_up((s->pages + 63) / 64 * 8);
+    return s->pages * SPACE_PAGE + pages_up(space_dirty_bytes(s));
 }
 
 static size_t extra_offset(const struct space_segment *s)

@@ -260,7 +260,7 @@ int space_commit_reserve(const struct space_segment *s)
         r = bytes_reserve(s, first * SPACE_PAGE, count * SPACE_PAGE);
     }
     if (r == 0 && net_domain_leader(net_domain()) == net_rank()) {
-        /* the dirty bitmap and the homes behind the pages */
+        /* the marks and the homes behind the pages */
         r = bytes_reserve(s, pages,
                           space_touch_offset(s) + space_touch_bytes(s) - pages);
     }

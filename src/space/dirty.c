@@ -4,25 +4,34 @@
  *
  * A home page is written by the ranks of its domain through their rectos, each
  * tracked by its own vm range, and by other domains, which the protocol tells
- * when it gives them the page. Both end in the *domain bitmap*: one bit per
- * page of the segment, behind the pages in the domain's memory, so that every
- * rank of the domain reaches it.
+ * when it gives them the page. Both end in the *marks* of the domain, a set
+ * (base/set.h) behind the pages in the domain's memory, so that every rank that shares
+ * it reaches it.
  *
  * Invariants
- * 1. A bit is set before the write it stands for can be in a collected page:
+ * 1. A mark is set before the write it stands for can be in a collected page:
  *    vm marks before it grants; the protocol marks before it grants.
- * 2. Only the home of a page clears its bit, or who is about to become it. Bits of
- *    pages homed elsewhere mean nothing.
+ * 2. Only the home of a page takes its mark, or who is about to become it. Marks are of
+ *    pages homed in the domain.
+ * 3. In a collection the ranks of a domain have added what their ranges had before any
+ *    of them takes (a verdict lies between), so each finds all that it homes.
+ * 4. What a collection costs a rank grows with the marks of its domain, not with the
+ *    pages of the segment.
  */
-#include <stdatomic.h>
-#include <stdlib.h>
-
-#include "base/base.h"
+#include "base/set.h"
 #include "space/space.h"
+#include "space/touch.h"
 
-static _Atomic uint64_t *domain_bitmap(const struct space_segment *s)
+uint64_t space_dirty_bytes(const struct space_segment *s)
 {
-    return (_Atomic uint64_t *)(void *)space_verso(s, s->pages);
+    return base_set_bytes(s->pages);
+}
+
+static struct base_set marks_of(const struct space_segment *s, int domain)
+{
+    struct base_set marks;
+    base_set_place(&marks, s->versos[domain] + s->pages * SPACE_PAGE, s->pages);
+    return marks;
 }
 
 int space_dirty_start(struct space_segment *s)
@@ -49,124 +58,129 @@ void space_dirty_mark(struct space_segment *s, uint64_t page)
 
 void space_dirty_mark_in(struct space_segment *s, uint64_t page, int domain)
 {
-    _Atomic uint64_t *bitmap =
-        (_Atomic uint64_t *)(void *)(s->versos[domain] + s->pages * SPACE_PAGE);
-    atomic_fetch_or_explicit(&bitmap[page / 64], (uint64_t)1 << page % 64,
-                             memory_order_acq_rel);
+    struct base_set marks = marks_of(s, domain);
+    (void)base_set_add(&marks, page);
 }
 
-/* My vm marks into the domain bitmap. */
+/* ---- what my range has --------------------------------------------------------- */
+
+struct publish {
+    const struct space_segment *s;
+    struct base_set marks;
+};
+
+/* Of the pages [first, first + count) those that my domain homes. */
+static void publish_run(uint64_t first, uint64_t count, void *argument)
+{
+    const struct publish *p = argument;
+    uint64_t end = first + count;
+    for (uint64_t page = first; page < end;) {
+        bool mine = net_domain_of(space_home(p->s, page)) == net_domain();
+        uint64_t stop = page + 1;
+        while (stop < end && mine == (net_domain_of(space_home(p->s, stop)) ==
+                                      net_domain())) {
+            stop++;
+        }
+        if (mine) {
+            base_set_add_run(&p->marks, page, stop);
+        }
+        page = stop;
+    }
+}
+
 static int marks_publish(struct space_segment *s)
 {
-    uint64_t words = (s->pages + 63) / 64;
-    uint64_t *marks = calloc(words, sizeof *marks);
-    if (marks == NULL) {
-        return base_error(RECTO_ENOMEM, "dirty bitmap of \"%s\"", s->name);
+    struct publish p = {s, marks_of(s, net_domain())};
+    return recto_vm_dirty_runs(s->range, 0, s->pages, publish_run, &p);
+}
+
+/* ---- what I home ------------------------------------------------------------------ */
+
+/* Pages at or after `page`, which has a mark, that I home: [*first, *end), of which the
+ * first may be far away. False: none. */
+static bool homes_after(const struct space_segment *s, uint64_t page,
+                        uint64_t *first, uint64_t *end)
+{
+    if (space_touches(s)) {
+        /* runs of such pages are not found quickly */
+        *first = space_home(s, page) == net_rank() ? page : page + 1;
+        *end = page + 1;
+        return true;
     }
-    int r = recto_vm_dirty_collect(s->range, 0, s->pages, marks);
-    for (uint64_t i = 0; i < words; i++) {
-        if (marks[i] != 0) {
-            atomic_fetch_or_explicit(&domain_bitmap(s)[i], marks[i],
-                                     memory_order_acq_rel);
+    bool any = space_home_run(s, net_rank(), page, first, end);
+    *end += *first;
+    return any;
+}
+
+static int marks_take(const struct base_set *marks, uint64_t first,
+                      uint64_t end, space_dirty_run run, void *argument)
+{
+    uint64_t stop = first;
+    int r = 0;
+    while (r == 0 && base_set_run(marks, stop, end, &first, &stop)) {
+        base_set_take_run(marks, first, stop);
+        r = run != NULL ? run(argument, first, stop - first) : 0;
+        if (r != 0) {
+            base_set_add_run(marks, first, stop);
         }
     }
-    free(marks);
     return r;
 }
 
-/* Bits [from, to) of a word. */
-static uint64_t bits(uint64_t from, uint64_t to)
-{
-    uint64_t upto = to == 64 ? ~(uint64_t)0 : ((uint64_t)1 << to) - 1;
-    return upto & ~(((uint64_t)1 << from) - 1);
-}
-
-/* Into `bitmap`, unless it is NULL. */
-static void run_take(struct space_segment *s, uint64_t first, uint64_t count,
-                     uint64_t *bitmap)
-{
-    uint64_t end = first + count;
-    for (uint64_t page = first; page < end; page = (page / 64 + 1) * 64) {
-        uint64_t word = page / 64;
-        uint64_t to = end - word * 64 < 64 ? end - word * 64 : 64;
-        uint64_t mask = bits(page % 64, to);
-        uint64_t old = atomic_fetch_and_explicit(&domain_bitmap(s)[word], ~mask,
-                                                 memory_order_acq_rel);
-        if (bitmap != NULL) {
-            bitmap[word] |= old & mask;
-        }
-    }
-}
-
-int space_dirty_collect(struct space_segment *s, uint64_t *bitmap)
+int space_dirty_collect(struct space_segment *s, space_dirty_run run,
+                        void *argument)
 {
     int r =
         net_verdict(marks_publish(s)); /* also: all of my domain published */
     if (r != 0) {
         return r;
     }
-    uint64_t word = 0;
+    struct base_set marks = marks_of(s, net_domain());
+    uint64_t page = 0;
+    uint64_t first = 0;
     uint64_t end = 0;
-    /* what was never written in the bitmap is left alone: it takes no memory */
-    while (space_table_run(s, (const void *)domain_bitmap(s), sizeof(uint64_t),
-                           (s->pages + 63) / 64, end, &word, &end)) {
-        uint64_t stop = end * 64;
-        uint64_t first = word * 64;
-        uint64_t count = 0;
-        while (space_home_run(s, net_rank(), first + count, &first, &count) &&
-               first < stop) {
-            count = count < stop - first ? count : stop - first;
-            run_take(s, first, count, bitmap);
+    while (r == 0 && base_set_next(&marks, page, &page) &&
+           homes_after(s, page, &first, &end)) {
+        if (first == page) {
+            r = marks_take(&marks, first, end, run, argument);
+            page = end;
+        } else {
+            page = first;
         }
-    }
-    return 0;
-}
-
-void space_dirty_restore(struct space_segment *s, const uint64_t *bitmap)
-{
-    for (uint64_t i = 0; i < (s->pages + 63) / 64; i++) {
-        if (bitmap[i] != 0) {
-            atomic_fetch_or_explicit(&domain_bitmap(s)[i], bitmap[i],
-                                     memory_order_acq_rel);
-        }
-    }
-}
-
-enum {
-    LEAVE_WORDS = 64
-};
-
-int space_dirty_leave(struct space_segment *s, uint64_t first, uint64_t count,
-                      bool keep)
-{
-    uint64_t end = first + count;
-    int r = 0;
-    for (uint64_t at = first; s->tracking && at < end && r == 0;) {
-        uint64_t marks[LEAVE_WORDS] = {0};
-        uint64_t most = (uint64_t)LEAVE_WORDS * 64;
-        uint64_t n = end - at < most ? end - at : most;
-        r = recto_vm_dirty_collect(s->range, at, n, marks);
-        for (uint64_t i = 0; keep && i < n; i++) {
-            if (marks[i / 64] >> i % 64 & 1) {
-                space_dirty_mark_in(s, at + i, net_domain());
-            }
-        }
-        at += n;
     }
     return r;
 }
 
+void space_dirty_restore(struct space_segment *s, uint64_t first,
+                         uint64_t count)
+{
+    struct base_set marks = marks_of(s, net_domain());
+    base_set_add_run(&marks, first, first + count);
+}
+
+/* ---- pages that move ------------------------------------------------------------- */
+
+static void leave_run(uint64_t first, uint64_t count, void *argument)
+{
+    space_dirty_restore(argument, first, count);
+}
+
+int space_dirty_leave(struct space_segment *s, uint64_t first, uint64_t count,
+                      bool keep)
+{
+    return s->tracking ? recto_vm_dirty_runs(s->range, first, count,
+                                             keep ? leave_run : NULL, s)
+                       : 0;
+}
+
 void space_dirty_clear(struct space_segment *s, uint64_t first, uint64_t count)
 {
-    if (s->tracking) {
-        run_take(s, first, count, NULL);
-    }
+    struct base_set marks = marks_of(s, net_domain());
+    base_set_take_run(&marks, first, first + count);
 }
 
 bool space_dirty_is_marked(const struct space_segment *s, uint64_t page)
 {
-    return s->tracking && (atomic_load_explicit(&domain_bitmap(s)[page / 64],
-                                                memory_order_acquire) >>
-                               page % 64 &
-                           1) != 0;
+    struct base_set marks = marks_of(s, net_domain());
+    return s->tracking && base_set_has(&marks, page);
 }

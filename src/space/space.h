@@ -135,20 +135,28 @@ char *space_extra(const struct space_segment *s, int domain);
 /* ---- for checkpoints (src/space/dirty.c) -----------------------------------
  * Pages written since the last collection, over pages that this rank homes,
  * whoever wrote: ranks of my domain through their rectos, other domains
- * through the protocol, the runtime through a verso. Bitmaps have one bit per
- * page of the segment, (pages + 63) / 64 words. */
+ * through the protocol, the runtime through a verso. */
+
+/* Bytes of a domain's memory, right behind the pages, for its marks. */
+uint64_t space_dirty_bytes(const struct space_segment *s);
 
 /* Starts tracking on all segments that do not track yet. Their pages count as
  * clean; the caller saves all of them. Collective. */
 int space_dirty_start(struct space_segment *s);
 bool space_dirty_tracking(const struct space_segment *s);
 
-/* Ors the marks of my home pages into bitmap, clears them, tracks anew.
- * Collective: no thread writes meanwhile (a late write is in the next). */
-int space_dirty_collect(struct space_segment *s, uint64_t *bitmap);
+/* Takes a run of pages; other than 0 ends the collection, and it keeps its marks. */
+typedef int (*space_dirty_run)(void *argument, uint64_t first, uint64_t count);
 
-/* Takes a failed collection back. Local. */
-void space_dirty_restore(struct space_segment *s, const uint64_t *bitmap);
+/* Takes the marks of my home pages, tells them in ascending order by calls of `run`
+ * (NULL: nobody), neighbours perhaps as two, and tracks anew. Collective: no thread
+ * writes meanwhile (a late write is in the next). The status is this rank's own. */
+int space_dirty_collect(struct space_segment *s, space_dirty_run run,
+                        void *argument);
+
+/* Takes back a part of a failed collection: pages that I home. Local. */
+void space_dirty_restore(struct space_segment *s, uint64_t first,
+                         uint64_t count);
 
 /* Marks a page, whose home shares memory with me, as written by another domain
  * or by the runtime. Lock-free, async-signal-safe. */
@@ -156,13 +164,14 @@ void space_dirty_mark(struct space_segment *s, uint64_t page);
 /* The same for a page whose home is known to be of a domain. */
 void space_dirty_mark_in(struct space_segment *s, uint64_t page, int domain);
 
-/* For pages that change their home, nothing while not tracking. Takes my vm marks
- * of pages, into my domain's bitmap if `keep`; then their new home takes the bits
- * there away, and gets those of their old one (space_dirty_mark_in). */
+/* For pages that change their home. Takes my vm marks of them, nothing while not
+ * tracking, into my domain's if `keep`; then their new home clears the marks in its
+ * domain, and gets those of their old one (space_dirty_mark_in), which then clears
+ * them. */
 int space_dirty_leave(struct space_segment *s, uint64_t first, uint64_t count,
                       bool keep);
 void space_dirty_clear(struct space_segment *s, uint64_t first, uint64_t count);
-/* Is it marked, in my domain's bitmap? */
+/* Is it marked, in my domain? */
 bool space_dirty_is_marked(const struct space_segment *s, uint64_t page);
 
 /* ---- life cycle -------------------------------------------------------------

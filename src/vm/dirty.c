@@ -6,7 +6,7 @@
  * Invariants (of the method `fault`; protect.c states the first two as well)
  * 1. While a range is armed the kernel gives WRITE to dirty pages only, so the
  *    first write to a clean page faults and marks it before it can succeed.
- * 2. Collecting write-protects a page before it clears the mark. A write that
+ * 2. Collecting write-protects a page before it clears dirty. A write that
  *    was not stopped by then is in this answer; a later one faults, waits for
  *    the claim, and marks the page for the next. Never in neither.
  * 3. Intents are not touched: the client's view of rights does not change.
@@ -19,10 +19,26 @@
  * 4. A chunk that has data is write-protected before it is looked up which of its open
  *    pages are data. So a write that was not stopped is in this answer. One into a
  *    chunk that is found to be a hole is in the next: it stays open.
+ *
+ * The cost of collecting is that of the pages marked and of the open chunks that have
+ * data, however large the range is:
+ *
+ * 5. Every dirty page is in `marked`, or just on its way there (protect.c, 9). It is
+ *    taken from there before it is write-protected, and put back if that fails.
+ * 6. A page that is open is in a chunk of `open`. A chunk leaves that set when all of
+ *    it has been write-protected.
  */
 #include "protect.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 const struct vm_tracker *vm_tracker = &vm_tracker_fault;
+
+enum {
+    STRETCH = VM_SHORT, /* pages looked at together when marks are collected */
+    WORDS = STRETCH / BASE_SET_BITS
+};
 
 /* ---- the method `fault` -------------------------------------------------- */
 
@@ -31,11 +47,19 @@ static int fault_probe(void)
     return 0;
 }
 
-/* ---- open pages ----------------------------------------------------------- */
+static int arm(struct recto_vm_range *range, uint64_t first, uint64_t end,
+               uint64_t origin, uint64_t *bitmap)
+{
+    struct vm_change change = {.range = range,
+                               .at = first,
+                               .end = end,
+                               .kind = VM_ARM,
+                               .bitmap = bitmap,
+                               .origin = origin};
+    return vm_change_make(&change);
+}
 
-enum {
-    STRETCH = VM_SHORT /* armed at a time, where pages may be open */
-};
+/* ---- open pages ----------------------------------------------------------- */
 
 /* The memory behind a range as stretches of pages: [data, end) is the last found. */
 struct extent {
@@ -61,16 +85,43 @@ static void extent_find(const struct recto_vm_range *range, uint64_t page,
     }
 }
 
-/* Which of pages [first, end) are open; any at all? */
+/* The first page at or after `page` behind which there may be data, or far away. */
+static uint64_t data_after(const struct recto_vm_range *range, uint64_t page)
+{
+    int saved_errno = errno;
+    uint64_t from = range->fd_offset + (page << range->page_shift);
+    off_t at = lseek(range->fd, (off_t)from, SEEK_DATA);
+    if (at < 0) {
+        at = errno == ENXIO ? INT64_MAX : (off_t)from; /* not known: there may */
+    }
+    errno = saved_errno;
+    return ((uint64_t)at - range->fd_offset) >> range->page_shift;
+}
+
+/* The first open chunk at or after `chunk` that has data; far away if none. Costs a
+ * system call for each time that data and open chunks take turns. */
+static uint64_t open_after(const struct recto_vm_range *range, uint64_t chunk)
+{
+    while (base_set_next(&range->open, chunk, &chunk)) {
+        uint64_t data = data_after(range, chunk * VM_CHUNK) / VM_CHUNK;
+        if (data == chunk) {
+            return chunk;
+        }
+        chunk = data;
+    }
+    return UINT64_MAX / VM_CHUNK;
+}
+
+/* Notes which of pages [first, end) are open; any at all? */
 static bool open_pages(const struct recto_vm_range *range, uint64_t first,
-                       uint64_t end, uint64_t *open)
+                       uint64_t end, uint64_t origin, uint64_t *open)
 {
     bool any = false;
     for (uint64_t page = first; page < end; page++) {
         unsigned state = vm_page_state(range, page);
         if ((state & VM_PAGE_OWN) != 0 && (state & VM_PAGE_DIRTY) == 0 &&
             vm_page_kernel(state) == RECTO_VM_WRITE) {
-            open[(page - first) / 64] |= UINT64_C(1) << (page - first) % 64;
+            open[(page - origin) / 64] |= UINT64_C(1) << (page - origin) % 64;
             any = true;
         }
     }
@@ -79,85 +130,187 @@ static bool open_pages(const struct recto_vm_range *range, uint64_t first,
 
 /* Reports open pages of [first, end) that hold data. */
 static void open_report(const struct recto_vm_range *range, uint64_t first,
-                        uint64_t end, const uint64_t *open, uint64_t origin,
+                        uint64_t end, uint64_t origin, const uint64_t *open,
                         uint64_t *bitmap)
 {
     struct extent e = {0, 0};
     for (uint64_t page = first; page < end; page++) {
+        uint64_t bit = page - origin;
         extent_find(range, page, end, &e);
-        if (page >= e.data && page < e.end &&
-            (open[(page - first) / 64] >> (page - first) % 64 & 1) != 0) {
-            bitmap[(page - origin) / 64] |= UINT64_C(1) << (page - origin) % 64;
+        if (page >= e.data && page < e.end && (open[bit / 64] >> bit % 64 & 1)) {
+            bitmap[bit / 64] |= UINT64_C(1) << bit % 64;
         }
     }
 }
 
-/* Arms pages [first, end) of chunks that have data or states. */
-static int arm_stretch(struct recto_vm_range *range, uint64_t first,
-                       uint64_t end, uint64_t origin, uint64_t *bitmap)
+/* Pages [first, end) have been write-protected. */
+static void open_close(const struct recto_vm_range *range, uint64_t first,
+                       uint64_t end)
 {
-    uint64_t open[STRETCH / 64] = {0};
-    bool any = bitmap != NULL && open_pages(range, first, end, open);
-    struct vm_change change = {.range = range,
-                               .at = first,
-                               .end = end,
-                               .kind = VM_ARM,
-                               .bitmap = bitmap,
-                               .origin = origin};
-    int code = vm_change_make(&change);
-    if (code == 0 && any) {
-        open_report(range, first, end, open, origin, bitmap);
+    uint64_t last = end == range->pages ? vm_chunks(end) : end / VM_CHUNK;
+    base_set_take_run(&range->open, vm_chunks(first), last);
+}
+
+/* ---- collecting ------------------------------------------------------------- */
+
+/* A stretch of at most STRETCH pages; the bits of bitmaps count from `origin`, where a
+ * word of the set begins. */
+struct stretch {
+    uint64_t first;
+    uint64_t end;
+    uint64_t origin;
+    uint64_t taken[WORDS]; /* from the set */
+    uint64_t open[WORDS];
+    uint64_t dirty[WORDS];
+};
+
+/* Bits of word `i` of its bitmaps that are in the stretch. */
+static uint64_t stretch_mask(const struct stretch *s, uint64_t i)
+{
+    uint64_t base = s->origin + i * BASE_SET_BITS;
+    return base_set_mask(s->first > base ? s->first - base : 0,
+                         s->end - base < BASE_SET_BITS ? s->end - base
+                                                       : BASE_SET_BITS);
+}
+
+/* Takes its marks; they lie in [*low, *high). */
+static void marks_take(const struct recto_vm_range *range, struct stretch *s,
+                       uint64_t *low, uint64_t *high)
+{
+    uint64_t at = s->first;
+    *low = *high = s->first;
+    while (base_set_next(&range->marked, at, &at) && at < s->end) {
+        uint64_t i = (at - s->origin) / BASE_SET_BITS;
+        uint64_t base = s->origin + i * BASE_SET_BITS;
+        uint64_t bits = base_set_take(&range->marked, base / BASE_SET_BITS,
+                                      stretch_mask(s, i));
+        if (bits != 0) {
+            uint64_t lowest = base + (unsigned)__builtin_ctzll(bits);
+            *low = *high == s->first ? lowest : *low;
+            *high = base + BASE_SET_BITS - (unsigned)__builtin_clzll(bits);
+        }
+        s->taken[i] = bits;
+        at = base + BASE_SET_BITS;
     }
+}
+
+static void marks_put_back(const struct recto_vm_range *range,
+                           const struct stretch *s)
+{
+    for (uint64_t i = 0; i < WORDS; i++) {
+        for (uint64_t bits = s->taken[i]; bits != 0; bits &= bits - 1) {
+            (void)base_set_add(&range->marked,
+                               s->origin + i * BASE_SET_BITS +
+                                   (unsigned)__builtin_ctzll(bits));
+        }
+    }
+}
+
+static void dirty_tell(const struct stretch *s, recto_vm_dirty_run run,
+                       void *argument)
+{
+    uint64_t first = 0;
+    uint64_t count = 0;
+    for (uint64_t i = 0; run != NULL && i < WORDS; i++) {
+        for (uint64_t bits = s->dirty[i]; bits != 0; bits &= bits - 1) {
+            uint64_t page = s->origin + i * BASE_SET_BITS +
+                            (unsigned)__builtin_ctzll(bits);
+            if (count > 0 && page != first + count) {
+                run(first, count, argument);
+                count = 0;
+            }
+            first = count == 0 ? page : first;
+            count++;
+        }
+    }
+    if (count > 0) {
+        run(first, count, argument);
+    }
+}
+
+static int stretch_collect(struct recto_vm_range *range, struct stretch *s,
+                           recto_vm_dirty_run run, void *argument)
+{
+    uint64_t low = 0;
+    uint64_t high = 0;
+    uint64_t chunk = 0;
+    uint64_t stop = 0;
+    bool closes = base_set_run(&range->open, s->first / VM_CHUNK,
+                               vm_chunks(s->end), &chunk, &stop);
+    marks_take(range, s, &low, &high);
+    if (closes) {
+        low = s->first;
+        high = s->end;
+        closes = open_pages(range, low, high, s->origin, s->open);
+    }
+    int code = low < high ? arm(range, low, high, s->origin, s->dirty) : 0;
+    if (code != 0) {
+        marks_put_back(range, s);
+    } else if (closes) {
+        open_report(range, low, high, s->origin, s->open, s->dirty);
+    }
+    if (code == 0 && high - low == s->end - s->first) {
+        open_close(range, s->first, s->end);
+    }
+    dirty_tell(s, run, argument);
     return code;
 }
 
-/* Where the next chunk after the page's begins, at most `end`. */
-static uint64_t chunk_end(uint64_t page, uint64_t end)
+/* Where there is something to collect. What is found once about open chunks holds for
+ * the whole collection: who writes meanwhile is in the next. */
+struct search {
+    const struct recto_vm_range *range;
+    uint64_t open; /* chunk: the first open one with data at or after ... */
+    uint64_t from; /* ... this one; 1: nothing is known yet */
+};
+
+static uint64_t chunk_after(struct search *search, uint64_t page)
 {
-    uint64_t next = (page / VM_CHUNK + 1) * VM_CHUNK;
-    return next < end ? next : end;
+    uint64_t chunk = page / VM_CHUNK;
+    uint64_t mark = UINT64_MAX;
+    if (chunk < search->from || chunk > search->open) {
+        search->from = chunk;
+        search->open = open_after(search->range, chunk);
+    }
+    (void)base_set_next(&search->range->marked, page, &mark);
+    return mark / VM_CHUNK < search->open ? mark / VM_CHUNK : search->open;
 }
 
-/* Is there nothing to arm in the page's chunk? */
-static bool chunk_skips(const struct recto_vm_range *range, uint64_t page,
-                        uint64_t end, struct extent *e)
+/* The next stretch of neighbouring chunks in [page, end). */
+static bool stretch_find(struct search *search, uint64_t page, uint64_t end,
+                         struct stretch *s)
 {
-    uint64_t at = page;
-    uint64_t stop = 0;
-    uint64_t next = chunk_end(page, end);
-    if (vm_pages_touched(range, &at, next, &stop)) {
+    uint64_t chunk = chunk_after(search, page);
+    uint64_t stop = chunk + 1;
+    if (chunk >= vm_chunks(end)) {
         return false;
     }
-    if (!vm_chunk_fresh(range, page / VM_CHUNK)) {
-        return true; /* no rights */
+    while (stop - chunk < STRETCH / VM_CHUNK && stop * VM_CHUNK < end &&
+           chunk_after(search, stop * VM_CHUNK) == stop) {
+        stop++;
     }
-    extent_find(range, page, range->pages, e);
-    return e->data >= next;
+    *s = (struct stretch){
+        .first = page > chunk * VM_CHUNK ? page : chunk * VM_CHUNK,
+        .end = stop * VM_CHUNK < end ? stop * VM_CHUNK : end};
+    s->origin = s->first / BASE_SET_BITS * BASE_SET_BITS;
+    return true;
 }
 
-static int arm(struct recto_vm_range *range, uint64_t first, uint64_t count,
-               uint64_t *bitmap)
+static int fault_collect(struct recto_vm_range *range, uint64_t first,
+                         uint64_t count, recto_vm_dirty_run run, void *argument)
 {
-    struct extent e = {0, 0};
+    struct search search = {.range = range, .from = 1};
+    struct stretch s;
     int code = 0;
-    uint64_t end = first + count;
-    for (uint64_t page = first; page < end && code == 0;) {
-        uint64_t stop = page;
-        while (stop < end && stop - page < STRETCH - VM_CHUNK &&
-               !chunk_skips(range, stop, end, &e)) {
-            stop = chunk_end(stop, end);
-        }
-        if (stop > page) {
-            code = arm_stretch(range, page, stop, first, bitmap);
-            page = stop;
-        } else {
-            page = chunk_end(page, end);
-        }
+    for (uint64_t page = first;
+         code == 0 && stretch_find(&search, page, first + count, &s);
+         page = s.end) {
+        code = stretch_collect(range, &s, run, argument);
     }
     return code;
 }
 
-/* ---- the method ------------------------------------------------------------ */
+/* ---- start and stop --------------------------------------------------------- */
 
 static int relax(struct recto_vm_range *range)
 {
@@ -166,19 +319,35 @@ static int relax(struct recto_vm_range *range)
     return vm_change_touched(&change);
 }
 
-static int fault_collect(struct recto_vm_range *range, uint64_t first,
-                         uint64_t count, uint64_t *bitmap)
+/* Write-protects all that is in use. */
+static int arm_all(struct recto_vm_range *range)
 {
-    if (range->fresh != NULL) {
-        return arm(range, first, count, bitmap);
+    uint64_t at = 0;
+    uint64_t stop = 0;
+    int code = 0;
+    for (; code == 0 && vm_pages_touched(range, &at, range->pages, &stop);
+         at = stop) {
+        code = arm(range, at, stop, 0, NULL);
+        if (code == 0) {
+            open_close(range, at, stop);
+        }
     }
-    struct vm_change change = {.range = range,
-                               .at = first,
-                               .end = first + count,
-                               .kind = VM_ARM,
-                               .bitmap = bitmap,
-                               .origin = first};
-    return vm_change_touched(&change);
+    uint64_t chunks = vm_chunks(range->pages);
+    for (uint64_t chunk = open_after(range, 0); code == 0 && chunk < chunks;) {
+        uint64_t end = chunk;
+        uint64_t next = chunk;
+        while (next == end && end < chunks) {
+            next = open_after(range, ++end);
+        }
+        at = chunk * VM_CHUNK;
+        stop = end * VM_CHUNK < range->pages ? end * VM_CHUNK : range->pages;
+        code = arm(range, at, stop, 0, NULL);
+        if (code == 0) {
+            open_close(range, at, stop);
+        }
+        chunk = next;
+    }
+    return code;
 }
 
 static int fault_start(struct recto_vm_range *range)
@@ -186,15 +355,15 @@ static int fault_start(struct recto_vm_range *range)
     /* Clears marks that came while a former stop was under way. */
     int code = relax(range);
     if (code == 0) {
-        atomic_store_explicit(&range->armed, true, memory_order_relaxed);
-        code = fault_collect(range, 0, range->pages, NULL);
+        atomic_store_explicit(&range->armed, true, memory_order_seq_cst);
+        code = arm_all(range);
     }
     return code;
 }
 
 static int fault_stop(struct recto_vm_range *range)
 {
-    atomic_store_explicit(&range->armed, false, memory_order_relaxed);
+    atomic_store_explicit(&range->armed, false, memory_order_seq_cst);
     return relax(range);
 }
 
@@ -255,21 +424,49 @@ int recto_vm_dirty_stop(recto_vm_range *range)
     return vm_tracker->stop(range);
 }
 
+static int collect(const char *call, recto_vm_range *range, uint64_t first,
+                   uint64_t count, recto_vm_dirty_run run, void *argument)
+{
+    int code = check_pages(call, range, first, count);
+    if (code == 0 &&
+        !atomic_load_explicit(&range->tracked, memory_order_relaxed)) {
+        code = base_error(RECTO_ESTATE, "%s: writes are not tracked", call);
+    }
+    return code != 0 || count == 0
+               ? code
+               : vm_tracker->collect(range, first, count, run, argument);
+}
+
+int recto_vm_dirty_runs(recto_vm_range *range, uint64_t first, uint64_t count,
+                        recto_vm_dirty_run run, void *argument)
+{
+    return collect("recto_vm_dirty_runs", range, first, count, run, argument);
+}
+
+struct bitmap {
+    uint64_t origin;
+    uint64_t *words;
+};
+
+static void bitmap_set(uint64_t first, uint64_t count, void *argument)
+{
+    const struct bitmap *bitmap = argument;
+    for (uint64_t bit = first - bitmap->origin; count > 0; bit++, count--) {
+        bitmap->words[bit / 64] |= UINT64_C(1) << bit % 64;
+    }
+}
+
 int recto_vm_dirty_collect(recto_vm_range *range, uint64_t first,
                            uint64_t count, uint64_t *bitmap)
 {
+    struct bitmap into = {first, bitmap};
     int code = check_pages("recto_vm_dirty_collect", range, first, count);
-    if (code != 0) {
-        return code;
+    if (code == 0 && bitmap == NULL) {
+        code = base_error(RECTO_EINVAL, "recto_vm_dirty_collect: no bitmap");
     }
-    if (bitmap == NULL) {
-        return base_error(RECTO_EINVAL, "recto_vm_dirty_collect: no bitmap");
-    }
-    if (!atomic_load_explicit(&range->tracked, memory_order_relaxed)) {
-        return base_error(RECTO_ESTATE,
-                          "recto_vm_dirty_collect: writes are not tracked");
-    }
-    return count == 0 ? 0 : vm_tracker->collect(range, first, count, bitmap);
+    return code != 0 ? code
+                     : collect("recto_vm_dirty_collect", range, first, count,
+                               bitmap_set, &into);
 }
 
 int recto_vm_dirty_mark(recto_vm_range *range, uint64_t first, uint64_t count)

@@ -32,7 +32,11 @@
  *     never fails for want of mappings and never grants more than the intent.
  *  8. A change goes on where it stopped for room: its own earlier runs, if their
  *     rights were taken, come back by faults. So it ends.
- *  9. A word that is 0 in a fresh chunk is filled in when it is claimed or marked;
+ *  9. A chunk is in `touched` before a state in it is other than 0, and stays there:
+ *     who walks the set passes by nothing but zeros. A page is dirty before it is in
+ *     `marked`, and who collects takes it from there before he looks whether it is
+ *     dirty: so a page that is dirty and not in the set is just being marked.
+ * 10. A word that is 0 in a fresh chunk is filled in when it is claimed or marked;
  *     whoever reads one without a claim takes it for VM_FRESH (vm_word).
  */
 #include "protect.h"
@@ -147,8 +151,17 @@ static bool mappings_take(uint64_t more, bool force)
 
 /* ---- claims -------------------------------------------------------------- */
 
+static void touch(const struct recto_vm_range *range, uint64_t first,
+                  uint64_t end)
+{
+    for (uint64_t c = first / VM_CHUNK; c * VM_CHUNK < end; c++) {
+        base_set_keep(&range->touched, c);
+    }
+}
+
 static void claim(struct recto_vm_range *range, uint64_t first, uint64_t end)
 {
+    touch(range, first, end);
     for (uint64_t i = first / VM_PAGES_PER_WORD; i * VM_PAGES_PER_WORD < end;
          i++) {
         uint64_t bits = vm_page_mask(i, first, end) & VM_EACH(VM_PAGE_CLAIM);
@@ -197,7 +210,9 @@ static unsigned higher_of(unsigned a, unsigned b)
 static unsigned right_due(const struct recto_vm_range *range, unsigned intent,
                           unsigned state)
 {
-    bool armed = atomic_load_explicit(&range->armed, memory_order_relaxed);
+    /* Sequentially consistent, as is touch(): who arms a range comes by a chunk that
+     * was touched before, and who touches it later sees that writes are tracked. */
+    bool armed = atomic_load_explicit(&range->armed, memory_order_seq_cst);
     return armed && (state & VM_PAGE_DIRTY) == 0
                ? lower_of(intent, RECTO_VM_READ)
                : intent;
@@ -303,6 +318,14 @@ static uint64_t edges(const struct recto_vm_range *range, uint64_t first,
     first = first > 0 ? first : 1;
     uint64_t end = last < range->pages ? last + 1 : range->pages;
     for (uint64_t page = first; page < end;) {
+        if (page % VM_CHUNK == 0 &&
+            !base_set_has(&range->touched, page / VM_CHUNK)) {
+            unsigned differ = vm_page_state(range, page) ^
+                              vm_page_state(range, page - 1);
+            count += (differ & field) != 0;
+            page += VM_CHUNK; /* they are all alike */
+            continue;
+        }
         uint64_t i = page / VM_PAGES_PER_WORD;
         uint64_t word = vm_word(
             range, i,
@@ -411,10 +434,15 @@ static int fault_admit(struct vm_change *c)
     if (vm_page_intent(state) < c->right) {
         return EACCES;
     }
-    if (c->right == RECTO_VM_WRITE && (state & VM_PAGE_DIRTY) == 0 &&
-        atomic_load_explicit(&c->range->armed, memory_order_relaxed)) {
-        vm_pages_mark(c->range, c->at, c->end);
-        c->tracked = true;
+    if (c->right == RECTO_VM_WRITE &&
+        atomic_load_explicit(&c->range->armed, memory_order_seq_cst)) {
+        c->tracked = (state & VM_PAGE_DIRTY) == 0;
+        if (c->tracked) {
+            vm_pages_mark(c->range, c->at, c->end);
+        } else {
+            /* the thread that made it dirty may not have come to this yet */
+            base_set_keep(&c->range->marked, c->at);
+        }
     }
     return 0;
 }
@@ -459,13 +487,18 @@ static int change_some(struct vm_change *c)
     return error;
 }
 
-/* Makes a range one mapping. Holds no claim when called. */
+/* Makes a range one mapping: of pages that were never touched the kernel gives
+ * nothing. Holds no claim when called. */
 static bool take_all(struct recto_vm_range *range)
 {
-    struct vm_change take = {
-        .range = range, .end = range->pages, .kind = VM_TAKE};
-    if (change_some(&take) != 0) {
-        return false;
+    uint64_t at = 0;
+    uint64_t stop = 0;
+    for (; vm_pages_touched(range, &at, range->pages, &stop); at = stop) {
+        struct vm_change take = {
+            .range = range, .at = at, .end = stop, .kind = VM_TAKE};
+        if (change_some(&take) != 0) {
+            return false;
+        }
     }
     vm_count(VM_COARSENED);
     return true;
@@ -543,6 +576,9 @@ bool vm_chunk_untouched(const struct recto_vm_range *range, uint64_t chunk)
     uint64_t words = (range->pages + VM_PAGES_PER_WORD - 1) / VM_PAGES_PER_WORD;
     uint64_t i = chunk * VM_CHUNK_WORDS;
     uint64_t end = i + VM_CHUNK_WORDS < words ? i + VM_CHUNK_WORDS : words;
+    if (!base_set_has(&range->touched, chunk)) {
+        return true;
+    }
     while (i < end &&
            atomic_load_explicit(&range->words[i], memory_order_relaxed) == 0) {
         i++;
@@ -553,16 +589,15 @@ bool vm_chunk_untouched(const struct recto_vm_range *range, uint64_t chunk)
 bool vm_pages_touched(const struct recto_vm_range *range, uint64_t *at,
                       uint64_t end, uint64_t *stop)
 {
-    uint64_t page = *at;
-    while (page < end && vm_chunk_untouched(range, page / VM_CHUNK)) {
-        page = (page / VM_CHUNK + 1) * VM_CHUNK;
+    uint64_t first = 0;
+    uint64_t last = 0;
+    if (*at >= end || !base_set_run(&range->touched, *at / VM_CHUNK,
+                                    vm_chunks(end), &first, &last)) {
+        return false;
     }
-    *at = *stop = page;
-    while (*stop < end && !vm_chunk_untouched(range, *stop / VM_CHUNK)) {
-        *stop = (*stop / VM_CHUNK + 1) * VM_CHUNK;
-    }
-    *stop = *stop < end ? *stop : end;
-    return page < end;
+    *at = *at > first * VM_CHUNK ? *at : first * VM_CHUNK;
+    *stop = last * VM_CHUNK < end ? last * VM_CHUNK : end;
+    return true;
 }
 
 int vm_change_touched(const struct vm_change *change)
@@ -583,6 +618,7 @@ int vm_change_touched(const struct vm_change *change)
 
 void vm_pages_mark(struct recto_vm_range *range, uint64_t first, uint64_t end)
 {
+    touch(range, first, end);
     for (uint64_t i = first / VM_PAGES_PER_WORD; i * VM_PAGES_PER_WORD < end;
          i++) {
         uint64_t bits = vm_page_mask(i, first, end) & VM_EACH(VM_PAGE_DIRTY);
@@ -597,6 +633,7 @@ void vm_pages_mark(struct recto_vm_range *range, uint64_t first, uint64_t end)
          * a mark that is there already may just be being collected. */
         atomic_fetch_or_explicit(&range->words[i], bits, memory_order_release);
     }
+    base_set_add_run(&range->marked, first, end);
 }
 
 /* Gives the chunk's pages states of their own, since some will have none. */
@@ -615,12 +652,13 @@ static void chunk_settle(struct recto_vm_range *range, uint64_t chunk)
             VM_FRESH & vm_page_mask(i, 0, range->pages), memory_order_relaxed,
             memory_order_relaxed);
     }
-    range->fresh[chunk / 64] &= ~(UINT64_C(1) << chunk % 64);
+    base_set_take_run(&range->fresh, chunk, chunk + 1);
 }
 
 void vm_pages_own(struct recto_vm_range *range, uint64_t first, uint64_t end,
                   bool own)
 {
+    touch(range, first, end);
     for (uint64_t i = first / VM_PAGES_PER_WORD; i * VM_PAGES_PER_WORD < end;
          i++) {
         uint64_t bits = VM_EACH(VM_PAGE_OWN) & vm_page_mask(i, first, end);
@@ -664,7 +702,13 @@ void vm_pages_check(struct recto_vm_range *range, uint64_t *sum)
         RECTO_ASSERT(kernel <= vm_page_intent(state));
         RECTO_ASSERT(!armed || kernel != RECTO_VM_WRITE ||
                      (state & VM_PAGE_DIRTY) != 0 ||
-                     ((state & VM_PAGE_OWN) != 0 && range->fresh != NULL));
+                     ((state & VM_PAGE_OWN) != 0 &&
+                      base_set_has(&range->open, page / VM_CHUNK)));
+        RECTO_ASSERT((state & VM_PAGE_DIRTY) == 0 ||
+                     base_set_has(&range->marked, page));
+        RECTO_ASSERT(
+            atomic_load(&range->words[page / VM_PAGES_PER_WORD]) == 0 ||
+            base_set_has(&range->touched, page / VM_CHUNK));
         RECTO_ASSERT((state & VM_PAGE_OWN) == 0 || kernel != RECTO_VM_NONE);
         if (page > 0) {
             count += edge_after(range, page - 1, kernel);

@@ -53,11 +53,16 @@ enum {
     VM_EACH(VM_PAGE_OWN | (unsigned)RECTO_VM_WRITE |                           \
             (unsigned)RECTO_VM_WRITE << 2)
 
+/* The number of a range's chunks; the last may be a part of one. */
+static inline uint64_t vm_chunks(uint64_t pages)
+{
+    return (pages + VM_CHUNK - 1) / VM_CHUNK;
+}
+
 static inline bool vm_chunk_fresh(const struct recto_vm_range *range,
                                   uint64_t chunk)
 {
-    return range->fresh != NULL &&
-           (range->fresh[chunk / 64] >> chunk % 64 & 1) != 0;
+    return base_set_has(&range->fresh, chunk);
 }
 
 /* What a word read from the table means. */
@@ -146,7 +151,7 @@ bool vm_pages_touched(const struct recto_vm_range *range, uint64_t *at,
 /* The same change, there only. */
 int vm_change_touched(const struct vm_change *change);
 
-/* Sets dirty in pages [first, end); no claim needed. */
+/* Sets dirty in pages [first, end), and then marks them; no claim needed. */
 void vm_pages_mark(struct recto_vm_range *range, uint64_t first, uint64_t end);
 
 /* Sets or clears own in pages [first, end) that no other thread uses. */
@@ -214,11 +219,12 @@ struct vm_tracker {
     const char *name;
     int (*probe)(void);
     /* As recto_vm_dirty_start and so on, arguments checked. start and stop are
-     * ordinary code; collect and mark are async-signal-safe. */
+     * ordinary code; mark is async-signal-safe, and collect if `run`, which may be
+     * NULL, is. `run` is called with no claim held. */
     int (*start)(struct recto_vm_range *range);
     int (*stop)(struct recto_vm_range *range);
     int (*collect)(struct recto_vm_range *range, uint64_t first, uint64_t count,
-                   uint64_t *bitmap);
+                   recto_vm_dirty_run run, void *argument);
     int (*mark)(struct recto_vm_range *range, uint64_t first, uint64_t count);
 };
 

@@ -362,23 +362,40 @@ static int pte_attach(struct recto_vm_range *range, enum recto_vm_right initial)
     return error == 0 ? 0 : RECTO_EUNSUPPORTED;
 }
 
+/* What the client granted to a page; *end: of pages that have as much, though more
+ * may follow. */
+static enum recto_vm_right intent_alike(const struct recto_vm_range *range,
+                                        uint64_t page, uint64_t *end)
+{
+    uint64_t chunk = page / VM_CHUNK;
+    uint64_t stop = vm_chunks(range->pages);
+    uint64_t at = stop;
+    if (base_set_has(&range->touched, chunk)) {
+        *end = page + 1;
+        return vm_page_intent(vm_page_state(range, page));
+    }
+    stop = base_set_next(&range->touched, chunk, &at) ? at : stop;
+    bool fresh = vm_chunk_fresh(range, chunk);
+    if (fresh) {
+        (void)base_set_run(&range->fresh, chunk, stop, &at, &stop);
+    } else {
+        stop =
+            base_set_next(&range->fresh, chunk, &at) && at < stop ? at : stop;
+    }
+    *end = stop * VM_CHUNK < range->pages ? stop * VM_CHUNK : range->pages;
+    return fresh ? RECTO_VM_WRITE : RECTO_VM_NONE;
+}
+
 /* Pages keep the rights that the client granted; they lose some if the kernel has
  * no mappings left. */
 static void pte_detach(struct recto_vm_range *range)
 {
     for (uint64_t page = 0; page < range->pages;) {
-        uint64_t at = page;
+        uint64_t end = 0;
         uint64_t stop = 0;
-        if (vm_chunk_fresh(range, page / VM_CHUNK) &&
-            !vm_pages_touched(range, &at, page + 1, &stop)) {
-            page = (page / VM_CHUNK + 1) * VM_CHUNK; /* WRITE */
-            continue;
-        }
-        enum recto_vm_right right = vm_page_intent(vm_page_state(range, page));
-        uint64_t end = page + 1;
-        while (end < range->pages &&
-               vm_page_intent(vm_page_state(range, end)) == right) {
-            end++;
+        enum recto_vm_right right = intent_alike(range, page, &end);
+        while (end < range->pages && intent_alike(range, end, &stop) == right) {
+            end = stop;
         }
         if (right != RECTO_VM_WRITE && widen(range, page, end, right) != 0) {
             (void)widen(range, 0, range->pages, RECTO_VM_NONE);

@@ -25,11 +25,39 @@ static void table_fill(struct recto_vm_range *range,
         return; /* leaves the table sparse */
     }
     uint64_t state = VM_EACH((unsigned)initial | (unsigned)initial << 2);
+    base_set_add_run(&range->touched, 0, vm_chunks(range->pages));
     for (uint64_t i = 0; i * VM_PAGES_PER_WORD < range->pages; i++) {
         atomic_store_explicit(&range->words[i],
                               state & vm_page_mask(i, 0, range->pages),
                               memory_order_relaxed);
     }
+}
+
+/* The tables of a range in one piece of memory: states, then sets. */
+static int tables_make(struct recto_vm_range *range)
+{
+    struct base_set *chunks[] = {&range->touched, &range->fresh, &range->open};
+    uint64_t n = vm_chunks(range->pages);
+    uint64_t states = (range->pages + VM_PAGES_PER_WORD - 1) &
+                      ~(uint64_t)(VM_PAGES_PER_WORD - 1);
+    void *table = NULL;
+    range->table_bytes = (size_t)(states + 3 * base_set_bytes(n) +
+                                  base_set_bytes(range->pages));
+    int code = recto_vm_table_create(range->table_bytes, &table);
+    if (code != 0) {
+        return code;
+    }
+    /* A child, made by whatever call, finds no right and no claim in it.
+     * Failing is harmless: vm_range_alive() says the same after fork(2). */
+    (void)madvise(table, range->table_bytes, MADV_WIPEONFORK);
+    range->words = table;
+    char *at = (char *)table + states;
+    for (size_t i = 0; i < sizeof chunks / sizeof chunks[0]; i++) {
+        base_set_place(chunks[i], at, n);
+        at += base_set_bytes(n);
+    }
+    base_set_place(&range->marked, at, range->pages);
+    return 0;
 }
 
 /* NULL, with the message set, when out of memory. */
@@ -40,33 +68,23 @@ static struct recto_vm_range *range_make(uintptr_t base, uint64_t pages)
         (void)base_error(RECTO_ENOMEM, "range: out of memory");
         return NULL;
     }
-    void *table = NULL;
-    range->table_bytes = (size_t)(pages + VM_PAGES_PER_WORD - 1) &
-                         ~(size_t)(VM_PAGES_PER_WORD - 1);
-    if (recto_vm_table_create(range->table_bytes, &table) != 0) {
-        free(range);
-        return NULL;
-    }
-    /* A child, made by whatever call, finds no right and no claim in it.
-     * Failing is harmless: vm_range_alive() says the same after fork(2). */
-    (void)madvise(table, range->table_bytes, MADV_WIPEONFORK);
     range->fd = -1;
     range->backend = vm_backend;
     range->base = base;
     range->pages = pages;
+    if (tables_make(range) != 0) {
+        free(range);
+        return NULL;
+    }
     range->page_shift = (unsigned)__builtin_ctzll(recto_vm_page_size());
     range->generation =
         atomic_load_explicit(&vm_generation, memory_order_relaxed);
-    range->words = table;
     return range;
 }
 
 static void range_free(struct recto_vm_range *range)
 {
     (void)recto_vm_unmap((void *)range->words, range->table_bytes);
-    if (range->fresh != NULL) {
-        (void)recto_vm_unmap(range->fresh, range->fresh_bytes);
-    }
     free(range);
 }
 
@@ -191,35 +209,39 @@ static int own_explicit(struct recto_vm_range *range, uint64_t first,
                   RECTO_VM_WRITE);
 }
 
+/* The end of the chunks from `chunk` on, below `high`, that are alike in whether any
+ * state was ever set there; one that has none now goes with the next alone. */
+static uint64_t chunks_alike(const struct recto_vm_range *range, uint64_t chunk,
+                             uint64_t high, bool *none)
+{
+    uint64_t next = high;
+    bool any = base_set_next(&range->touched, chunk, &next);
+    next = any && next < high ? next : high;
+    *none = next > chunk || vm_chunk_untouched(range, chunk);
+    return next > chunk ? next : chunk + 1;
+}
+
 /* Whole chunks get no states: they are fresh, if no page has one yet. The back end has
  * taken no right from them. */
 static int own_fresh(struct recto_vm_range *range, uint64_t first, uint64_t end)
 {
     uint64_t low = (first + VM_CHUNK - 1) / VM_CHUNK;
     uint64_t high = end / VM_CHUNK;
-    void *table = range->fresh;
     if (low >= high) {
         return own_explicit(range, first, end);
     }
-    if (table == NULL) {
-        range->fresh_bytes =
-            (size_t)(range->pages / VM_CHUNK / 64 + 1) * sizeof(uint64_t);
-        int code = recto_vm_table_create(range->fresh_bytes, &table);
-        if (code != 0) {
-            return code;
-        }
-        (void)madvise(table, range->fresh_bytes, MADV_WIPEONFORK);
-        range->fresh = table;
-    }
     int code =
         first < low * VM_CHUNK ? own_explicit(range, first, low * VM_CHUNK) : 0;
-    for (uint64_t chunk = low; chunk < high && code == 0; chunk++) {
-        if (vm_chunk_untouched(range, chunk)) {
-            range->fresh[chunk / 64] |= UINT64_C(1) << chunk % 64;
+    for (uint64_t chunk = low; chunk < high && code == 0;) {
+        bool none = false;
+        uint64_t stop = chunks_alike(range, chunk, high, &none);
+        if (none) {
+            base_set_add_run(&range->open, chunk, stop);
+            base_set_add_run(&range->fresh, chunk, stop);
         } else {
-            code =
-                own_explicit(range, chunk * VM_CHUNK, (chunk + 1) * VM_CHUNK);
+            code = own_explicit(range, chunk * VM_CHUNK, stop * VM_CHUNK);
         }
+        chunk = stop;
     }
     return code == 0 && high * VM_CHUNK < end
                ? own_explicit(range, high * VM_CHUNK, end)

@@ -29,6 +29,7 @@
 #include <recto/vm.h>
 
 #include "base/base.h"
+#include "base/set.h"
 
 /* ---- ranges and traps ---------------------------------------------------- */
 
@@ -40,12 +41,18 @@ struct recto_vm_range {
     uint64_t pages;
     unsigned page_shift;
     unsigned generation; /* of the process that made it, see vm_generation */
-    _Atomic uint64_t *words; /* page states, protect.h; eight to a word */
-    size_t table_bytes;      /* size of that table */
-    /* A bit per chunk: a word of 0 in it means VM_FRESH. Set before any thread uses
-     * the pages; NULL: none. */
-    uint64_t *fresh;
-    size_t fresh_bytes;
+    /* Page states (protect.h), eight to a word, and the sets below: sparse. */
+    _Atomic uint64_t *words;
+    size_t table_bytes; /* of all of that */
+    /* Chunks in which a state was ever set; others are 0 and need no look. */
+    struct base_set touched;
+    /* Chunks in which a word of 0 means VM_FRESH: become so before any thread uses
+     * their pages. */
+    struct base_set fresh;
+    /* Chunks that may have open pages (dirty.c). */
+    struct base_set open;
+    /* Every dirty page, and some that are not dirty any more. */
+    struct base_set marked;
     int fd; /* the memory behind the range, or -1; the owner keeps it open */
     uint64_t fd_offset;
     /* Kernel mappings this range takes: changed under claims by protect.c,
