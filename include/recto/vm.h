@@ -269,6 +269,18 @@ int recto_vm_dirty_collect(recto_vm_range *range, uint64_t first,
  * grants a page to a write fault. Does nothing while not tracking. */
 int recto_vm_dirty_mark(recto_vm_range *range, uint64_t first, uint64_t count);
 
+/*
+ * Calls `before` while writes are tracked, before a page gets its first write since the
+ * marks were last taken: with no claim held, by the thread that writes or marks, in
+ * the signal handler (so `before` is async-signal-safe); several threads may call it
+ * for one page. What it stores away is the page as it was when the marks were taken.
+ * Set before other threads use the range; NULL: nobody.
+ */
+typedef void (*recto_vm_before_write)(uint64_t first, uint64_t count,
+                                      void *argument);
+void recto_vm_dirty_before(recto_vm_range *range, recto_vm_before_write before,
+                           void *argument);
+
 /* ---- numbers ------------------------------------------------------------- */
 
 struct recto_vm_counters {

@@ -24,6 +24,7 @@
 
 #include "base/base.h"
 #include "coherence/msi.h"
+#include "space/snapshot.h"
 
 enum {
     POOL = 1 << 20,
@@ -244,6 +245,7 @@ static void grant(struct msi_segment *m, struct msi_entry *e, struct txn *t)
     bool data = domain != home_domain() && !domain_holds(m, e, domain, NOBODY);
     holder_add(m, e, to);
     if (t->kind == EXCLUSIVE && domain != home_domain()) {
+        space_before_write(m->s, t->page);
         space_dirty_mark(m->s, t->page);
     }
     t->granted = 1;

@@ -18,6 +18,7 @@
 
 #include "base/base.h"
 #include "coherence/release.h"
+#include "space/snapshot.h"
 
 static unsigned width(enum coherence_operation op)
 {
@@ -120,6 +121,7 @@ static uint64_t at_home(struct rel_segment *m, enum coherence_operation op,
     int home = space_home(m->s, page);
     if (net_shares(home)) {
         if (!loads(op)) {
+            space_before_write(m->s, page);
             space_dirty_mark(m->s, page);
         }
         return rel_operate(op, m->s->versos[net_domain_of(home)] + offset,

@@ -35,6 +35,7 @@
 #include "base/base.h"
 #include "coherence/diff.h"
 #include "coherence/release.h"
+#include "space/snapshot.h"
 
 enum rel_message {
     FETCH,     /* a = first page, b = wait, c = number, d = where to */
@@ -612,6 +613,7 @@ static void diff_serve(struct rel_segment *m, const struct net_msg *msg,
         RECTO_ASSERT(record.page < m->s->pages && at + record.bytes <= msg->c);
         space_home_learn(m->s, record.page);
         if (record.bytes > 0) {
+            space_before_write(m->s, record.page);
             diff_apply(space_verso(m->s, record.page), records + at,
                        record.bytes);
             space_dirty_mark(m->s, record.page);
@@ -653,6 +655,7 @@ static void atomic_serve(struct rel_segment *m, const struct net_msg *msg)
     uint64_t now = 0;
     uint64_t page = msg->a / SPACE_PAGE;
     space_home_learn(m->s, page);
+    space_before_write(m->s, page);
     uint64_t old =
         rel_operate((enum coherence_operation)msg->flags,
                     space_verso(m->s, 0) + msg->a, msg->c, msg->d, &now);

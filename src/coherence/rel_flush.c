@@ -19,6 +19,7 @@
 #include "base/base.h"
 #include "coherence/diff.h"
 #include "coherence/release.h"
+#include "space/snapshot.h"
 
 /* ---- batches ------------------------------------------------------------------------ */
 
@@ -146,6 +147,7 @@ static void near_flush(struct flush *f, uint64_t page, unsigned flags)
     int domain = net_domain_of(space_home(m->s, page));
     size_t changed = 0;
     if (flags & REL_DIRTY) {
+        space_before_write(m->s, page);
         changed =
             diff_store(m->s->versos[domain] + page * SPACE_PAGE,
                        space_verso(m->s, page), m->twins + page * SPACE_PAGE,

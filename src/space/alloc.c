@@ -21,6 +21,7 @@
 #include "base/base.h"
 #include "space/moved.h"
 #include "space/table.h"
+#include "space/snapshot.h"
 #include "space/touch.h"
 
 static const struct space_protocol *protocol;
@@ -123,10 +124,15 @@ static uint64_t pages_up(uint64_t bytes)
     return (bytes + SPACE_PAGE - 1) / SPACE_PAGE * SPACE_PAGE;
 }
 
-/* pages | marks of writes | homes by first touch | the protocol's part */
-uint64_t space_touch_offset(const struct space_segment *s)
+/* pages | marks of writes | of the snapshot | homes by first touch | the protocol's */
+uint64_t space_snapshot_offset(const struct space_segment *s)
 {
     return s->pages * SPACE_PAGE + pages_up(space_dirty_bytes(s));
+}
+
+uint64_t space_touch_offset(const struct space_segment *s)
+{
+    return space_snapshot_offset(s) + pages_up(space_snapshot_bytes(s));
 }
 
 static size_t extra_offset(const struct space_segment *s)
@@ -204,6 +210,9 @@ static int range_create(struct space_segment *s)
     int r = recto_vm_range_create(s->recto, s->pages * SPACE_PAGE,
                                   RECTO_VM_NONE, &s->range);
     r = r == 0 ? recto_vm_range_memory(s->range, s->fd, 0) : r;
+    if (r == 0) {
+        recto_vm_dirty_before(s->range, space_before_writes, s);
+    }
     if (r == 0 && whole) {
         return recto_vm_own(s->range, 0, s->pages);
     }

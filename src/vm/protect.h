@@ -228,6 +228,16 @@ struct vm_tracker {
     int (*mark)(struct recto_vm_range *range, uint64_t first, uint64_t count);
 };
 
+/* Asks the client before pages are marked; no claim is held. */
+static inline void vm_before_write(const struct recto_vm_range *range,
+                                   uint64_t first, uint64_t count)
+{
+    if (range->before != NULL &&
+        atomic_load_explicit(&range->tracked, memory_order_relaxed)) {
+        range->before(first, count, range->before_argument);
+    }
+}
+
 extern const struct vm_tracker vm_tracker_fault;
 extern const struct vm_tracker *vm_tracker;
 

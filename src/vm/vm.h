@@ -66,6 +66,9 @@ struct recto_vm_range {
     /* Writes are tracked by write faults: WRITE is given to dirty pages only.
      * Set before and cleared before all pages are claimed once. */
     atomic_bool armed;
+    /* recto_vm_dirty_before */
+    recto_vm_before_write before;
+    void *before_argument;
 };
 
 struct recto_vm_trap {
