@@ -309,6 +309,12 @@ int recto_unprotect(const char *name);
 int recto_checkpoint(void);
 
 /*
+ * Waits until the checkpoint that is being written is on disk. 0, also when there is
+ * none; or the error with which it failed. Collective.
+ */
+int recto_checkpoint_wait(void);
+
+/*
  * Loads the newest epoch in the checkpoint folder that is intact into the
  * shared and protected memory that the program has declared by now, before it
  * first uses it. 1: restored, *epoch is its number (from 0); 0: the folder

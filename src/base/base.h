@@ -113,6 +113,13 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
       "longest wait for another rank in a page fault or lock request to it")    \
     X(CKPT_DIR, "RECTO_CKPT_DIR", "recto.ckpt", "FOLDER",                       \
       "where checkpoints are written and looked for")                           \
+    X(CKPT_MODE, "RECTO_CKPT_MODE", "concurrent", "concurrent|sync",            \
+      "recto_checkpoint returns when the memory is safe from changes, or when " \
+      "it is on disk")                                                          \
+    X(CKPT_BUSY, "RECTO_CKPT_BUSY", "wait", "wait|refuse",                      \
+      "what recto_checkpoint does while the last one is being written")         \
+    X(CKPT_BUFFER, "RECTO_CKPT_BUFFER", "256M", "BYTES",                        \
+      "copies of pages that are overwritten while a rank writes a checkpoint")  \
     X(CKPT_FULL, "RECTO_CKPT_FULL", "16", "COUNT",                              \
       "a full epoch at least every COUNT epochs, 1 to 500")                     \
     X(CKPT_KEEP, "RECTO_CKPT_KEEP", "chains", "chains|all|RULE",                \

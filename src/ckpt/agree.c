@@ -497,12 +497,16 @@ void ckpt_job_free(struct ckpt_job *job)
     for (uint64_t i = 0; job->parts != NULL && i < job->epoch.nobjects; i++) {
         struct ckpt_part *part = &job->parts[i];
         ckpt_pages_free(&part->dirty);
+        ckpt_pages_free(&part->mine);
+        ckpt_pages_free(&part->data);
+        free(part->copy);
         free(part->sums);
         free(part->piece_sums);
         free(part->hashes);
     }
     free(job->parts);
     free(job->rows);
+    free(job->entries);
     ckpt_epoch_clear(&job->epoch);
     ckpt_io_close(&job->file);
 }

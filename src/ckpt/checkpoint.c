@@ -3,9 +3,12 @@
  * recto_checkpoint: one epoch, from the agreement on what it holds to the
  * verdict that every rank returns.
  *
+ * A concurrent checkpoint returns after the layout; a thread does the rest (flight.c).
+ *
  *   agree    objects, number, kind                        all   (agree.c)
  *   collect  recall, take the marks, hash private memory  all   (collect.c)
- *   lay out  offsets; temporary file, space reserved      rank 0
+ *   lay out  offsets                                      rank 0
+ *   open     temporary file, space reserved               rank 0, then all
  *   write    pages, sums, fsync; verdict, byte count      all
  *   finish   table of pieces, metadata, fsync             rank 0
  *   verify   a full epoch is read back; verdict           all
@@ -29,9 +32,11 @@
 #include "ckpt.h"
 #include "coherence/coherence.h"
 #include "due.h"
+#include "flight.h"
 #include "heap/heap.h"
 #include "image.h"
 #include "reader.h"
+#include "space/snapshot.h"
 #include "state.h"
 
 enum {
@@ -76,6 +81,9 @@ int ckpt_init(const char *dir, unsigned full)
         status = base_error(RECTO_EINVAL, "checkpoint folder: name too long");
     }
     if (status == 0) {
+        status = ckpt_flight_init();
+    }
+    if (status == 0) {
         status = ckpt_due_init();
     }
     if (status != 0) {
@@ -89,6 +97,7 @@ int ckpt_init(const char *dir, unsigned full)
     ckpt_state.keep = keep;
     memcpy(ckpt_state.path, path, strlen(path) + 1);
     ckpt_state.started = true;
+    space_landing_set(ckpt_flight_land);
     return 0;
 }
 
@@ -97,6 +106,11 @@ void ckpt_finalize(void)
     if (!ckpt_state.started) {
         return;
     }
+    ckpt_flight_land();
+    if (ckpt_flight_outcome() != 0) {
+        base_error_print();
+    }
+    space_landing_set(NULL);
     ckpt_due_finalize();
     (void)pthread_mutex_lock(&ckpt_mutex);
     ckpt_regions_free();
@@ -117,7 +131,8 @@ void ckpt_stats(recto_counters *counters)
 
 int64_t recto_epoch(void)
 {
-    return ckpt_state.epoch;
+    int64_t flown = ckpt_flight_epoch();
+    return flown >= 0 ? flown : ckpt_state.epoch;
 }
 
 /* ---- opening ------------------------------------------------------------------------ */
@@ -171,21 +186,14 @@ static bool sparse(const struct ckpt_job *job)
     return false;
 }
 
-/* Rank 0: offsets, the temporary, its blocks. */
+/* Rank 0: the temporary, its blocks. */
 static int file_create(struct ckpt_job *job)
 {
     char name[CKPT_FILE_NAME_MAX + 1];
     struct ckpt_epoch *e = &job->epoch;
-    job->image = calloc(1, sizeof *job->image);
-    int status = job->image != NULL
-                     ? ckpt_layout_create(e, job->run, job->image)
-                     : base_error(RECTO_ENOMEM, "layout");
-    if (status != 0) {
-        return status;
-    }
     ckpt_store_temporary(e, name);
-    status = ckpt_io_open(&job->file, &ckpt_state.dir, name,
-                          O_RDWR | O_CREAT | O_EXCL, "epoch-open");
+    int status = ckpt_io_open(&job->file, &ckpt_state.dir, name,
+                              O_RDWR | O_CREAT | O_EXCL, "epoch-open");
     return status == 0 ? ckpt_io_allocate(&job->file, e->length, !sparse(job),
                                           "epoch-allocate")
                        : status;
@@ -224,7 +232,17 @@ static int log_place(struct ckpt_job *job)
     return status;
 }
 
-static int file_open(struct ckpt_job *job)
+/* Rank 0: offsets. HDF5 is called by the program's thread, since the program may use it,
+ * too, and it knows no threads. */
+static int image_make(struct ckpt_job *job)
+{
+    job->image = calloc(1, sizeof *job->image);
+    return job->image != NULL
+               ? ckpt_layout_create(&job->epoch, job->run, job->image)
+               : base_error(RECTO_ENOMEM, "layout");
+}
+
+static int lay_out(struct ckpt_job *job)
 {
     int status = job->epoch.full ? 0 : log_place(job);
     job->epoch.has_file =
@@ -234,7 +252,15 @@ static int file_open(struct ckpt_job *job)
         job->epoch.pieces = 0;
         return status;
     }
-    status = net_verdict(net_rank() == 0 ? file_create(job) : 0);
+    return net_verdict(net_rank() == 0 ? image_make(job) : 0);
+}
+
+static int file_open(struct ckpt_job *job)
+{
+    if (!job->epoch.has_file) {
+        return 0;
+    }
+    int status = net_verdict(net_rank() == 0 ? file_create(job) : 0);
     if (status == 0) {
         status = ckpt_epoch_share(&job->epoch);
     }
@@ -345,6 +371,17 @@ static int known_order(const void *a, const void *b)
     return (x->segment > y->segment) - (x->segment < y->segment);
 }
 
+/* The program may have unprotected it meanwhile. */
+static void region_settle(struct ckpt_part *part)
+{
+    struct ckpt_region *region = ckpt_region_find(part->object->name);
+    if (region != NULL) {
+        ckpt_region_adopt(region, part->object->uid, part->bytes,
+                          part->object->type, part->hashes);
+        part->hashes = NULL;
+    }
+}
+
 void ckpt_settle(struct ckpt_job *job, struct ckpt_known *known)
 {
     size_t n = 0;
@@ -354,8 +391,7 @@ void ckpt_settle(struct ckpt_job *job, struct ckpt_known *known)
             known[n++] =
                 (struct ckpt_known){part->segment->id, part->object->uid};
         } else if (part->region != NULL) {
-            ckpt_region_adopt(part->region, part->object->uid, part->hashes);
-            part->hashes = NULL;
+            region_settle(part);
         }
     }
     qsort(known, n, sizeof *known, known_order);
@@ -367,41 +403,112 @@ void ckpt_settle(struct ckpt_job *job, struct ckpt_known *known)
     ckpt_state.epoch = (int64_t)job->epoch.number;
 }
 
-static int epoch_write(struct ckpt_job *job)
+/* Write, and everybody else may overwrite again. */
+static int file_write(struct ckpt_job *job)
 {
-    int status = ckpt_agree(job);
-    if (status == 0) {
-        status = ckpt_collect(job);
-    }
-    if (status == 0) {
-        status = file_open(job);
-    }
+    int status = file_open(job);
     if (status == 0 && job->epoch.has_file) {
         status = write_file(job);
-        if (status == 0) {
-            ckpt_state.bytes += job->written - job->holes;
-        }
     }
-    struct ckpt_known *known = calloc(job->epoch.nobjects + 1, sizeof *known);
-    if (status == 0) {
-        status = net_verdict(
-            known != NULL ? 0 : base_error(RECTO_ENOMEM, "list of objects"));
+    return status;
+}
+
+int ckpt_epoch_write(struct ckpt_job *job)
+{
+    int status = file_write(job);
+    if (job->concurrent) {
+        ckpt_pages_abandon(job); /* where it came to an end early */
+        space_snapshot_end();
     }
     if (status != 0) {
         if (net_rank() == 0) {
             ckpt_store_abandon(&ckpt_state.store, &job->epoch);
         }
-        free(known);
         return status;
     }
-    status =
-        net_rank() == 0 ? ckpt_store_commit(&ckpt_state.store, &job->epoch) : 0;
-    status = net_verdict(status);
+    return net_verdict(net_rank() == 0
+                           ? ckpt_store_commit(&ckpt_state.store, &job->epoch)
+                           : 0);
+}
+
+void ckpt_job_end(struct ckpt_job *job, struct ckpt_known *known, int status)
+{
     if (status == 0) {
+        ckpt_state.bytes += job->written - job->holes;
         ckpt_settle(job, known);
         ckpt_state.checkpoints++;
     } else {
+        ckpt_collect_undo(job);
         free(known);
+    }
+    if (job->image != NULL) {
+        ckpt_image_free(job->image);
+        free(job->image);
+    }
+    ckpt_job_free(job);
+}
+
+/* The stop: what the epoch holds. */
+static int begin(struct ckpt_job *job, struct ckpt_known **known)
+{
+    int status = open_all();
+    if (status == 0 && ckpt_flight_wanted()) {
+        status = ckpt_flight_prepare();
+        job->concurrent = true;
+    }
+    if (status == 0) {
+        status = ckpt_agree(job);
+    }
+    if (status != 0) {
+        return status;
+    }
+    *known = calloc(job->epoch.nobjects + 1, sizeof **known);
+    status = net_verdict(
+        *known != NULL ? 0 : base_error(RECTO_ENOMEM, "list of objects"));
+    if (status == 0) {
+        status = ckpt_collect(job);
+    }
+    return status == 0 ? lay_out(job) : status;
+}
+
+/* Takes off, or writes it here. */
+static int go_on(struct ckpt_job *job, struct ckpt_known **known)
+{
+    if (!job->concurrent) {
+        return ckpt_epoch_write(job);
+    }
+    int status = ckpt_flight_start(job, *known);
+    *known = status == 0 ? NULL : *known;
+    return status;
+}
+
+static int checkpoint(void)
+{
+    struct ckpt_job job = CKPT_JOB_NONE;
+    struct ckpt_known *known = NULL;
+    int status = begin(&job, &known);
+    if (status != 0 && job.concurrent) {
+        ckpt_pages_abandon(&job);
+        space_snapshot_end();
+    }
+    bool flies = status == 0 && job.concurrent;
+    status = status == 0 ? go_on(&job, &known) : status;
+    if (!flies || status != 0) {
+        ckpt_job_end(&job, known, status);
+    }
+    return status;
+}
+
+/* Opens a collective call that waits for what is under way: 0, or how that ended. */
+static int meet(enum net_call call, const char *text, int mine)
+{
+    coherence_release();
+    heap_stop();
+    int status = net_agree(call, mine, text);
+    coherence_acquire();
+    if (status == 0) {
+        ckpt_flight_land();
+        status = ckpt_flight_outcome();
     }
     return status;
 }
@@ -411,31 +518,26 @@ int recto_checkpoint(void)
     if (!ckpt_state.started) {
         return base_error(RECTO_ESTATE, "recto_checkpoint before recto_init");
     }
-    coherence_release();
-    heap_stop();
-    int status = net_agree(NET_CALL_CHECKPOINT, 0, "recto_checkpoint()");
-    coherence_acquire();
-    if (status != 0) {
-        heap_go();
-        return status;
-    }
-    uint64_t begin = base_now();
-    (void)pthread_mutex_lock(&ckpt_mutex);
-    struct ckpt_job job = CKPT_JOB_NONE;
-    status = open_all();
+    int status =
+        meet(NET_CALL_CHECKPOINT, "recto_checkpoint()", ckpt_flight_refuse());
     if (status == 0) {
-        status = epoch_write(&job);
+        uint64_t start = base_now();
+        (void)pthread_mutex_lock(&ckpt_mutex);
+        status = checkpoint();
+        (void)pthread_mutex_unlock(&ckpt_mutex);
+        ckpt_due_reset(start, status == 0);
     }
-    if (status != 0) {
-        ckpt_collect_undo(&job);
+    heap_go();
+    return status;
+}
+
+int recto_checkpoint_wait(void)
+{
+    if (!ckpt_state.started) {
+        return base_error(RECTO_ESTATE,
+                          "recto_checkpoint_wait before recto_init");
     }
-    if (job.image != NULL) {
-        ckpt_image_free(job.image);
-        free(job.image);
-    }
-    ckpt_job_free(&job);
-    (void)pthread_mutex_unlock(&ckpt_mutex);
-    ckpt_due_reset(begin, status == 0);
+    int status = meet(NET_CALL_CHECKPOINT_WAIT, "recto_checkpoint_wait()", 0);
     heap_go();
     return status;
 }

@@ -14,124 +14,58 @@
 
 #include "base/base.h"
 #include "coherence/coherence.h"
+#include "space/snapshot.h"
 #include "state.h"
 
-/* ---- pages as runs -------------------------------------------------------------- */
-
-/* Appends a run behind all others. */
-static int pages_add(void *list, uint64_t first, uint64_t count)
+static int dirty_add(void *pages, uint64_t first, uint64_t count)
 {
-    struct ckpt_pages *pages = list;
-    struct ckpt_run *last =
-        pages->count > 0 ? &pages->runs[pages->count - 1] : NULL;
-    if (last != NULL && last->first + last->count == first) {
-        last->count += count;
-        return 0;
-    }
-    if (pages->count == pages->room) {
-        uint64_t room = pages->room * 2 + 16;
-        void *more = realloc(pages->runs, room * sizeof *pages->runs);
-        if (more == NULL) {
-            return base_error(RECTO_ENOMEM, "list of pages written");
-        }
-        pages->runs = more;
-        pages->room = room;
-    }
-    pages->runs[pages->count++] = (struct ckpt_run){first, count};
-    return 0;
+    return ckpt_pages_add(pages, first, count);
 }
 
-/* The first run of pages at or after `from`, from there on. */
-static bool pages_run(const struct ckpt_pages *pages, uint64_t from,
-                      uint64_t *first, uint64_t *count)
+/* What of the pages that I write holds data now. */
+static int data_find(struct ckpt_part *part)
 {
-    uint64_t low = 0;
-    uint64_t high = pages->count;
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-        const struct ckpt_run *run = &pages->runs[middle];
-        if (run->first + run->count <= from) {
-            low = middle + 1;
-        } else {
-            high = middle;
+    int status = 0;
+    for (uint64_t i = 0; i < part->mine.count && status == 0; i++) {
+        uint64_t page = part->mine.runs[i].first;
+        uint64_t end = page + part->mine.runs[i].count;
+        uint64_t stop = page;
+        for (; page < end && status == 0; page = stop) {
+            if (!ckpt_part_hole(part, page, end, &stop)) {
+                status = ckpt_pages_add(&part->data, page, stop - page);
+            }
         }
     }
-    if (low == pages->count) {
-        return false;
-    }
-    uint64_t end = pages->runs[low].first + pages->runs[low].count;
-    *first = pages->runs[low].first > from ? pages->runs[low].first : from;
-    *count = end - *first;
-    return true;
+    return status;
 }
 
-void ckpt_pages_free(struct ckpt_pages *pages)
+/* The pages of a segment that I write: all that I home, or those with marks. */
+static int pages_choose(struct ckpt_part *part)
 {
-    free(pages->runs);
-    *pages = (struct ckpt_pages){0};
-}
-
-/* ---- parts -------------------------------------------------------------------------- */
-
-/* The part's pages of a run; false: none. */
-static bool run_cut(const struct ckpt_part *part, uint64_t first,
-                    uint64_t *count)
-{
-    uint64_t most = first < part->pages ? part->pages - first : 0;
-    *count = *count < most ? *count : most;
-    return most > 0;
-}
-
-bool ckpt_home_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
-                   uint64_t *count)
-{
-    return from < part->pages &&
-           space_home_run(part->segment, net_rank(), from, first, count) &&
-           run_cut(part, *first, count);
-}
-
-bool ckpt_part_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
-                   uint64_t *count)
-{
-    if (!part->all) {
-        return pages_run(&part->dirty, from, first, count) &&
-               run_cut(part, *first, count);
-    }
-    if (part->segment != NULL) {
-        return ckpt_home_run(part, from, first, count);
-    }
-    *first = from;
-    *count = part->pages - from;
-    return from < part->pages;
-}
-
-bool ckpt_part_hole(struct ckpt_part *part, uint64_t page, uint64_t end,
-                    uint64_t *stop)
-{
-    struct space_segment *s = part->segment;
-    if (s == NULL) {
-        *stop = end;
-        return false;
-    }
-    if (page < part->hole || page >= part->data_end) {
-        part->hole = page;
-        if (!space_data_run(s, page, &part->data, &part->data_end)) {
-            part->data = part->data_end = s->pages;
+    uint64_t first = 0;
+    uint64_t count = 0;
+    int status = 0;
+    if (part->all) {
+        while (status == 0 &&
+               ckpt_home_run(part, first + count, &first, &count)) {
+            status = ckpt_part_add(part, first, count);
         }
+        return status == 0 ? data_find(part) : status;
     }
-    bool hole = page < part->data;
-    uint64_t alike = hole ? part->data : part->data_end;
-    *stop = alike < end ? alike : end;
-    return hole;
+    for (uint64_t i = 0; i < part->dirty.count && status == 0; i++) {
+        status = ckpt_part_add(part, part->dirty.runs[i].first,
+                               part->dirty.runs[i].count);
+    }
+    return status;
 }
 
-const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
-                           size_t *bytes)
+static void snapshot_add(const struct ckpt_part *part)
 {
-    *bytes = ckpt_page_bytes(part->bytes, page);
-    return part->segment != NULL
-               ? space_verso(part->segment, page)
-               : (const char *)part->region->p + page * CKPT_PAGE;
+    const struct ckpt_pages *pages = part->all ? &part->data : &part->mine;
+    for (uint64_t i = 0; i < pages->count; i++) {
+        space_snapshot_add(part->segment, pages->runs[i].first,
+                           pages->runs[i].count);
+    }
 }
 
 /* Brings the master copies home and takes the marks. Collective. */
@@ -145,9 +79,40 @@ static int collect_shared(struct ckpt_job *job, struct ckpt_part *part)
     bool tracked = space_dirty_tracking(s);
     part->all =
         job->epoch.full || !tracked || part->object->uid >= job->first_new;
-    status = tracked ? space_dirty_collect(s, pages_add, &part->dirty)
+    status = tracked ? space_dirty_collect(s, dirty_add, &part->dirty)
                      : space_dirty_start(s);
-    return net_verdict(status);
+    status = status == 0 ? pages_choose(part) : status;
+    status = net_verdict(status);
+    if (status == 0 && job->concurrent) {
+        snapshot_add(part);
+    }
+    return status;
+}
+
+static const char *region_page(const struct ckpt_part *part, uint64_t page,
+                               size_t *bytes)
+{
+    *bytes = ckpt_page_bytes(part->bytes, page);
+    return (const char *)part->region->p + page * CKPT_PAGE;
+}
+
+/* The pages that I write, since the program goes on writing to its own. */
+static int region_copy(struct ckpt_part *part)
+{
+    uint64_t pages = ckpt_pages_sum(&part->mine);
+    part->copy = malloc(pages * CKPT_PAGE + 1);
+    if (part->copy == NULL) {
+        return base_error(RECTO_ENOMEM, "copy of \"%s\"", part->object->name);
+    }
+    for (uint64_t i = 0; i < part->mine.count; i++) {
+        const struct ckpt_run *run = &part->mine.runs[i];
+        uint64_t start = run->first * CKPT_PAGE;
+        uint64_t end = (run->first + run->count) * CKPT_PAGE;
+        memcpy(part->copy + run->before * CKPT_PAGE,
+               (const char *)part->region->p + start,
+               (end < part->bytes ? end : part->bytes) - start);
+    }
+    return 0;
 }
 
 static int collect_private(const struct ckpt_job *job, struct ckpt_part *part)
@@ -155,7 +120,6 @@ static int collect_private(const struct ckpt_job *job, struct ckpt_part *part)
     const struct ckpt_region *r = part->region;
     part->all = job->epoch.full || part->object->uid >= job->first_new;
     if (part->pages == 0) {
-        part->all = true;
         return 0;
     }
     part->hashes = calloc(part->pages, sizeof *part->hashes);
@@ -163,31 +127,20 @@ static int collect_private(const struct ckpt_job *job, struct ckpt_part *part)
         return base_error(RECTO_ENOMEM, "hashes of \"%s\"", r->name);
     }
     if (part->all) {
-        return 0;
+        return ckpt_part_add(part, 0, part->pages);
     }
     RECTO_ASSERT(r->uid == part->object->uid && r->saved_bytes == part->bytes);
     memcpy(part->hashes, r->hashes, part->pages * sizeof *part->hashes);
     int status = 0;
     for (uint64_t page = 0; page < part->pages && status == 0; page++) {
         size_t bytes = 0;
-        const char *data = ckpt_part_page(part, page, &bytes);
+        const char *data = region_page(part, page, &bytes);
         XXH128_hash_t hash = ckpt_region_hash(data, bytes);
         if (!XXH128_isEqual(hash, r->hashes[page])) {
-            status = pages_add(&part->dirty, page, 1);
+            status = ckpt_part_add(part, page, 1);
         }
     }
     return status;
-}
-
-static uint64_t count_mine(const struct ckpt_part *part)
-{
-    uint64_t first = 0;
-    uint64_t count = 0;
-    uint64_t mine = 0;
-    while (ckpt_part_run(part, first + count, &first, &count)) {
-        mine += count;
-    }
-    return mine;
 }
 
 int ckpt_collect(struct ckpt_job *job)
@@ -199,13 +152,19 @@ int ckpt_collect(struct ckpt_job *job)
         }
     }
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
-        if (job->parts[i].segment == NULL) {
-            status = collect_private(job, &job->parts[i]);
+        struct ckpt_part *part = &job->parts[i];
+        if (part->segment == NULL) {
+            status = collect_private(job, part);
+            status = status == 0 && job->concurrent && part->pages > 0
+                         ? region_copy(part)
+                         : status;
         }
     }
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
-        job->parts[i].mine = count_mine(&job->parts[i]);
-        job->my_entries += job->parts[i].mine;
+        job->my_entries += ckpt_pages_sum(&job->parts[i].mine);
+    }
+    if (job->concurrent) {
+        space_snapshot_begin();
     }
     return net_verdict(status);
 }

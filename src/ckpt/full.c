@@ -9,7 +9,7 @@
  *    and written by rank k; the sums come from the pages' homes.
  * 2. All ranks go through the objects in the same order, also after a failure
  *    of their own: the exchange of sums is collective.
- * 3. Pages that nobody touched are neither read nor written nor read back: the new
+ * 3. Pages that nobody had touched are neither read nor written nor read back: the new
  *    file is zero there. Their sums are those of zeros.
  */
 #include <stdlib.h>
@@ -24,56 +24,44 @@ enum {
 
 /* ---- data ------------------------------------------------------------------------- */
 
-/* Pages [page, stop) of data. */
-static void pages_write(const struct ckpt_part *part, uint64_t page,
-                        uint64_t stop, struct ckpt_sink *sink, uint64_t *sums)
+static uint64_t place(const struct ckpt_job *job, const struct ckpt_part *part,
+                      uint64_t page, uint64_t index)
 {
-    uint64_t at = part->object->data + part->bytes_before;
-    for (; page < stop; page++) {
-        size_t bytes = 0;
-        const char *data = ckpt_part_page(part, page, &bytes);
-        data = ckpt_sink_page(sink, at + page * CKPT_PAGE, data, bytes, bytes);
-        *sums++ = ckpt_page_sum(data, bytes);
-        if (part->hashes != NULL) {
-            part->hashes[page] = ckpt_region_hash(data, bytes);
-        }
+    (void)job;
+    (void)index;
+    return part->object->data + part->bytes_before + page * CKPT_PAGE;
+}
+
+static void note(struct ckpt_job *job, struct ckpt_part *part, uint64_t page,
+                 uint64_t index, const char *copy, size_t bytes)
+{
+    (void)job;
+    part->sums[index] = ckpt_page_sum(copy, bytes);
+    if (part->hashes != NULL) {
+        part->hashes[page] = ckpt_region_hash(copy, bytes);
     }
 }
 
-/* Pages [page, stop) of holes: a new file has zeros there. */
-static void holes_note(struct ckpt_job *job, const struct ckpt_part *part,
-                       uint64_t page, uint64_t stop, uint64_t *sums)
+static void note_empty(struct ckpt_job *job, struct ckpt_part *part,
+                       uint64_t page, uint64_t index, uint64_t count)
 {
     uint64_t zero = ckpt_zero_sum();
-    for (uint64_t i = 0; i < stop - page; i++) {
-        sums[i] = zero;
+    for (uint64_t i = 0; i < count; i++) {
+        part->sums[index + i] = zero;
     }
-    job->holes +=
-        (stop - page - 1) * CKPT_PAGE + ckpt_page_bytes(part->bytes, stop - 1);
+    job->holes += (count - 1) * CKPT_PAGE +
+                  ckpt_page_bytes(part->bytes, page + count - 1);
 }
 
-static int part_write(struct ckpt_job *job, struct ckpt_part *part,
-                      struct ckpt_sink *sink)
+static int sums_make(const struct ckpt_job *job)
 {
-    const struct ckpt_object *o = part->object;
-    uint64_t first = 0;
-    uint64_t count = 0;
-    uint64_t n = 0;
-    part->sums = calloc(part->mine + 1, sizeof *part->sums);
-    if (part->sums == NULL) {
-        return base_error(RECTO_ENOMEM, "page sums of \"%s\"", o->name);
-    }
-    while (ckpt_part_run(part, first + count, &first, &count)) {
-        uint64_t stop = 0;
-        for (uint64_t page = first; page < first + count; page = stop) {
-            uint64_t *sums = part->sums + n;
-            bool hole = ckpt_part_hole(part, page, first + count, &stop);
-            n += stop - page;
-            if (hole) {
-                holes_note(job, part, page, stop, sums);
-            } else {
-                pages_write(part, page, stop, sink, sums);
-            }
+    for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
+        struct ckpt_part *part = &job->parts[i];
+        part->sums =
+            calloc(ckpt_pages_sum(&part->mine) + 1, sizeof *part->sums);
+        if (part->sums == NULL) {
+            return base_error(RECTO_ENOMEM, "page sums of \"%s\"",
+                              part->object->name);
         }
     }
     return 0;
@@ -81,17 +69,12 @@ static int part_write(struct ckpt_job *job, struct ckpt_part *part,
 
 static int data_write(struct ckpt_job *job)
 {
-    struct ckpt_sink sink;
-    int status = ckpt_sink_open(&sink, &job->file, "data-write");
-    if (status != 0) {
-        return status;
-    }
-    for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
-        status = part_write(job, &job->parts[i], &sink);
-    }
-    int closed = ckpt_sink_close(&sink);
-    job->written += sink.written + job->holes;
-    return status != 0 ? status : closed;
+    static const struct ckpt_format format = {
+        .place = place, .note = note, .empty = note_empty};
+    int status = sums_make(job);
+    status = status == 0 ? ckpt_pages_write(job, &format) : status;
+    job->written += job->holes;
+    return status;
 }
 
 /* ---- sums of shared objects, from homes to pieces ----------------------------------- */
@@ -130,11 +113,11 @@ static void count_sends(const struct ckpt_part *part, uint64_t *send)
 {
     uint64_t ranks = (uint64_t)net_size();
     uint64_t target = 0;
-    uint64_t first = 0;
-    uint64_t count = 0;
-    while (ckpt_part_run(part, first + count, &first, &count)) {
-        for (uint64_t page = first; page < first + count; page++) {
-            while (page >= ckpt_piece_first(part->pages, target + 1, ranks)) {
+    for (uint64_t i = 0; i < part->mine.count; i++) {
+        uint64_t first = part->mine.runs[i].first;
+        for (uint64_t n = 0; n < part->mine.runs[i].count; n++) {
+            while (first + n >=
+                   ckpt_piece_first(part->pages, target + 1, ranks)) {
                 target++;
             }
             send[target] += sizeof(uint64_t);
@@ -286,19 +269,18 @@ static int run_verify(const struct ckpt_job *job, const struct ckpt_part *part,
 static int part_verify(const struct ckpt_job *job, struct ckpt_part *part,
                        const struct ckpt_piece *row, char *buffer)
 {
-    uint64_t first = 0;
-    uint64_t count = 0;
-    uint64_t n = 0;
     int status = 0;
-    while (status == 0 && ckpt_part_run(part, first + count, &first, &count)) {
+    for (uint64_t i = 0; i < part->mine.count && status == 0; i++) {
+        const struct ckpt_run *run = &part->mine.runs[i];
+        uint64_t end = run->first + run->count;
         uint64_t stop = 0;
-        for (uint64_t page = first; page < first + count && status == 0;
+        for (uint64_t page = run->first; page < end && status == 0;
              page = stop) {
-            if (!ckpt_part_hole(part, page, first + count, &stop)) {
-                status = run_verify(job, part, page, stop - page,
-                                    part->sums + n, buffer);
+            if (!ckpt_part_empty(part, page, end, &stop)) {
+                status = run_verify(
+                    job, part, page, stop - page,
+                    part->sums + run->before + page - run->first, buffer);
             }
-            n += stop - page;
         }
     }
     uint64_t bytes = row->sums * sizeof(uint64_t);

@@ -14,43 +14,55 @@
 #include "base/base.h"
 #include "state.h"
 
-static void part_log(const struct ckpt_job *job, struct ckpt_part *part,
-                     struct ckpt_sink *sink, struct ckpt_entry *entries,
-                     uint64_t *done)
+/* Slot of a page in the log of all ranks. */
+static uint64_t slot_of(const struct ckpt_job *job,
+                        const struct ckpt_part *part, uint64_t index)
 {
-    uint64_t first = 0;
-    uint64_t count = 0;
+    return job->entries_before + part->entries_before + index;
+}
+
+static uint64_t place(const struct ckpt_job *job, const struct ckpt_part *part,
+                      uint64_t page, uint64_t index)
+{
+    (void)page;
+    return job->epoch.pages_at + slot_of(job, part, index) * CKPT_PAGE;
+}
+
+static void note(struct ckpt_job *job, struct ckpt_part *part, uint64_t page,
+                 uint64_t index, const char *copy, size_t bytes)
+{
     uint64_t rank = part->segment != NULL ? CKPT_NO_RANK : (uint64_t)net_rank();
-    while (ckpt_part_run(part, first + count, &first, &count)) {
-        for (uint64_t page = first; page < first + count; page++) {
-            size_t bytes = 0;
-            const char *data = ckpt_part_page(part, page, &bytes);
-            uint64_t slot = job->entries_before + *done;
-            data = ckpt_sink_page(sink, job->epoch.pages_at + slot * CKPT_PAGE,
-                                  data, bytes, CKPT_PAGE);
-            entries[(*done)++] = (struct ckpt_entry){
-                part->object->uid, rank, page, ckpt_hash(data, CKPT_PAGE)};
-            if (part->hashes != NULL) {
-                part->hashes[page] = ckpt_region_hash(data, bytes);
-            }
-        }
+    job->entries[part->entries_before + index] = (struct ckpt_entry){
+        part->object->uid, rank, page, ckpt_hash(copy, CKPT_PAGE)};
+    if (part->hashes != NULL) {
+        part->hashes[page] = ckpt_region_hash(copy, bytes);
     }
 }
 
-static int pages_write(struct ckpt_job *job, struct ckpt_entry *entries)
+/* A page that is new and that nobody has touched is written like others. */
+static void note_empty(struct ckpt_job *job, struct ckpt_part *part,
+                       uint64_t page, uint64_t index, uint64_t count)
 {
-    struct ckpt_sink sink;
-    uint64_t done = 0;
-    int status = ckpt_sink_open(&sink, &job->file, "data-write");
-    if (status != 0) {
-        return status;
+    static const char zeros[CKPT_PAGE];
+    for (uint64_t i = 0; i < count; i++) {
+        note(job, part, page + i, index + i, zeros,
+             ckpt_page_bytes(part->bytes, page + i));
     }
+    job->holes += count * CKPT_PAGE;
+}
+
+static int pages_write(struct ckpt_job *job)
+{
+    static const struct ckpt_format format = {
+        .place = place, .whole = true, .note = note, .empty = note_empty};
+    uint64_t before = 0;
     for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
-        part_log(job, &job->parts[i], &sink, entries, &done);
+        job->parts[i].entries_before = before;
+        before += ckpt_pages_sum(&job->parts[i].mine);
     }
-    RECTO_ASSERT(done == job->my_entries);
-    status = ckpt_sink_close(&sink);
-    job->written += sink.written;
+    RECTO_ASSERT(before == job->my_entries);
+    int status = ckpt_pages_write(job, &format);
+    job->written += job->holes;
     return status;
 }
 
@@ -86,20 +98,20 @@ static int rows_make(struct ckpt_job *job, uint64_t hash)
 int ckpt_log_write(struct ckpt_job *job)
 {
     uint64_t bytes = job->my_entries * sizeof(struct ckpt_entry);
-    struct ckpt_entry *entries = malloc(bytes + 1);
-    if (entries == NULL) {
+    job->entries = malloc(bytes + 1);
+    if (job->entries == NULL) {
         return base_error(RECTO_ENOMEM, "index of the page log");
     }
-    int status = pages_write(job, entries);
+    int status = pages_write(job);
     if (status == 0) {
-        status = rows_make(job, ckpt_hash(entries, bytes));
+        status = rows_make(job, ckpt_hash(job->entries, bytes));
     }
     if (status == 0 && bytes > 0) {
         uint64_t at = job->epoch.index_at +
                       job->entries_before * sizeof(struct ckpt_entry);
-        status = ckpt_io_write(&job->file, entries, bytes, at, "index-write");
+        status =
+            ckpt_io_write(&job->file, job->entries, bytes, at, "index-write");
         job->written += bytes;
     }
-    free(entries);
     return status == 0 ? ckpt_io_sync(&job->file, "data-sync") : status;
 }

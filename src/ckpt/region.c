@@ -176,14 +176,14 @@ int recto_unprotect(const char *name)
     return status;
 }
 
-void ckpt_region_adopt(struct ckpt_region *region, uint64_t uid,
-                       XXH128_hash_t *hashes)
+void ckpt_region_adopt(struct ckpt_region *region, uint64_t uid, uint64_t bytes,
+                       recto_type type, XXH128_hash_t *hashes)
 {
     free(region->hashes);
     region->hashes = hashes;
     region->uid = uid;
-    region->saved_bytes = ckpt_region_bytes(region);
-    region->saved_type = region->type;
+    region->saved_bytes = bytes;
+    region->saved_type = type;
 }
 
 void ckpt_regions_settle(const struct ckpt_epoch *epoch)
@@ -194,8 +194,7 @@ void ckpt_regions_settle(const struct ckpt_epoch *epoch)
             region_remove(i);
         } else if (region->uid != 0 &&
                    ckpt_epoch_object(epoch, region->uid) == NULL) {
-            ckpt_region_adopt(region, 0, NULL);
-            region->saved_bytes = 0;
+            ckpt_region_adopt(region, 0, 0, region->type, NULL);
         }
     }
 }

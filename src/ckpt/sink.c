@@ -39,20 +39,21 @@ static void flush(struct ckpt_sink *sink)
     sink->fill = 0;
 }
 
-const char *ckpt_sink_page(struct ckpt_sink *sink, uint64_t offset,
-                           const char *data, size_t bytes, size_t room)
+char *ckpt_sink_room(struct ckpt_sink *sink, uint64_t offset)
 {
-    if (sink->fill + room > SINK_BYTES || offset != sink->offset + sink->fill) {
+    if (sink->fill + CKPT_PAGE > SINK_BYTES ||
+        offset != sink->offset + sink->fill) {
         flush(sink);
     }
     if (sink->fill == 0) {
         sink->offset = offset;
     }
-    char *copy = sink->buffer + sink->fill;
-    memcpy(copy, data, bytes);
-    memset(copy + bytes, 0, room - bytes);
-    sink->fill += room;
-    return copy;
+    return sink->buffer + sink->fill;
+}
+
+void ckpt_sink_add(struct ckpt_sink *sink, size_t bytes)
+{
+    sink->fill += bytes;
 }
 
 int ckpt_sink_close(struct ckpt_sink *sink)

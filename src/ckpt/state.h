@@ -61,7 +61,8 @@ struct ckpt_pages {
     struct ckpt_run {
         uint64_t first;
         uint64_t count;
-    } *runs; /* the list owns them */
+        uint64_t before; /* pages of the runs before */
+    } * runs;            /* the list owns them */
     uint64_t count;
     uint64_t room;
 };
@@ -76,18 +77,23 @@ struct ckpt_part {
     uint64_t bytes_before; /* private: of lower ranks */
     uint64_t pages_before;
     bool all; /* every page of mine is written */
-    /* Pages to write, unless all; shared: the marks collected, to be restored on
-     * failure. */
+    /* Differential, shared: the marks collected, to be restored on failure. */
     struct ckpt_pages dirty;
-    uint64_t mine;   /* pages I write */
-    /* The last stretch asked for, shared: pages [hole, data) of the domain's
-     * memory are holes, [data, data_end) hold data. */
+    struct ckpt_pages mine; /* pages I write */
+    /* All, shared: of these the ones that hold data; the others are zero, and a
+     * new file has zeros there. */
+    struct ckpt_pages data;
+    char *
+        copy; /* private, concurrent: the pages I write, one behind the other */
+    /* At a restart: the last stretch asked for, shared: pages [hole, hole_end) of the
+     * domain's memory are holes, [hole_end, data_end) hold data. */
     uint64_t hole;
-    uint64_t data;
+    uint64_t hole_end;
     uint64_t data_end;
-    uint64_t *sums;        /* full: of the pages I write, ascending */
-    uint64_t *piece_sums;  /* full, shared: of my piece's pages */
-    XXH128_hash_t *hashes; /* private: as the epoch will hold them */
+    uint64_t entries_before; /* differential: of my parts before this */
+    uint64_t *sums;          /* full: of the pages I write, ascending */
+    uint64_t *piece_sums;    /* full, shared: of my piece's pages */
+    XXH128_hash_t *hashes;   /* private: as the epoch will hold them */
 };
 
 /* One checkpoint, or the declared objects at a restart. */
@@ -95,6 +101,7 @@ struct ckpt_job {
     struct ckpt_epoch epoch;
     uint64_t first_new;      /* uids from here on are new in this epoch */
     bool same_objects;       /* as in the epoch before */
+    bool concurrent;         /* the program goes on meanwhile */
     struct ckpt_part *parts; /* epoch.nobjects */
     struct ckpt_io_file file;
     struct ckpt_image *image; /* rank 0: the file as laid out; may be NULL */
@@ -105,6 +112,7 @@ struct ckpt_job {
     uint64_t nrows;
     uint64_t entries_before; /* differential: of lower ranks */
     uint64_t my_entries;
+    struct ckpt_entry *entries; /* differential: mine */
 };
 #define CKPT_JOB_NONE                                                          \
     {                                                                          \
@@ -116,9 +124,9 @@ struct ckpt_job {
 struct ckpt_region *ckpt_region_find(const char *name);
 /* The region's bytes now. */
 uint64_t ckpt_region_bytes(const struct ckpt_region *region);
-/* Takes the state of an epoch: uid, size and hashes (owned from now on). */
-void ckpt_region_adopt(struct ckpt_region *region, uint64_t uid,
-                       XXH128_hash_t *hashes);
+/* Takes the state of an epoch: uid, size, type and hashes (owned from now on). */
+void ckpt_region_adopt(struct ckpt_region *region, uint64_t uid, uint64_t bytes,
+                       recto_type type, XXH128_hash_t *hashes);
 /* Forgets the epoch's state of regions that are not in it, and regions that
  * are not protected any more. */
 void ckpt_regions_settle(const struct ckpt_epoch *epoch);
@@ -143,24 +151,55 @@ int ckpt_epoch_share(struct ckpt_epoch *epoch);
 
 /* ---- collect.c ------------------------------------------------------------------ */
 
-/* Which pages this rank writes. Collective. */
+/* Which pages this rank writes; of a concurrent job the snapshot begins. Collective. */
 int ckpt_collect(struct ckpt_job *job);
 /* After a failure: gives the marks back. */
 void ckpt_collect_undo(struct ckpt_job *job);
 void ckpt_pages_free(struct ckpt_pages *pages);
-/* The first run of pages that I write at or after `from`; false: none. */
-bool ckpt_part_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
-                   uint64_t *count);
-/* The same for pages that I home, of a shared part: a heap's segment is larger. */
+/* ---- pages.c -------------------------------------------------------------------- */
+
+/* Appends a run behind all others. RECTO_ENOMEM. */
+int ckpt_pages_add(struct ckpt_pages *pages, uint64_t first, uint64_t count);
+uint64_t ckpt_pages_sum(const struct ckpt_pages *pages);
+void ckpt_pages_free(struct ckpt_pages *pages);
+/* The run that holds the page, or the first behind it; NULL: none. */
+const struct ckpt_run *ckpt_pages_at(const struct ckpt_pages *pages,
+                                     uint64_t page);
+
+/* The pages of a part that I write: a run cut to the part's size. */
+int ckpt_part_add(struct ckpt_part *part, uint64_t first, uint64_t count);
+/* The same of pages that I home, of a shared part: a heap's segment is larger. */
 bool ckpt_home_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
                    uint64_t *count);
 /* Did nobody ever touch the page? It is zero then, and to be left alone: reading it
  * would take memory. *stop: the end of pages alike, at most `end`. */
 bool ckpt_part_hole(struct ckpt_part *part, uint64_t page, uint64_t end,
                     uint64_t *stop);
+/* The same of a page that I write, at the moment of the collection. */
+bool ckpt_part_empty(const struct ckpt_part *part, uint64_t page, uint64_t end,
+                     uint64_t *stop);
 /* Where a page's bytes are, and how many belong to the object. */
 const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
                            size_t *bytes);
+
+/* How a kind of epoch stores pages. `index`: of the page among those of the part that
+ * I write. */
+struct ckpt_format {
+    uint64_t (*place)(const struct ckpt_job *job, const struct ckpt_part *part,
+                      uint64_t page, uint64_t index);
+    bool whole; /* a page takes 4096 bytes, whatever belongs to the object */
+    /* Its copy, as it is written. */
+    void (*note)(struct ckpt_job *job, struct ckpt_part *part, uint64_t page,
+                 uint64_t index, const char *copy, size_t bytes);
+    /* Pages that are zero in the file anyway; NULL: there are none. */
+    void (*empty)(struct ckpt_job *job, struct ckpt_part *part, uint64_t page,
+                  uint64_t index, uint64_t count);
+};
+
+/* Writes all pages of mine, as they were at the collection. Local. */
+int ckpt_pages_write(struct ckpt_job *job, const struct ckpt_format *format);
+/* Gives the snapshot up: nobody waits for this rank any more. */
+void ckpt_pages_abandon(const struct ckpt_job *job);
 
 /* ---- layout.c ------------------------------------------------------------------- */
 
@@ -190,10 +229,11 @@ struct ckpt_sink {
 
 int ckpt_sink_open(struct ckpt_sink *sink, struct ckpt_io_file *file,
                    const char *label);
-/* Takes `bytes` of a page for `offset`, zeros up to `room`; returns the copy,
- * valid until the next call, whose hashes are those of what is written. */
-const char *ckpt_sink_page(struct ckpt_sink *sink, uint64_t offset,
-                           const char *data, size_t bytes, size_t room);
+/* Room for a page at `offset`, of which up to CKPT_PAGE bytes may be stored; what is
+ * given with ckpt_sink_add is written, or nothing. The bytes stay until the next
+ * call: hashes of them are those of what is written. */
+char *ckpt_sink_room(struct ckpt_sink *sink, uint64_t offset);
+void ckpt_sink_add(struct ckpt_sink *sink, size_t bytes);
 int ckpt_sink_close(struct ckpt_sink *sink);
 
 /* ---- full.c, log.c --------------------------------------------------------------- */
@@ -209,6 +249,13 @@ int ckpt_full_verify(struct ckpt_job *job);
 
 /* Opens this rank's ckpt_state.dir, which rank 0 has. Local. */
 int ckpt_dir_join(void);
+
+/* From the layout to the commit, of a job that was agreed and collected. Collective, one
+ * verdict. */
+int ckpt_epoch_write(struct ckpt_job *job);
+/* What came of it takes effect: the epoch's state, or the marks are given back; frees the
+ * job. Takes `known` over. */
+void ckpt_job_end(struct ckpt_job *job, struct ckpt_known *known, int status);
 
 /* The epoch takes effect: what it holds is what the next one builds on.
  * `known` has room for its objects and belongs to the state afterwards. */

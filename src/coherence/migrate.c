@@ -28,6 +28,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "space/snapshot.h"
 #include "coherence/coherence.h"
 #include "coherence/migrate.h"
 
@@ -509,5 +510,8 @@ int recto_migrate(const void *p, size_t bytes, int rank)
     coherence_release();
     r = net_agree(NET_CALL_MIGRATE, r, text);
     coherence_acquire();
+    if (r == 0) {
+        space_land();
+    }
     return r == 0 ? claims_gather(s, &claim) : r;
 }

@@ -20,8 +20,8 @@
 
 #include "base/base.h"
 #include "space/moved.h"
-#include "space/table.h"
 #include "space/snapshot.h"
+#include "space/table.h"
 #include "space/touch.h"
 
 static const struct space_protocol *protocol;
@@ -408,6 +408,9 @@ int recto_free(void *p)
     snprintf(text, sizeof text, "recto_free(\"%s\")",
              s != NULL ? s->name : "?");
     r = net_agree(NET_CALL_FREE, r, text);
+    if (r == 0) {
+        space_land();
+    }
     return r == 0 ? segment_end(s) : r;
 }
 

@@ -393,3 +393,19 @@ void space_before_writes(uint64_t first, uint64_t count, void *segment)
         }
     }
 }
+
+/* ---- changes of segments --------------------------------------------------------------- */
+
+static void (*landing)(void);
+
+void space_landing_set(void (*land)(void))
+{
+    landing = land;
+}
+
+void space_land(void)
+{
+    if (landing != NULL) {
+        landing();
+    }
+}

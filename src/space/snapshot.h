@@ -79,4 +79,11 @@ void space_before_write(const struct space_segment *s, uint64_t page);
  * my domain homes. */
 void space_before_writes(uint64_t first, uint64_t count, void *segment);
 
+/* ---- changes of segments --------------------------------------------------------- */
+
+/* What recto_free and recto_migrate call before they change anything, after all ranks
+ * have met: no snapshot is under way when it returns. NULL: nobody. */
+void space_landing_set(void (*land)(void));
+void space_land(void);
+
 #endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A checkpoint beside the program.
+ *
+ *   program's thread                    thread of the flight
+ *     stop: agree, collect                .
+ *     start ----------------------------> lay out, write, finish, read back, commit
+ *     goes on                               (collective calls in the background)
+ *     next checkpoint, wait, free, ...:
+ *     land: waits for it <--------------- done
+ *     settles what the epoch holds, or gives the marks back
+ *
+ * Invariants
+ * 1. There is one flight at a time. Whoever changes segments, homes or the folder, and
+ *    the next checkpoint, lands it first.
+ * 2. The job and the folder (ckpt_state.dir, .store) are the thread's from start to
+ *    land. Regions and what is known of the last epoch are not: they change in land.
+ * 3. Each flight ends with a verdict, so it ends alike on all ranks; its error is told
+ *    once, by the next collective call that concerns checkpoints.
+ * 4. The thread takes no signal.
+ */
+#include "flight.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "space/snapshot.h"
+
+static struct {
+    bool concurrent;
+    bool refuses;
+    uint64_t buffer; /* bytes of a ring */
+    bool flying;
+    pthread_t thread;
+    struct ckpt_job job;
+    struct ckpt_known *known;
+    int status; /* of the flight, once it is done */
+    atomic_bool done;
+    _Atomic int64_t
+        epoch; /* committed by a flight that has not landed; or -1 */
+    int told;  /* outcome that nobody was told of; 0: none */
+    char message[1024];
+} flight = {.epoch = -1};
+
+/* ---- settings ----------------------------------------------------------------------- */
+
+static int choice(enum base_env id, const char *no, const char *yes,
+                  bool *value)
+{
+    const char *text = base_env(id);
+    *value = strcmp(text, yes) == 0;
+    return *value || strcmp(text, no) == 0
+               ? 0
+               : base_error(RECTO_EINVAL, "%s=%s: give %s or %s",
+                            base_env_name(id), text, no, yes);
+}
+
+int ckpt_flight_init(void)
+{
+    int status =
+        choice(BASE_ENV_CKPT_MODE, "sync", "concurrent", &flight.concurrent);
+    if (status == 0) {
+        status = choice(BASE_ENV_CKPT_BUSY, "wait", "refuse", &flight.refuses);
+    }
+    flight.told = 0;
+    atomic_store(&flight.epoch, -1);
+    return status == 0 ? base_env_bytes(BASE_ENV_CKPT_BUFFER, &flight.buffer)
+                       : status;
+}
+
+bool ckpt_flight_wanted(void)
+{
+    return flight.concurrent;
+}
+
+int ckpt_flight_prepare(void)
+{
+    int status = net_background_create();
+    return status == 0 ? space_snapshot_create(flight.buffer) : status;
+}
+
+/* ---- the thread --------------------------------------------------------------------- */
+
+static void *fly(void *argument)
+{
+    (void)argument;
+    net_background_enter();
+    flight.status = ckpt_epoch_write(&flight.job);
+    if (flight.status != 0) {
+        (void)snprintf(flight.message, sizeof flight.message, "%s",
+                       recto_last_error());
+    } else {
+        atomic_store(&flight.epoch, (int64_t)flight.job.epoch.number);
+    }
+    atomic_store(&flight.done, true);
+    return NULL;
+}
+
+int ckpt_flight_start(struct ckpt_job *job, struct ckpt_known *known)
+{
+    sigset_t all;
+    sigset_t before;
+    flight.job = *job;
+    flight.known = known;
+    atomic_store(&flight.done, false);
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, &before);
+    int error = pthread_create(&flight.thread, NULL, fly, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error != 0) {
+        return base_error(RECTO_ENOMEM, "thread of the checkpoint: %s",
+                          strerrordesc_np(error));
+    }
+    flight.flying = true;
+    *job = (struct ckpt_job)CKPT_JOB_NONE;
+    return 0;
+}
+
+/* ---- its end --------------------------------------------------------------------------- */
+
+int ckpt_flight_refuse(void)
+{
+    return flight.flying && flight.refuses && !atomic_load(&flight.done)
+               ? base_error(RECTO_EBUSY,
+                            "epoch %llu is still being written: wait for it "
+                            "(recto_checkpoint_wait), or set %s=wait",
+                            (unsigned long long)flight.job.epoch.number,
+                            base_env_name(BASE_ENV_CKPT_BUSY))
+               : 0;
+}
+
+void ckpt_flight_land(void)
+{
+    if (!flight.flying) {
+        return;
+    }
+    (void)pthread_join(flight.thread, NULL);
+    flight.flying = false;
+    (void)pthread_mutex_lock(&ckpt_mutex);
+    ckpt_job_end(&flight.job, flight.known, flight.status);
+    (void)pthread_mutex_unlock(&ckpt_mutex);
+    flight.known = NULL;
+    flight.told = flight.status;
+    atomic_store(&flight.epoch, -1);
+}
+
+int ckpt_flight_outcome(void)
+{
+    int status = flight.told;
+    if (status != 0) {
+        base_error_set(flight.message);
+    }
+    flight.told = 0;
+    return status;
+}
+
+int64_t ckpt_flight_epoch(void)
+{
+    return atomic_load(&flight.epoch);
+}

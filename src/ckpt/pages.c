@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The pages that a rank writes into an epoch: lists of them, and their way into the
+ * file, whether the program stands still or goes on.
+ *
+ * Invariants
+ * 1. Every page of `mine` is written once: by the loop over it, or, when the program
+ *    was about to overwrite it, from the ring (space/snapshot.h).
+ * 2. While the program goes on nothing here allocates memory, calls MPI or waits for a
+ *    thread of the program but for one that copies a page: who waits for a place in
+ *    the ring may hold malloc's lock, or be inside MPI.
+ * 3. What is written is hashed as it is written, from the copy in the sink.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "space/snapshot.h"
+#include "state.h"
+
+enum {
+    LOOK_PAGES = 16 /* between two looks at the ring */
+};
+
+/* ---- pages as runs -------------------------------------------------------------- */
+
+int ckpt_pages_add(struct ckpt_pages *pages, uint64_t first, uint64_t count)
+{
+    struct ckpt_run *last =
+        pages->count > 0 ? &pages->runs[pages->count - 1] : NULL;
+    if (last != NULL && last->first + last->count == first) {
+        last->count += count;
+        return 0;
+    }
+    if (pages->count == pages->room) {
+        uint64_t room = pages->room * 2 + 16;
+        void *more = realloc(pages->runs, room * sizeof *pages->runs);
+        if (more == NULL) {
+            return base_error(RECTO_ENOMEM, "list of pages written");
+        }
+        pages->runs = more;
+        pages->room = room;
+    }
+    uint64_t before = ckpt_pages_sum(pages);
+    pages->runs[pages->count++] = (struct ckpt_run){first, count, before};
+    return 0;
+}
+
+uint64_t ckpt_pages_sum(const struct ckpt_pages *pages)
+{
+    if (pages->count == 0) {
+        return 0;
+    }
+    const struct ckpt_run *last = &pages->runs[pages->count - 1];
+    return last->before + last->count;
+}
+
+void ckpt_pages_free(struct ckpt_pages *pages)
+{
+    free(pages->runs);
+    *pages = (struct ckpt_pages){0};
+}
+
+const struct ckpt_run *ckpt_pages_at(const struct ckpt_pages *pages,
+                                     uint64_t page)
+{
+    uint64_t low = 0;
+    uint64_t high = pages->count;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        const struct ckpt_run *run = &pages->runs[middle];
+        if (run->first + run->count <= page) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < pages->count ? &pages->runs[low] : NULL;
+}
+
+/* ---- parts -------------------------------------------------------------------------- */
+
+/* The part's pages of a run; false: none. */
+static bool run_cut(const struct ckpt_part *part, uint64_t first,
+                    uint64_t *count)
+{
+    uint64_t most = first < part->pages ? part->pages - first : 0;
+    *count = *count < most ? *count : most;
+    return most > 0;
+}
+
+int ckpt_part_add(struct ckpt_part *part, uint64_t first, uint64_t count)
+{
+    return run_cut(part, first, &count)
+               ? ckpt_pages_add(&part->mine, first, count)
+               : 0;
+}
+
+bool ckpt_home_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
+                   uint64_t *count)
+{
+    return from < part->pages &&
+           space_home_run(part->segment, net_rank(), from, first, count) &&
+           run_cut(part, *first, count);
+}
+
+bool ckpt_part_hole(struct ckpt_part *part, uint64_t page, uint64_t end,
+                    uint64_t *stop)
+{
+    struct space_segment *s = part->segment;
+    if (s == NULL) {
+        *stop = end;
+        return false;
+    }
+    if (page < part->hole || page >= part->data_end) {
+        part->hole = page;
+        if (!space_data_run(s, page, &part->hole_end, &part->data_end)) {
+            part->hole_end = part->data_end = s->pages;
+        }
+    }
+    bool hole = page < part->hole_end;
+    uint64_t alike = hole ? part->hole_end : part->data_end;
+    *stop = alike < end ? alike : end;
+    return hole;
+}
+
+bool ckpt_part_empty(const struct ckpt_part *part, uint64_t page, uint64_t end,
+                     uint64_t *stop)
+{
+    *stop = end;
+    if (part->segment == NULL || !part->all) {
+        return false;
+    }
+    const struct ckpt_run *run = ckpt_pages_at(&part->data, page);
+    bool empty = run == NULL || run->first > page;
+    uint64_t alike = run == NULL ? end
+                     : empty     ? run->first
+                                 : run->first + run->count;
+    *stop = alike < end ? alike : end;
+    return empty;
+}
+
+const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
+                           size_t *bytes)
+{
+    *bytes = ckpt_page_bytes(part->bytes, page);
+    if (part->segment != NULL) {
+        return space_verso(part->segment, page);
+    }
+    if (part->copy != NULL) {
+        const struct ckpt_run *run = ckpt_pages_at(&part->mine, page);
+        return part->copy + (run->before + page - run->first) * CKPT_PAGE;
+    }
+    return (const char *)part->region->p + page * CKPT_PAGE;
+}
+
+/* ---- into the file --------------------------------------------------------------------- */
+
+struct writer {
+    struct ckpt_job *job;
+    const struct ckpt_format *format;
+    struct ckpt_sink sink; /* pages in their order */
+    struct ckpt_sink ring; /* pages that could not wait */
+    uint64_t taken;
+};
+
+/* The bytes of a page have come into the sink's room. */
+static void page_here(struct writer *w, struct ckpt_sink *sink,
+                      struct ckpt_part *part, uint64_t page, uint64_t index,
+                      char *copy)
+{
+    size_t bytes = ckpt_page_bytes(part->bytes, page);
+    size_t room = w->format->whole ? (size_t)CKPT_PAGE : bytes;
+    memset(copy + bytes, 0, CKPT_PAGE - bytes);
+    ckpt_sink_add(sink, room);
+    w->format->note(w->job, part, page, index, copy, bytes);
+}
+
+static struct ckpt_part *part_of(const struct ckpt_job *job, uint32_t segment)
+{
+    for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
+        if (job->parts[i].segment != NULL &&
+            job->parts[i].segment->id == segment) {
+            return &job->parts[i];
+        }
+    }
+    return NULL;
+}
+
+/* Empties the ring. A place is free as soon as its page is in the sink. */
+static void ring_empty(struct writer *w)
+{
+    uint32_t segment = 0;
+    uint64_t page = 0;
+    const char *data = NULL;
+    while (space_snapshot_pop(&segment, &page, &data)) {
+        struct ckpt_part *part = part_of(w->job, segment);
+        const struct ckpt_run *run =
+            part != NULL ? ckpt_pages_at(&part->mine, page) : NULL;
+        if (run != NULL && run->first <= page) {
+            uint64_t index = run->before + page - run->first;
+            char *to = ckpt_sink_room(
+                &w->ring, w->format->place(w->job, part, page, index));
+            memcpy(to, data, CKPT_PAGE);
+            page_here(w, &w->ring, part, page, index, to);
+        }
+        space_snapshot_free();
+    }
+}
+
+static void page_write(struct writer *w, struct ckpt_part *part, uint64_t page,
+                       uint64_t index)
+{
+    char *to =
+        ckpt_sink_room(&w->sink, w->format->place(w->job, part, page, index));
+    if (w->job->concurrent && part->segment != NULL) {
+        if (w->taken++ % LOOK_PAGES == 0 && space_snapshot_presses()) {
+            ring_empty(w);
+        }
+        if (!space_snapshot_take(part->segment, page, to)) {
+            return;
+        }
+    } else {
+        size_t bytes = 0;
+        const char *data = ckpt_part_page(part, page, &bytes);
+        memcpy(to, data, bytes);
+    }
+    page_here(w, &w->sink, part, page, index, to);
+}
+
+static void part_write(struct writer *w, struct ckpt_part *part)
+{
+    for (uint64_t i = 0; i < part->mine.count; i++) {
+        const struct ckpt_run *run = &part->mine.runs[i];
+        uint64_t end = run->first + run->count;
+        uint64_t stop = 0;
+        for (uint64_t page = run->first; page < end; page = stop) {
+            uint64_t index = run->before + page - run->first;
+            if (ckpt_part_empty(part, page, end, &stop)) {
+                w->format->empty(w->job, part, page, index, stop - page);
+                continue;
+            }
+            for (uint64_t p = page; p < stop; p++) {
+                page_write(w, part, p, index + p - page);
+            }
+        }
+    }
+}
+
+int ckpt_pages_write(struct ckpt_job *job, const struct ckpt_format *format)
+{
+    struct writer w = {.job = job, .format = format};
+    int status = ckpt_sink_open(&w.sink, &job->file, "data-write");
+    if (status == 0) {
+        status = ckpt_sink_open(&w.ring, &job->file, "data-write");
+    }
+    if (status == 0) {
+        for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
+            part_write(&w, &job->parts[i]);
+        }
+        if (job->concurrent) {
+            ring_empty(&w);
+        }
+    }
+    int closed = ckpt_sink_close(&w.sink);
+    int other = ckpt_sink_close(&w.ring);
+    job->written += w.sink.written + w.ring.written;
+    status = status != 0 ? status : closed;
+    return status != 0 ? status : other;
+}
+
+void ckpt_pages_abandon(const struct ckpt_job *job)
+{
+    uint32_t segment = 0;
+    uint64_t page = 0;
+    const char *data = NULL;
+    for (uint64_t i = 0; job->parts != NULL && i < job->epoch.nobjects; i++) {
+        const struct ckpt_part *part = &job->parts[i];
+        for (uint64_t r = 0; part->segment != NULL && r < part->mine.count;
+             r++) {
+            space_snapshot_drop(part->segment, part->mine.runs[r].first,
+                                part->mine.runs[r].count);
+        }
+    }
+    while (space_snapshot_pop(&segment, &page, &data)) {
+        space_snapshot_free();
+    }
+}
