@@ -11,10 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/base.h"
 #include "io.h"
+
+enum {
+    SLOW_NS = 20000000
+};
 
 static struct {
     enum ckpt_action action;
@@ -39,6 +44,7 @@ static int action_of(const char *text)
         {"tear",   CKPT_ACTION_TEAR  },
         {"eio",    CKPT_ACTION_EIO   },
         {"enospc", CKPT_ACTION_ENOSPC},
+        {"slow",   CKPT_ACTION_SLOW  },
         {"short",  CKPT_ACTION_SHORT },
     };
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
@@ -166,10 +172,12 @@ bool ckpt_inject_after(void)
 
 int ckpt_inject_fault(void)
 {
+    static const struct timespec slow = {0, SLOW_NS};
     switch (rule.action) {
     case CKPT_ACTION_KILL: (void)kill(getpid(), SIGKILL); return EIO;
     case CKPT_ACTION_EIO: return EIO;
     case CKPT_ACTION_ENOSPC: return ENOSPC;
+    case CKPT_ACTION_SLOW: (void)nanosleep(&slow, NULL); return 0;
     default: return 0;
     }
 }

@@ -17,7 +17,8 @@ enum ckpt_action {
     CKPT_ACTION_TEAR,
     CKPT_ACTION_EIO,
     CKPT_ACTION_ENOSPC,
-    CKPT_ACTION_SHORT
+    CKPT_ACTION_SHORT,
+    CKPT_ACTION_SLOW
 };
 
 /* The step `label`, one of those that are counted if `is_point`: whether the rule is for

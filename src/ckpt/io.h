@@ -88,10 +88,11 @@ void ckpt_io_guard_leave(const struct ckpt_io_guard *guard);
  *   point=N           the N-th step of this rank, from 0; or
  *   label=NAME,hit=K  the K-th step of that label, from 1 (0: each of them)
  *   when=before|after around the step (default before)
- *   do=kill|tear|eio|enospc|short
+ *   do=kill|tear|eio|enospc|short|slow
  *                     kill: SIGKILL; tear: half of the write, then SIGKILL;
  *                     eio, enospc: the step reports that error, "after": when
- *                     it has in truth been done; short: a short write
+ *                     it has in truth been done; short: a short write; slow: the step
+ *                     takes 20 ms more
  *   count=FILE        no fault: appends "rank point label" of each step
  *   trace=FOLDER      records each step (inject.h)
  * RECTO_EINVAL for anything else.
