@@ -280,7 +280,7 @@ static uint64_t chunk_after(struct search *search, uint64_t page)
 static bool stretch_find(struct search *search, uint64_t page, uint64_t end,
                          struct stretch *s)
 {
-    uint64_t chunk = chunk_after(search, page);
+    uint64_t chunk = page < end ? chunk_after(search, page) : UINT64_MAX;
     uint64_t stop = chunk + 1;
     if (chunk >= vm_chunks(end)) {
         return false;
