@@ -78,8 +78,8 @@ static struct {
     int ranks;
     int rank;
     char folder[PATH_ROOM];
-    char epochs[PATH_ROOM];  /* RECTO_CKPT_DIR */
-    uint64_t pages;          /* of the array there is now */
+    char epochs[PATH_ROOM];   /* RECTO_CKPT_DIR */
+    uint64_t pages;           /* of the array there is now */
     uint64_t (*array)[WORDS]; /* all of it */
 } bench;
 

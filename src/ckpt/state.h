@@ -56,11 +56,12 @@ extern pthread_mutex_t ckpt_mutex;
 extern struct ckpt_state ckpt_state;
 
 /* Pages as runs, ascending, apart. */
+struct ckpt_run {
+    uint64_t first;
+    uint64_t count;
+};
 struct ckpt_pages {
-    struct ckpt_run {
-        uint64_t first;
-        uint64_t count;
-    } *runs; /* the list owns them */
+    struct ckpt_run *runs; /* owned */
     uint64_t count;
     uint64_t room;
 };
@@ -78,7 +79,7 @@ struct ckpt_part {
     /* Pages to write, unless all; shared: the marks collected, to be restored on
      * failure. */
     struct ckpt_pages dirty;
-    uint64_t mine;   /* pages I write */
+    uint64_t mine; /* pages I write */
     /* The last stretch asked for, shared: pages [hole, data) of the domain's
      * memory are holes, [data, data_end) hold data. */
     uint64_t hole;

@@ -91,8 +91,8 @@ static uint64_t data_after(const struct recto_vm_range *range, uint64_t page)
     int saved_errno = errno;
     uint64_t from = range->fd_offset + (page << range->page_shift);
     off_t at = lseek(range->fd, (off_t)from, SEEK_DATA);
-    if (at < 0) {
-        at = errno == ENXIO ? INT64_MAX : (off_t)from; /* not known: there may */
+    if (at < 0) { /* for another reason than that nothing follows: there may */
+        at = errno == ENXIO ? INT64_MAX : (off_t)from;
     }
     errno = saved_errno;
     return ((uint64_t)at - range->fd_offset) >> range->page_shift;
@@ -137,7 +137,8 @@ static void open_report(const struct recto_vm_range *range, uint64_t first,
     for (uint64_t page = first; page < end; page++) {
         uint64_t bit = page - origin;
         extent_find(range, page, end, &e);
-        if (page >= e.data && page < e.end && (open[bit / 64] >> bit % 64 & 1)) {
+        if (page >= e.data && page < e.end &&
+            (open[bit / 64] >> bit % 64 & 1)) {
             bitmap[bit / 64] |= UINT64_C(1) << bit % 64;
         }
     }
@@ -213,8 +214,8 @@ static void dirty_tell(const struct stretch *s, recto_vm_dirty_run run,
     uint64_t count = 0;
     for (uint64_t i = 0; run != NULL && i < WORDS; i++) {
         for (uint64_t bits = s->dirty[i]; bits != 0; bits &= bits - 1) {
-            uint64_t page = s->origin + i * BASE_SET_BITS +
-                            (unsigned)__builtin_ctzll(bits);
+            uint64_t page =
+                s->origin + i * BASE_SET_BITS + (unsigned)__builtin_ctzll(bits);
             if (count > 0 && page != first + count) {
                 run(first, count, argument);
                 count = 0;
@@ -289,9 +290,9 @@ static bool stretch_find(struct search *search, uint64_t page, uint64_t end,
            chunk_after(search, stop * VM_CHUNK) == stop) {
         stop++;
     }
-    *s = (struct stretch){
-        .first = page > chunk * VM_CHUNK ? page : chunk * VM_CHUNK,
-        .end = stop * VM_CHUNK < end ? stop * VM_CHUNK : end};
+    *s = (struct stretch){.first =
+                              page > chunk * VM_CHUNK ? page : chunk * VM_CHUNK,
+                          .end = stop * VM_CHUNK < end ? stop * VM_CHUNK : end};
     s->origin = s->first / BASE_SET_BITS * BASE_SET_BITS;
     return true;
 }

@@ -320,8 +320,8 @@ static uint64_t edges(const struct recto_vm_range *range, uint64_t first,
     for (uint64_t page = first; page < end;) {
         if (page % VM_CHUNK == 0 &&
             !base_set_has(&range->touched, page / VM_CHUNK)) {
-            unsigned differ = vm_page_state(range, page) ^
-                              vm_page_state(range, page - 1);
+            unsigned differ =
+                vm_page_state(range, page) ^ vm_page_state(range, page - 1);
             count += (differ & field) != 0;
             page += VM_CHUNK; /* they are all alike */
             continue;
@@ -706,9 +706,9 @@ void vm_pages_check(struct recto_vm_range *range, uint64_t *sum)
                       base_set_has(&range->open, page / VM_CHUNK)));
         RECTO_ASSERT((state & VM_PAGE_DIRTY) == 0 ||
                      base_set_has(&range->marked, page));
-        RECTO_ASSERT(
-            atomic_load(&range->words[page / VM_PAGES_PER_WORD]) == 0 ||
-            base_set_has(&range->touched, page / VM_CHUNK));
+        RECTO_ASSERT(atomic_load(&range->words[page / VM_PAGES_PER_WORD]) ==
+                         0 ||
+                     base_set_has(&range->touched, page / VM_CHUNK));
         RECTO_ASSERT((state & VM_PAGE_OWN) == 0 || kernel != RECTO_VM_NONE);
         if (page > 0) {
             count += edge_after(range, page - 1, kernel);

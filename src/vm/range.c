@@ -41,8 +41,8 @@ static int tables_make(struct recto_vm_range *range)
     uint64_t states = (range->pages + VM_PAGES_PER_WORD - 1) &
                       ~(uint64_t)(VM_PAGES_PER_WORD - 1);
     void *table = NULL;
-    range->table_bytes = (size_t)(states + 3 * base_set_bytes(n) +
-                                  base_set_bytes(range->pages));
+    range->table_bytes =
+        (size_t)(states + 3 * base_set_bytes(n) + base_set_bytes(range->pages));
     int code = recto_vm_table_create(range->table_bytes, &table);
     if (code != 0) {
         return code;
