@@ -495,7 +495,7 @@ static void folder_make(void)
     /* NOLINTBEGIN(concurrency-mt-unsafe): Recto does not run yet */
     (void)setenv("RECTO_CKPT_DIR", bench.epochs, 1);
     /* All epochs after the second one hold what changed. */
-    (void)setenv("RECTO_CKPT_FULL", "1000", 1);
+    (void)setenv("RECTO_CKPT_FULL", "500", 1);
     /* NOLINTEND(concurrency-mt-unsafe) */
 }
 

@@ -78,8 +78,8 @@ static struct {
     int ranks;
     int rank;
     char folder[PATH_ROOM];
-    char epochs[PATH_ROOM];  /* RECTO_CKPT_DIR */
-    uint64_t pages;          /* of the array there is now */
+    char epochs[PATH_ROOM];   /* RECTO_CKPT_DIR */
+    uint64_t pages;           /* of the array there is now */
     uint64_t (*array)[WORDS]; /* all of it */
 } bench;
 
@@ -167,7 +167,7 @@ static void folder_make(void)
     /* NOLINTBEGIN(concurrency-mt-unsafe): Recto does not run yet */
     (void)setenv("RECTO_CKPT_DIR", bench.epochs, 1);
     /* All epochs after the second one hold what changed. */
-    (void)setenv("RECTO_CKPT_FULL", "1000", 1);
+    (void)setenv("RECTO_CKPT_FULL", "500", 1);
     /* NOLINTEND(concurrency-mt-unsafe) */
 }
 

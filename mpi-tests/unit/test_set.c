@@ -21,7 +21,8 @@
 
 enum {
     WORD = 64,
-    SIZE = 3 * WORD * WORD * WORD + 77, /* four levels, the last words in part */
+    SIZE =
+        3 * WORD * WORD * WORD + 77, /* four levels, the last words in part */
     SMALL = 2 * WORD * WORD + 5,
     TURNS = 300,
     THREADS = 4,
@@ -139,9 +140,8 @@ static void change(struct model *m, uint64_t *state)
 
 START_TEST(as_an_array_of_flags)
 {
-    static const uint64_t sizes[] = {1,           2,         WORD - 1,
-                                     WORD,        WORD + 1,  WORD * WORD,
-                                     WORD * WORD + 1, SMALL};
+    static const uint64_t sizes[] = {
+        1, 2, WORD - 1, WORD, WORD + 1, WORD * WORD, WORD * WORD + 1, SMALL};
     uint64_t state = seed;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         struct model m = {.size = sizes[i], .there = calloc(sizes[i], 1)};
@@ -361,8 +361,7 @@ static void collect(uint64_t rank)
         uint64_t mask = UINT64_C(0x1111111111111111) << rank;
         uint64_t got = base_set_take(&ranks.set, at / WORD, mask);
         for (; got != 0; got &= got - 1) {
-            uint64_t index =
-                at / WORD * WORD + (unsigned)__builtin_ctzll(got);
+            uint64_t index = at / WORD * WORD + (unsigned)__builtin_ctzll(got);
             atomic_fetch_add(&ranks.taken[place_number(index)], 1);
         }
         at = (at / WORD + 1) * WORD;
@@ -424,7 +423,7 @@ END_TEST
  */
 enum {
     MEETINGS = 200000,
-    SOME = 200,      /* where a core is too busy for all of them in ... */
+    SOME = 200, /* where a core is too busy for all of them in ... */
     SECONDS = 2,
     PATIENCE = 20000 /* yields before it waits in earnest */
 };

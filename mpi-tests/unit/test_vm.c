@@ -1014,7 +1014,12 @@ START_TEST(dirty_pages_come_as_runs)
         COUNT = 20000 /* several stretches that are collected at a time */
     };
     static const uint64_t expected[][2] = {
-        {0, 1}, {511, 2}, {4090, 20}, {8192, 4096}, {COUNT - 1, 1}};
+        {0,         1   },
+        {511,       2   },
+        {4090,      20  },
+        {8192,      4096},
+        {COUNT - 1, 1   }
+    };
     struct pages m;
     struct told told = {.runs = 0};
     start();

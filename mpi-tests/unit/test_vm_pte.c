@@ -276,8 +276,8 @@ START_TEST(a_huge_range_costs_what_is_written)
     struct recto_vm_counters before;
     struct recto_vm_counters after;
     const char *given = getenv("TEST_SEED");
-    unsigned seed = given != NULL ? (unsigned)strtoul(given, NULL, 10)
-                                  : (unsigned)getpid();
+    unsigned seed =
+        given != NULL ? (unsigned)strtoul(given, NULL, 10) : (unsigned)getpid();
     printf("TEST_SEED=%u\n", seed);
     start();
     pages_open(&m, HUGE, RECTO_VM_NONE);

@@ -40,7 +40,7 @@ enum {
 };
 
 struct base_set {
-    _Atomic uint64_t *words; /* of all levels, the lowest first */
+    _Atomic uint64_t *words;             /* of all levels, the lowest first */
     uint64_t start[BASE_SET_LEVELS + 1]; /* where each begins, and all end */
     unsigned levels;
 };

@@ -57,12 +57,13 @@ extern pthread_mutex_t ckpt_mutex;
 extern struct ckpt_state ckpt_state;
 
 /* Pages as runs, ascending, apart. */
+struct ckpt_run {
+    uint64_t first;
+    uint64_t count;
+    uint64_t before; /* pages of the runs before */
+};
 struct ckpt_pages {
-    struct ckpt_run {
-        uint64_t first;
-        uint64_t count;
-        uint64_t before; /* pages of the runs before */
-    } * runs;            /* the list owns them */
+    struct ckpt_run *runs; /* owned */
     uint64_t count;
     uint64_t room;
 };
@@ -83,8 +84,7 @@ struct ckpt_part {
     /* All, shared: of these the ones that hold data; the others are zero, and a
      * new file has zeros there. */
     struct ckpt_pages data;
-    char *
-        copy; /* private, concurrent: the pages I write, one behind the other */
+    char *copy; /* private, concurrent: the pages I write, end to end */
     /* At a restart: the last stretch asked for, shared: pages [hole, hole_end) of the
      * domain's memory are holes, [hole_end, data_end) hold data. */
     uint64_t hole;

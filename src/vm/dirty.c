@@ -91,9 +91,8 @@ static uint64_t data_after(const struct recto_vm_range *range, uint64_t page)
     int saved_errno = errno;
     uint64_t from = range->fd_offset + (page << range->page_shift);
     off_t at = lseek(range->fd, (off_t)from, SEEK_DATA);
-    if (at < 0) {
-        at =
-            errno == ENXIO ? INT64_MAX : (off_t)from; /* not known: there may */
+    if (at < 0) { /* for another reason than that nothing follows: there may */
+        at = errno == ENXIO ? INT64_MAX : (off_t)from;
     }
     errno = saved_errno;
     return ((uint64_t)at - range->fd_offset) >> range->page_shift;
@@ -282,7 +281,7 @@ static uint64_t chunk_after(struct search *search, uint64_t page)
 static bool stretch_find(struct search *search, uint64_t page, uint64_t end,
                          struct stretch *s)
 {
-    uint64_t chunk = chunk_after(search, page);
+    uint64_t chunk = page < end ? chunk_after(search, page) : UINT64_MAX;
     uint64_t stop = chunk + 1;
     if (chunk >= vm_chunks(end)) {
         return false;
