@@ -38,8 +38,9 @@ struct source {
     uint64_t page;
     uint64_t sum;
     uint64_t rank; /* CKPT_NO_RANK: shared */
-    uint64_t file; /* in the chain */
-    uint64_t slot; /* in its log */
+    uint64_t slot; /* in the log of */
+    uint32_t file; /* this file of the chain */
+    uint32_t to;   /* the rank that it is sent to */
 };
 
 struct load {
@@ -200,8 +201,12 @@ static int run_add(const struct load *l, size_t f, const struct ckpt_piece *run,
                                        (unsigned long long)slot);
             break;
         }
-        list->items[list->count++] = (struct source){
-            e->uid, e->page, e->sum, e->rank, f, run->first_sum + i};
+        list->items[list->count++] = (struct source){.uid = e->uid,
+                                                     .page = e->page,
+                                                     .sum = e->sum,
+                                                     .rank = e->rank,
+                                                     .slot = run->first_sum + i,
+                                                     .file = (uint32_t)f};
     }
     free(entries);
     return status;
@@ -222,6 +227,7 @@ static int runs_read(const struct load *l, struct source_list *list)
     return status;
 }
 
+/* Who needs the page, or knows who does. */
 static int target_of(const struct load *l, const struct source *s)
 {
     if (s->rank != CKPT_NO_RANK) {
@@ -232,65 +238,93 @@ static int target_of(const struct load *l, const struct source *s)
     return space_home(part->segment, s->page);
 }
 
-/* Buckets the list by target; send[r] in bytes. */
-static struct source *list_bucket(const struct load *l,
-                                  const struct source_list *list,
-                                  uint64_t *send)
+static int target_order(const void *a, const void *b)
 {
-    size_t ranks = (size_t)net_size();
-    struct source *sorted = malloc(list->count * sizeof *sorted + 1);
-    uint64_t *at = calloc(ranks + 1, sizeof *at);
-    for (uint64_t i = 0; i < list->count; i++) {
-        send[target_of(l, &list->items[i])] += sizeof *sorted;
-    }
-    for (size_t r = 0; at != NULL && r < ranks; r++) {
-        at[r + 1] = at[r] + send[r] / sizeof *sorted;
-    }
-    for (uint64_t i = 0; sorted != NULL && at != NULL && i < list->count; i++) {
-        sorted[at[target_of(l, &list->items[i])]++] = list->items[i];
-    }
-    if (at == NULL) {
-        free(sorted);
-        sorted = NULL;
-    }
-    free(at);
-    return sorted;
+    const struct source *x = a;
+    const struct source *y = b;
+    return (x->to > y->to) - (x->to < y->to);
 }
 
-/* Sends each source to the rank that needs its page. Collective. */
-static int sources_route(struct load *l, const struct source_list *list)
+static int sources_take(void *list, const void *data, size_t bytes)
 {
-    size_t ranks = (size_t)net_size();
-    uint64_t *send = calloc(3 * ranks, sizeof *send);
-    uint64_t *receive = send != NULL ? send + ranks : NULL;
-    uint64_t *eights = send != NULL ? send + 2 * ranks : NULL;
-    struct source *buckets = NULL;
-    uint64_t total = 0;
-    if (send != NULL) {
-        buckets = list_bucket(l, list, send);
+    struct source_list *l = list;
+    uint64_t n = bytes / sizeof *l->items;
+    int r = list_reserve(l, n);
+    if (r == 0) {
+        memcpy(l->items + l->count, data, bytes);
+        l->count += n;
     }
-    int status = net_verdict(
-        buckets != NULL ? 0 : base_error(RECTO_ENOMEM, "index of the logs"));
-    for (size_t r = 0; r < ranks && status == 0; r++) {
-        eights[r] = sizeof *send;
+    return r;
+}
+
+/* Sends `out` to its targets and adds what comes to `in`. Collective. */
+static int sources_send(struct source_list *out, struct source_list *in)
+{
+    struct net_parcels parcels = {0};
+    int status = 0;
+    if (out->count > 0) {
+        qsort(out->items, out->count, sizeof *out->items, target_order);
     }
+    for (uint64_t i = 0; i < out->count && status == 0; i++) {
+        status = net_parcels_add(&parcels, (int)out->items[i].to,
+                                 &out->items[i], sizeof *out->items);
+    }
+    status = net_verdict(status);
     if (status == 0) {
-        status = net_alltoallv(send, eights, receive, eights);
-    }
-    for (size_t r = 0; r < ranks && status == 0; r++) {
-        total += receive[r];
-    }
-    if (status == 0) {
-        l->sources = malloc(total + 1);
         status = net_verdict(
-            l->sources != NULL ? 0 : base_error(RECTO_ENOMEM, "index"));
+            net_exchange(parcels.items, parcels.count, sources_take, in));
     }
-    if (status == 0) {
-        status = net_alltoallv(buckets, send, l->sources, receive);
-        l->nsources = total / sizeof *l->sources;
+    free(parcels.items);
+    return status;
+}
+
+static bool any_touched(const struct ckpt_job *job)
+{
+    for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
+        const struct space_segment *s = job->parts[i].segment;
+        if (s != NULL && s->attr.placement == RECTO_FIRST_TOUCH) {
+            return true;
+        }
     }
-    free(buckets);
-    free(send);
+    return false;
+}
+
+/* Moves what is not for me from `list` to `others`. */
+static int others_take(const struct load *l, struct source_list *list,
+                       struct source_list *others)
+{
+    uint64_t kept = 0;
+    int status = 0;
+    for (uint64_t i = 0; i < list->count && status == 0; i++) {
+        struct source *s = &list->items[i];
+        s->to = (uint32_t)target_of(l, s);
+        if (s->to != (uint32_t)net_rank()) {
+            status = sources_take(others, s, sizeof *s);
+        } else {
+            list->items[kept++] = *s;
+        }
+    }
+    list->count = kept;
+    return status;
+}
+
+/* Sends each source to the rank that needs its page: where homes are by first touch,
+ * by way of the rank that keeps the home. Collective. */
+static int sources_route(struct load *l, struct source_list *read)
+{
+    struct source_list mine = {0};
+    struct source_list others = {0};
+    for (uint64_t i = 0; i < read->count; i++) {
+        read->items[i].to = (uint32_t)target_of(l, &read->items[i]);
+    }
+    int status = sources_send(read, &mine);
+    if (status == 0 && any_touched(l->job)) {
+        status = net_verdict(others_take(l, &mine, &others));
+        status = status == 0 ? sources_send(&others, &mine) : status;
+    }
+    free(others.items);
+    l->sources = mine.items;
+    l->nsources = mine.count;
     return status;
 }
 
@@ -311,7 +345,9 @@ static int source_order(const void *a, const void *b)
 static void sources_settle(struct load *l)
 {
     uint64_t kept = 0;
-    qsort(l->sources, l->nsources, sizeof *l->sources, source_order);
+    if (l->nsources > 0) {
+        qsort(l->sources, l->nsources, sizeof *l->sources, source_order);
+    }
     for (uint64_t i = 0; i < l->nsources; i++) {
         const struct source *s = &l->sources[i];
         if (kept == 0 || l->sources[kept - 1].uid != s->uid ||
@@ -587,7 +623,7 @@ static int homes_settle(const struct ckpt_job *job)
     int status = 0;
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
         struct space_segment *s = job->parts[i].segment;
-        status = s != NULL ? space_homes_share(s, true) : 0;
+        status = s != NULL ? space_homes_settle(s) : 0;
     }
     return status;
 }
@@ -597,9 +633,8 @@ int ckpt_load(struct ckpt_job *job, const struct ckpt_manifest *manifest,
 {
     struct load l = {.job = job};
     int status = homes_settle(job);
-    if (status == 0) {
-        status = net_verdict(files_open(&l, manifest, index));
-    }
+    status =
+        net_verdict(status == 0 ? files_open(&l, manifest, index) : status);
     if (status == 0) {
         status = pieces_share(&l);
     }

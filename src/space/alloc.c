@@ -236,6 +236,7 @@ static void segment_free(struct space_segment *s)
         close(s->fd);
     }
     space_homes_move(s, NULL);
+    space_claims_free(s);
     free(s->versos);
     free(s);
 }
@@ -250,6 +251,7 @@ static int segment_build(struct space_segment *s)
     r = net_verdict(r);
     r = r == 0 ? memory_create(s, fds) : r;
     r = r == 0 ? versos_map(s, fds) : r;
+    r = r == 0 ? net_verdict(space_claims_create(s)) : r;
     free(fds);
     r = r == 0 ? net_verdict(space_commit_reserve(s)) : r;
     r = r == 0 ? space_address_map(s) : r;
