@@ -241,6 +241,13 @@ static void segment_free(struct space_segment *s)
     free(s);
 }
 
+/* What I home is known, and had if it must be. */
+static int memory_ready(struct space_segment *s)
+{
+    int r = space_claims_create(s);
+    return r == 0 ? space_commit_reserve(s) : r;
+}
+
 static int segment_build(struct space_segment *s)
 {
     int *fds = calloc((size_t)net_size(), sizeof *fds);
@@ -251,9 +258,8 @@ static int segment_build(struct space_segment *s)
     r = net_verdict(r);
     r = r == 0 ? memory_create(s, fds) : r;
     r = r == 0 ? versos_map(s, fds) : r;
-    r = r == 0 ? net_verdict(space_claims_create(s)) : r;
     free(fds);
-    r = r == 0 ? net_verdict(space_commit_reserve(s)) : r;
+    r = r == 0 ? net_verdict(memory_ready(s)) : r;
     r = r == 0 ? space_address_map(s) : r;
     r = r == 0 ? net_window_create(s->versos[net_domain()],
                                    s->pages * SPACE_PAGE, &s->window)
