@@ -590,7 +590,7 @@ static void restart(void)
     case_expect(REDUCES, (RESTART + 4 * segments + 2 * CHAIN) * p,
                 RESTART + 4 * segments + 2 * CHAIN);
     case_expect(ALLGATHERS, 0, 0);
-    case_expect(BCASTS, 5 * p, 5);
+    case_expect(BCASTS, 6 * p, 6);
     /* names to rank 0, rows of each table from there; pages of `touched` have other
      * homes than when they were written */
     case_expect(PAIRS, (1 + CHAIN) * (p - 1) + p, CASE_ANY);
