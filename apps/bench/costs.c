@@ -46,6 +46,8 @@ enum {
     LARGE_FAULTS = 1, /* of them more than travel with a message */
     LARGE_PAGES = 32,
     OWN = 4,      /* pages that a rank homes of the segment in blocks */
+    RESTART = 32, /* rounds of a restart beside those of segments and files */
+    GRANULE = 16, /* pages that are touched together */
     ENTRIES = 10, /* into a lock, and atomics, of each rank */
     BLOCKS = 100  /* of recto_malloc */
 };
@@ -132,6 +134,17 @@ static page *segment_new(const char *name, int64_t pages, recto_attr attr)
     return p;
 }
 
+static void central_new(void)
+{
+    central =
+        segment_new("central", SPAN, (recto_attr){.placement = RECTO_AT(0)});
+}
+
+static page *blocks_new(void)
+{
+    return segment_new("blocks", bench.ranks * OWN, (recto_attr){0});
+}
+
 /* ---- start and allocation ------------------------------------------------------- */
 
 /* How many meetings it takes may change; that none of them carries more than eight
@@ -153,7 +166,7 @@ static page *allocation(void)
 {
     int64_t p = bench.ranks;
     case_begin();
-    page *blocks = segment_new("blocks", p * OWN, (recto_attr){0});
+    page *blocks = blocks_new();
     int64_t reduces = 12 + if_far(2);
     case_expect(REDUCES, reduces * p, reduces);
     case_expect(REDUCE_BYTES, (8 * reduces + AGREEMENT - 8) * p, CASE_ANY);
@@ -509,18 +522,32 @@ static void checkpoint(const char *name, bool full, int64_t segments)
     case_expect(GATHER_BYTES, (8 + row) * p, 8 + row);
     case_expect(ALLGATHERS, 0, 0);
     case_expect(SCANS, (full ? 1 : 2) * p, full ? 1 : 2);
-    /* names to rank 0; page sums from homes to pieces, also to oneself */
-    case_expect(PAIRS, p - 1 + (full ? segments * p : 0), CASE_ANY);
+    /* names to rank 0; page sums go to where they are written: those of the array
+     * in blocks stay, those of the one that rank 0 homes go to all */
+    case_expect(PAIRS, (p - 1) * (full ? 2 : 1), CASE_ANY);
     if (!full) {
         case_expect(PAIR_BYTES, NAME_ROW * (p - 1), CASE_ANY);
     }
     case_end(name);
 }
 
+static int64_t state;
+
+static void state_protect(void)
+{
+    BENCH_OK(recto_protect("state", &state, RECTO_INT64, 1));
+}
+
+static page *touched_new(void)
+{
+    return segment_new("touched", bench.ranks * GRANULE,
+                       (recto_attr){.placement = RECTO_FIRST_TOUCH});
+}
+
 static void checkpoints(page *blocks)
 {
-    static int64_t state;
-    BENCH_OK(recto_protect("state", &state, RECTO_INT64, 1));
+    int64_t p = bench.ranks;
+    state_protect();
     BENCH_OK(recto_barrier());
     checkpoint("checkpoint, the first: full", true, 2);
     checkpoint("checkpoint, full", true, 2);
@@ -528,6 +555,46 @@ static void checkpoints(page *blocks)
     state++;
     BENCH_OK(recto_barrier());
     checkpoint("checkpoint, differential", false, 2);
+
+    /* homes by first touch: nobody is told of them */
+    page *touched = touched_new();
+    touched[(bench.rank + 1) % p * GRANULE][0] = 1;
+    BENCH_OK(recto_barrier());
+    checkpoint("checkpoint, differential, first touch is settled", false, 3);
+    touched[(bench.rank + 2) % p * GRANULE][0] = 2;
+    state++;
+    BENCH_OK(recto_barrier());
+    checkpoint("checkpoint, differential, of first touch", false, 3);
+}
+
+enum {
+    CHAIN = 4 /* files: a full epoch and three differential ones */
+};
+
+/* Another run of the program goes on from there. */
+static void restart(void)
+{
+    int64_t p = bench.ranks;
+    int64_t segments = 3;
+    BENCH_OK(recto_finalize());
+    BENCH_OK(recto_init(NULL, NULL));
+    central_new();
+    (void)blocks_new();
+    (void)touched_new();
+    state_protect();
+    case_begin();
+    if (recto_restart(NULL) != 1) {
+        bench_fail("%s", recto_last_error());
+    }
+    case_expect(MESSAGES, 0, 0);
+    case_expect(REDUCES, (RESTART + 4 * segments + 2 * CHAIN) * p,
+                RESTART + 4 * segments + 2 * CHAIN);
+    case_expect(ALLGATHERS, 0, 0);
+    case_expect(BCASTS, 6 * p, 6);
+    /* names to rank 0, rows of each table from there; pages of `touched` have other
+     * homes than when they were written */
+    case_expect(PAIRS, (1 + CHAIN) * (p - 1) + p, CASE_ANY);
+    case_end("restart, a chain of 4 files");
 }
 
 static void folder_make(void)
@@ -657,8 +724,7 @@ int main(int argc, char **argv)
         bench_fail("2 ranks or more, each a domain of its own: set "
                    "RECTO_NODE=rank");
     }
-    central =
-        segment_new("central", SPAN, (recto_attr){.placement = RECTO_AT(0)});
+    central_new();
     page *blocks = allocation();
     memory();
     reads();
@@ -671,6 +737,7 @@ int main(int argc, char **argv)
     migration();
     checkpoints(blocks);
     heap();
+    restart();
     int broken = cases_report(bench.options.json, bench.far ? "mpi" : "shm");
     BENCH_OK(recto_finalize());
     folder_remove();

@@ -139,13 +139,8 @@ static bool runs_add(struct migrate_plan *plan, uint64_t first, uint64_t end,
 {
     const struct space_segment *s = plan->s;
     for (uint64_t page = first; page < end;) {
-        uint64_t start = 0;
-        uint64_t count = 0;
         int from = space_home(s, page);
-        bool found = space_home_run(s, from, page, &start, &count);
-        RECTO_ASSERT(found && start == page);
-        (void)found;
-        count = count < end - page ? count : end - page;
+        uint64_t count = space_home_stretch(s, page, end - page);
         bool known = space_home_known(s, page);
         struct migrate_run run = {page, count, known ? from : MIGRATE_NOBODY,
                                   to};
@@ -467,8 +462,10 @@ static int pages_move(const struct migrate_plan *plan)
 static int segment_move(struct space_segment *s, const struct claim *claims)
 {
     struct migrate_plan plan = {.s = s};
-    int r = net_domains() > 1 ? space_homes_share(s, false) : 0;
-    r = r == 0 ? plan_make(&plan, claims) : r;
+    for (int i = 0; i < net_size(); i++) {
+        space_homes_ask(s, claims[i].first, claims[i].count);
+    }
+    int r = plan_make(&plan, claims);
     if (r == 0 && plan.count > 0) {
         r = s->coherence != NULL ? pages_move(&plan) : 0;
         if (r == 0) {

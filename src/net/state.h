@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the files of net share: who we are, the communicators, the inboxes.
- * Set by net_init, constant afterwards, cleared by net_finalize.
+ * Set by net_init, constant afterwards but for a counter, cleared by net_finalize.
  */
 #ifndef RECTO_SRC_NET_STATE_H
 #define RECTO_SRC_NET_STATE_H
@@ -45,9 +45,10 @@ struct net_state {
     int *leaders; /* lowest rank of each domain */
     struct net_peer *peers;
     int control_fd;
-    uint64_t timeout; /* RECTO_TIMEOUT in ns */
-    MPI_Comm comm;    /* application threads' collectives, windows */
-    MPI_Comm carrier; /* service threads' messages */
+    uint64_t timeout;   /* RECTO_TIMEOUT in ns */
+    unsigned exchanges; /* net_exchange so far */
+    MPI_Comm comm;      /* application threads' collectives, windows */
+    MPI_Comm carrier;   /* service threads' messages */
 };
 
 extern struct net_state net;
