@@ -59,7 +59,9 @@ TRANSIENT = [
     ("full checkpoint: exchange of sums", "ranks", lambda j: 24 * j.ranks),
     ("restart: table of pieces of each file", "ranks x objects",
      lambda j: 56 * j.ranks * j.objects),
-    ("recto_migrate: claims and homes", "ranks", lambda j: (24 + 2 * 24) * j.ranks),
+    ("recto_migrate: claims, tables of homes", "ranks", lambda j: 130 * j.ranks),
+    ("recto_migrate of all cyclic memory: runs", "pages homed",
+     lambda j: 2 * 24 * j.pages // j.ranks),
 ]
 
 # Sized by all pages of the job. (what, bytes or work of a rank, unit)
@@ -74,7 +76,6 @@ ALL_PAGES = [
      lambda j: j.pages // 8),
     ("release with something to do: tops of the set of pages", "words looked at",
      lambda j: j.pages // (1 << 18)),
-    ("recto_migrate of cyclic memory: runs", "bytes", lambda j: 24 * j.pages),
 ]
 
 

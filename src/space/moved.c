@@ -112,10 +112,13 @@ struct space_moved *space_moved_join(const struct space_moved *under,
         append(m, over->runs[i]);
         from = over->runs[i].end;
     }
-    if (m != NULL) {
-        append_part(m, under, &at, from, UINT64_MAX);
+    if (m == NULL) {
+        return NULL;
     }
-    return m;
+    append_part(m, under, &at, from, UINT64_MAX);
+    struct space_moved *fit =
+        realloc(m, sizeof *m + m->count * sizeof(struct space_moved_run));
+    return fit != NULL ? fit : m;
 }
 
 static const struct space_moved *table(const struct space_segment *s)
