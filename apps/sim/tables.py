@@ -56,19 +56,19 @@ TRANSIENT = [
      lambda j: 280 * j.ranks * (j.objects - j.segments)),
     ("checkpoint*: table of pieces, twice, and its image", "ranks x objects",
      lambda j: 3 * 56 * j.ranks * j.objects),
-    ("full checkpoint: exchange of sums", "ranks", lambda j: 24 * j.ranks),
-    ("restart: table of pieces of each file", "ranks x objects",
-     lambda j: 56 * j.ranks * j.objects),
-    ("recto_migrate: claims and homes", "ranks", lambda j: (24 + 2 * 24) * j.ranks),
+    ("restart*: table of pieces of a file, twice", "ranks x objects",
+     lambda j: 2 * 56 * j.ranks * j.objects),
+    ("recto_migrate: claims, tables of homes", "ranks", lambda j: 130 * j.ranks),
+    ("recto_migrate of all cyclic memory: runs", "pages homed",
+     lambda j: 2 * 24 * j.pages // j.ranks),
 ]
 
 # Sized by all pages of the job. (what, bytes or work of a rank, unit)
 ALL_PAGES = [
     ("address space: recto, verso, twins, entries, words", "bytes reserved",
      lambda j: (3 * 4096 + 24 + 4) * j.pages),
-    ("RECTO_FIRST_TOUCH: words of all granules, once settled", "bytes",
-     lambda j: 4 * j.pages // 16),
-    ("recto_migrate of cyclic memory: runs", "bytes", lambda j: 24 * j.pages),
+    ("restart with a heap of so many pages: headers of its chunks", "bytes",
+     lambda j: 8 * j.pages // 16),
 ]
 
 
