@@ -23,11 +23,10 @@ import subprocess
 import sys
 import time
 
-from nodes import SOURCE, skip
-from slurm import Failure, Slurm
+from nodes import SOURCE, Failure, skip, wait_for
+from slurm import Slurm
 
 BUILD = os.environ.get("TEST_BUILD", str(SOURCE / "build" / "debug"))
-FAKE = os.environ.get("FAKE", "")
 HEAT2D = os.path.join(BUILD, "bin", "heat2d")
 STEPS = 120
 NODES = 12    # of which a job has 2 or 3
@@ -73,7 +72,7 @@ def computing(slurm, number, name):
         if state not in ("PENDING", "RUNNING", "CONFIGURING"):
             raise Failure("%s: job %d is %s too early" % (name, number, state))
         return epochs(slurm, name) >= 3
-    slurm.wait("checkpoints of " + name, wrote)
+    wait_for("checkpoints of " + name, wrote)
     return slurm.nodes_of(number)
 
 
@@ -126,7 +125,7 @@ def lose_one_in_use(slurm, name, lose, ranks):
     before = epochs(slurm, name)
     lose(victim)
     begin = time.time()
-    slurm.wait(name + ": computes again", lambda:
+    wait_for(name + ": computes again", lambda:
                "restarted from epoch" in slurm.output(name), 300)
     print("              %s: lost %s after %d checkpoints; computes again %.1f s later" % (
         name, victim, before, time.time() - begin), flush=True)
@@ -262,7 +261,7 @@ def run(slurm, cases):
         begun.append(case)
     for case in reversed(begun):
         next(case, None)
-    slurm.wait("nothing is left on the nodes", lambda: not slurm.leftovers(), 60)
+    wait_for("nothing is left on the nodes", lambda: not slurm.leftovers(), 60)
     check(not slurm.leftovers(), "no process and nothing in /dev/shm is left on any node")
 
 

@@ -13,22 +13,14 @@ import subprocess
 import sys
 import time
 
-from nodes import HERE, Cluster, skip
+from nodes import AS_ROOT, HERE, Cluster, Failure, skip, wait_for
 
 SCRIPT = str(HERE / "slurm")
-# In the namespaces of a container, as root, with more ranks than cores.
-SETTINGS = {
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "OMPI_MCA_mpi_yield_when_idle": "1",
-    "OMPI_MCA_hwloc_base_binding_policy": "none",
-}
 OVER = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL",
         "DEADLINE", "OUT_OF_MEMORY")
-
-
-class Failure(Exception):
-    """A test found something wrong."""
+# Slurm's own processes on a node and on the head
+DAEMONS = re.compile(r"unshare --pid |slurmd |slurmctld |slurmscriptd|munged |sleep 1$|"
+                     r"bash " + re.escape(SCRIPT) + " serve ")
 
 
 class Slurm(Cluster):
@@ -38,7 +30,7 @@ class Slurm(Cluster):
         super().__init__(nodes, root)
         self.env = {k: v for k, v in os.environ.items()
                     if not k.startswith(("RECTO_", "SLURM_", "SBATCH_"))}
-        self.env.update(SETTINGS, SLURM_CONF=str(self.root / "slurm.conf"), **env)
+        self.env.update(AS_ROOT, SLURM_CONF=str(self.root / "slurm.conf"), **env)
 
     def __enter__(self):
         super().__enter__()
@@ -91,31 +83,20 @@ class Slurm(Cluster):
         path = self.work / (name + ".out")
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def wait(self, what, condition, seconds=120):
-        """Until condition() is true; its value."""
-        end = time.time() + seconds
-        while True:
-            value = condition()
-            if value:
-                return value
-            if time.time() > end:
-                raise Failure("after %d s not yet: %s" % (seconds, what))
-            time.sleep(0.2)
-
     def end_of(self, number, seconds=120):
         """Waits for a job's end; what Slurm says of it then."""
         def over():
             job = self.job(number)
             return job if job["JobState"] in OVER else None
-        return self.wait("end of job %d" % number, over, seconds)
+        return wait_for("end of job %d" % number, over, seconds)
 
     def requeued(self, number, seconds=120):
         """Waits until Slurm has queued a job again, and then has it not wait on for its
         two minutes. Those are there because nodes take credentials of the second in
         which a job ended, and of before, for revoked."""
-        self.wait("job %d is queued again" % number, lambda:
+        wait_for("job %d is queued again" % number, lambda:
                   self.job(number)["JobState"] == "PENDING", seconds)
-        self.wait("no node completes", lambda: "comp" not in
+        wait_for("no node completes", lambda: "comp" not in
                   self.head("sinfo", "-h", "-N", "-o", "%T"), seconds)
         time.sleep(3)
         self.head("scontrol", "update", "jobid=%d" % number, "starttime=now",
@@ -131,13 +112,12 @@ class Slurm(Cluster):
         def states():
             text = self.head("sinfo", "-h", "-N", "-o", "%N %T", "-n", ",".join(nodes))
             return set(line.split()[1] for line in text.splitlines()) == {"idle"}
-        self.wait("%s are idle" % nodes, states)
+        wait_for("%s are idle" % nodes, states)
 
     def processes(self, node):
         """Without those of Slurm itself."""
-        return [p for p in super().processes(node)
-                if not re.match(r"unshare --pid|slurmd |sleep ", p) and
-                SCRIPT + " serve" not in p]
+        return {pid: words for pid, words in super().processes(node).items()
+                if not DAEMONS.match(words)}
 
     def report(self):
         """What one wants to know when something went wrong."""
