@@ -2,8 +2,7 @@
 /*
  * Shows that recto_finalize waits for blocks that were given back just before: their
  * homes are other machines', told by messages that nobody answers, and a home that is
- * in recto_finalize already still has the heap when they come, those included that it
- * had to put aside because its own threads were at work on the same table.
+ * in recto_finalize already still has the heap when they come.
  * argv: [ROUNDS]: of a whole life of Recto each.
  */
 #include <mpi.h>
