@@ -48,19 +48,20 @@ class Slurm(Cluster):
             raise
         return self
 
-    def head(self, *words, check=True):
+    def head(self, *words, check=True, env=None):
         """Runs one of Slurm's commands on the head; its output."""
-        done = self.run("n0", ["timeout", "60", *words], env=self.env)
+        done = self.run("n0", ["timeout", "60", *words], env={**self.env, **(env or {})})
         if check and done.returncode != 0:
             raise Failure("%s: exit code %d: %s" % (
                 " ".join(map(str, words)), done.returncode, done.stderr.strip()))
         return done.stdout
 
-    def sbatch(self, script, *arguments, options=(), name):
+    def sbatch(self, script, *arguments, options=(), name, **env):
         """Submits `script arguments`; the job's number. Its output is NAME.out, as is
         that of the jobs that it submits."""
         return int(self.head("sbatch", "--parsable", "--output=%s.out" % name,
-                             "--job-name=%s" % name, *options, script, *arguments))
+                             "--job-name=%s" % name, *options, script, *arguments,
+                             env=env))
 
     def job(self, number):
         """What Slurm says of a job, by Slurm's names."""
@@ -92,15 +93,19 @@ class Slurm(Cluster):
 
     def requeued(self, number, seconds=120):
         """Waits until Slurm has queued a job again, and then has it not wait on for its
-        two minutes. Those are there because nodes take credentials of the second in
-        which a job ended, and of before, for revoked."""
-        wait_for("job %d is queued again" % number, lambda:
-                  self.job(number)["JobState"] == "PENDING", seconds)
+        two minutes, unless they are over. Those are there because nodes take
+        credentials of the second in which a job ended, and of before, for revoked."""
+        def again():
+            job = self.job(number)
+            return job if job["JobState"] == "PENDING" or int(job["Restarts"]) else None
+        if wait_for("job %d is queued again" % number, again,
+                    seconds)["JobState"] != "PENDING":
+            return
         wait_for("no node completes", lambda: "comp" not in
-                  self.head("sinfo", "-h", "-N", "-o", "%T"), seconds)
+                 self.head("sinfo", "-h", "-N", "-o", "%T"), seconds)
         time.sleep(3)
         self.head("scontrol", "update", "jobid=%d" % number, "starttime=now",
-                  check=False)  # its two minutes may be over
+                  check=False)
 
     def set_node(self, node, state):
         """As an administrator does: down, resume."""
