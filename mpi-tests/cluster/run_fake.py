@@ -184,7 +184,7 @@ def ends():
     # mpirun's 0 is not the end while the program has not ended Recto: here a rank that
     # holds the checkpoint folder is lost; the next attempt goes on, and gives it back
     victim = str(RECTO.parent.parent / "mpi-tests" / "victim")
-    lose = victim + " run 100000 3 >out 2>&1 & until [ -s recto.ckpt/manifest ]; do " \
+    lose = victim + " run 100000 3 >out 2>&1 & until grep -q written out; do " \
         "sleep 0.05; done; kill -KILL $!; exit 0"
     case = Case("early", [lose, victim + " run 1 >again 2>&1"]).run(0, 2)
     case.says("no recto_finalize; mpirun ended with code 0")

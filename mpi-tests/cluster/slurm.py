@@ -97,15 +97,15 @@ class Slurm(Cluster):
         credentials of the second in which a job ended, and of before, for revoked."""
         def again():
             job = self.job(number)
-            return job if job["JobState"] == "PENDING" or int(job["Restarts"]) else None
-        if wait_for("job %d is queued again" % number, again,
-                    seconds)["JobState"] != "PENDING":
+            on = job["JobState"] in ("RUNNING", *OVER) and int(job["Restarts"]) > 0
+            return job["JobState"] if on or job["JobState"] == "PENDING" else None
+        if wait_for("job %d is queued again" % number, again, seconds) != "PENDING":
             return
         wait_for("no node completes", lambda: "comp" not in
                  self.head("sinfo", "-h", "-N", "-o", "%T"), seconds)
         time.sleep(3)
         self.head("scontrol", "update", "jobid=%d" % number, "starttime=now",
-                  check=False)
+                  check=False)  # its two minutes may be over
 
     def set_node(self, node, state):
         """As an administrator does: down, resume."""

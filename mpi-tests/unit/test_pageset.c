@@ -8,11 +8,10 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "coherence/pageset.h"
+#include "random.h"
 
 enum {
     WORD = 64,
@@ -26,14 +25,6 @@ enum {
 
 static uint64_t seed;
 
-static uint64_t number(uint64_t *state)
-{
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 2685821657736338717U;
-}
-
 START_TEST(in_order_and_once)
 {
     struct pageset set;
@@ -42,12 +33,12 @@ START_TEST(in_order_and_once)
     ck_assert_int_eq(pageset_create(&set, PAGES), 0);
     uint64_t state = seed;
     for (int turn = 0; turn < TURNS; turn++) {
-        uint64_t count = number(&state) % 500;
-        uint64_t spread = number(&state) % 2 != 0 ? PAGES : 300;
+        uint64_t count = random_next(&state) % 500;
+        uint64_t spread = random_next(&state) % 2 != 0 ? PAGES : 300;
         uint64_t expected = 0;
         for (uint64_t i = 0; i < count; i++) {
             /* the last page in most turns */
-            uint64_t page = i == 0 ? PAGES - 1 : number(&state) % spread;
+            uint64_t page = i == 0 ? PAGES - 1 : random_next(&state) % spread;
             ck_assert_int_eq(pageset_add(&set, page), there[page] == 0);
             expected += there[page] == 0;
             there[page] = 1;
@@ -118,7 +109,7 @@ static void *adder(void *argument)
 {
     uint64_t state = seed + (uint64_t)(uintptr_t)argument * 977;
     for (int n = 0; n < ADDS; n++) {
-        uint64_t i = number(&state) % NARROW;
+        uint64_t i = random_next(&state) % NARROW;
         /* as many takes as this show that the page was taken after its add */
         uint64_t before = atomic_load(&shared.taken[i]);
         bool added = pageset_add(&shared.set, page_of(i));
@@ -159,10 +150,7 @@ END_TEST
 
 int main(void)
 {
-    const char *given = getenv("TEST_SEED");
-    seed = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
-    seed |= 1;
-    printf("TEST_SEED=%llu\n", (unsigned long long)seed);
+    seed = random_seed();
     Suite *suite = suite_create("pageset");
     TCase *tests = tcase_create("pageset");
     tcase_add_test(tests, in_order_and_once);
