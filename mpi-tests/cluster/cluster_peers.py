@@ -27,7 +27,7 @@ import sys
 import threading
 import time
 
-from nodes import Cluster, Failure, wait_for
+from nodes import Cluster, Failure
 
 LOSSES = ["kill", "crash", "cut", "daemon"]
 SHAPES = ["2x2", "3x1", "4x2"]
@@ -112,18 +112,11 @@ class Case:
             raise Failure("it ended as if nothing had happened")
         return time.time() - start
 
-    def left(self, host):
-        """What is left on the nodes that live and the head."""
-        found = self.cluster.leftovers(("/dev/shm", "/tmp"))
-        if self.way == "daemon": # nobody is there to remove its folder
-            found = [f for f in found if not f.startswith(host + ": /tmp/ompi.")]
-        return found
-
     def wait_clean(self, host):
-        try:
-            wait_for("nothing is left", lambda: not self.left(host), END)
-        except Failure as late:
-            raise Failure("left behind:\n" + "\n".join(self.left(host))) from late
+        """Until nothing is left on the nodes that live and the head."""
+        # where its daemon is lost, nobody is there to remove the job's folder
+        but = [host + ": /tmp/ompi."] if self.way == "daemon" else []
+        self.cluster.wait_clean(END, ("/dev/shm", "/tmp"), but)
 
     def told(self, host):
         """The message after RECTO_TIMEOUT."""

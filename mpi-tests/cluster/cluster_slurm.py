@@ -261,7 +261,7 @@ def run(slurm, cases):
     with concurrent.futures.ThreadPoolExecutor(NODES // 3) as pool:
         for result in [pool.submit(LONG[name], slurm) for name in cases]:
             result.result()
-    wait_for("nothing is left on the nodes", lambda: not slurm.leftovers(), 60)
+    slurm.wait_clean(60)
     check(True, "no process and nothing in /dev/shm is left on any node")
 
 

@@ -148,6 +148,15 @@ class Cluster:
                       for folder in folders for p in self.files(node, folder)]
         return found
 
+    def wait_clean(self, seconds=30, folders=("/dev/shm",), but=()):
+        """Waits until there are no leftovers, `but` those that begin so."""
+        def left():
+            return [l for l in self.leftovers(folders) if not l.startswith(tuple(but))]
+        try:
+            wait_for("nothing is left", lambda: not left(), seconds)
+        except Failure as late:
+            raise Failure("left behind:\n" + "\n".join(left())) from late
+
     def clean(self):
         """Ends and removes what leftovers() finds."""
         for node in ["n0"] + self.alive():

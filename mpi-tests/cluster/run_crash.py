@@ -26,7 +26,7 @@ import sys
 import threading
 import time
 
-from nodes import AS_ROOT, Cluster, stack
+from nodes import AS_ROOT, Cluster, Failure, stack
 
 BIN = pathlib.Path(os.environ["TEST_BUILD"]) / "bin"
 LIMIT = 200  # seconds for whatever is waited for
@@ -113,9 +113,10 @@ class Job:
         self.reader.join(10)
         if self.process.returncode != code:
             self.fail("exit code %d, expected %d" % (self.process.returncode, code))
-        left = leftovers(self.cluster)
-        if left:
-            self.fail("left over: %s" % left)
+        try:
+            self.cluster.wait_clean()
+        except Failure as left:
+            self.fail(str(left))
         return self
 
     def find(self, pattern):
@@ -123,16 +124,6 @@ class Job:
         if not found:
             self.fail("no %s" % pattern)
         return found.group(1)
-
-
-def leftovers(cluster):
-    """What is left a few seconds after a job, on its nodes and on the head."""
-    end = time.time() + 10
-    while True:
-        left = cluster.leftovers()
-        if not left or time.time() > end:
-            return left
-        time.sleep(0.1)
 
 
 def plain(cluster, words, **env):

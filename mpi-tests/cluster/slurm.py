@@ -19,7 +19,7 @@ SCRIPT = str(HERE / "slurm")
 OVER = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL",
         "DEADLINE", "OUT_OF_MEMORY")
 # Slurm's own processes on a node and on the head
-DAEMONS = re.compile(r"unshare --pid |slurmd |slurmctld |slurmscriptd|munged |sleep 1$|"
+DAEMONS = re.compile(r"unshare --pid |slurmd |slurmctld |: slurmscriptd|munged |sleep 1$|"
                      r"bash " + re.escape(SCRIPT) + " serve ")
 
 
