@@ -143,6 +143,13 @@ class Driver:
         self.failures.append(what)
         print("FAIL: %s\n%s" % (what, detail), flush=True)
 
+    @staticmethod
+    def is_wrong(err):
+        """Does a rank of a job that was to be killed tell of more than MPI's word that
+        another one is gone?"""
+        return "WRONG" in err or any(
+            "FAIL" in line and "RECTO_EMPI" not in line for line in err.splitlines())
+
     def check(self, good, what, detail=""):
         self.cases += 1
         if not good:

@@ -56,7 +56,7 @@ def one(driver, victim, folder, number, rng):
         driver.kill(rank, ranks[rank])
     code, out, err = driver.finish(process, 60)
     detail = out[-600:] + err[-3000:]
-    if code in (0, -1) or not ranks or "WRONG" in err or "FAIL" in err:
+    if code in (0, -1) or not ranks or driver.is_wrong(err):
         driver.check(False, what, detail)
         return
     lines = [line.split() for line in out.splitlines()]
