@@ -221,7 +221,7 @@ function(recto_script_test name)
   endif()
   get_filename_component(script ${A_SCRIPT} ABSOLUTE)
   if(script MATCHES "\\.py$")
-    set(script python3 -B ${script})
+    set(script python3 -Bu ${script})
   endif()
   if(A_CLUSTER)
     recto_cluster_note(script ${name} TIMEOUT ${A_TIMEOUT} ENV ${A_ENV}

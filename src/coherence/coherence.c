@@ -119,9 +119,10 @@ static void quiesce(struct msi_segment *m)
     /* pairs with the release in txn_end */
     while (atomic_load_explicit(&m->busy, memory_order_acquire) > 0) {
         if (net_timeout() > 0 && base_now() - start > net_timeout()) {
-            base_fatal("\"%s\": pages are still in use: a thread accesses "
-                       "shared memory during a collective call",
-                       m->s->name);
+            base_fatal("\"%s\": pages are in use for longer than %s: a thread "
+                       "accesses shared memory during a collective call, or a "
+                       "rank did not answer",
+                       m->s->name, base_env_name(BASE_ENV_TIMEOUT));
         }
         sched_yield();
     }
