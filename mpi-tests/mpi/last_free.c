@@ -58,7 +58,7 @@ int main(int argc, char **argv)
 {
     int level = 0;
     int rank = 0;
-    int rounds = argc > 1 ? atoi(argv[1]) : 30;
+    int rounds = argc > 1 ? atoi(argv[1]) : 10;
     MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &level);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     uint64_t seed = (uint64_t)rank + 1;
