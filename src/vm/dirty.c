@@ -47,6 +47,7 @@ static int fault_probe(void)
     return 0;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the change writes to it */
 static int arm(struct recto_vm_range *range, uint64_t first, uint64_t end,
                uint64_t origin, uint64_t *bitmap)
 {
@@ -457,6 +458,7 @@ static void bitmap_set(uint64_t first, uint64_t count, void *argument)
     }
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): bitmap_set writes to it */
 int recto_vm_dirty_collect(recto_vm_range *range, uint64_t first,
                            uint64_t count, uint64_t *bitmap)
 {
