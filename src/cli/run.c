@@ -36,7 +36,8 @@ enum {
     LOCK_SECONDS =
         60,         /* for a rank that cannot be reached to let the folder go */
     SAME_EPOCH = 2, /* failures of the program there, then it is given up */
-    REPORT = 16     /* attempts in the report: the last ones */
+    REPORT = 16,    /* attempts in the report: the last ones */
+    RANKS_TEXT = 48
 };
 
 /* What became of an attempt. */
@@ -139,6 +140,17 @@ static void folder_wait(struct run *run)
     ckpt_io_dir_close(&dir);
 }
 
+/* "4 ranks"; mpirun itself counts when nobody said how many. */
+static const char *ranks_text(int ranks, char text[RANKS_TEXT])
+{
+    (void)snprintf(text, RANKS_TEXT, "as many ranks as mpirun finds slots");
+    if (ranks > 0) {
+        (void)snprintf(text, RANKS_TEXT, "%d rank%s", ranks,
+                       ranks > 1 ? "s" : "");
+    }
+    return text;
+}
+
 /* ---- ends -------------------------------------------------------------------------- */
 
 static int end(enum run_exit code, const char *event, const char *text)
@@ -154,6 +166,7 @@ static void report(const struct run *run, const struct progress *p)
     unsigned first = run->attempt > REPORT ? run->attempt - REPORT + 1 : 1;
     for (unsigned i = first; i <= run->attempt; i++) {
         const struct attempt *a = &p->attempts[i % REPORT];
+        char ranks[RANKS_TEXT];
         char text[64];
         run_log_begin("attempt");
         run_log_number("attempt", a->number);
@@ -162,8 +175,9 @@ static void report(const struct run *run, const struct progress *p)
         run_log_number("seconds", a->seconds);
         run_log_number("epoch", (double)a->epoch);
         run_log_text("how", a->how);
-        run_log_end("attempt %u: %d ranks on %zu hosts, %.1f s, %s; then %s",
-                    a->number, a->ranks, a->hosts, a->seconds, a->how,
+        run_log_end("attempt %u: %s on %zu host%s, %.1f s, %s; then %s",
+                    a->number, ranks_text(a->ranks, ranks), a->hosts,
+                    a->hosts == 1 ? "" : "s", a->seconds, a->how,
                     epoch_text(a->epoch, text, sizeof text));
     }
 }
@@ -221,6 +235,7 @@ static void say_start(const struct run *run, const struct run_plan *plan,
                       int64_t epoch)
 {
     char hosts[1024];
+    char ranks[RANKS_TEXT];
     char text[64];
     bool listed = run->hosts.count > 0;
     (void)run_hosts_text(&run->hosts, true, hosts, sizeof hosts);
@@ -230,8 +245,8 @@ static void say_start(const struct run *run, const struct run_plan *plan,
     run_log_text("hosts", hosts);
     run_log_number("spares", (double)plan->spares);
     run_log_number("epoch", (double)epoch);
-    run_log_end("attempt %u: %d ranks on %s%s%s, from %s", run->attempt,
-                plan->ranks, listed ? hosts : "this machine",
+    run_log_end("attempt %u: %s on %s%s%s, from %s", run->attempt,
+                ranks_text(plan->ranks, ranks), listed ? hosts : "this machine",
                 plan->crowded ? " (more ranks than slots)"
                 : plan->fewer ? " (fewer ranks)"
                               : "",

@@ -95,6 +95,22 @@ static bool file_chooses(const char *path, const char *name)
     return chooses;
 }
 
+/* The site's settings: of this mpirun's installation, or where Debian has them. */
+static void site_file(const struct run *run, char *path, size_t size)
+{
+    static const char name[] = "openmpi-mca-params.conf";
+    char *mpirun = realpath(run->mpirun, NULL);
+    char *slash = mpirun != NULL ? strrchr(mpirun, '/') : NULL;
+    if (slash != NULL) {
+        *slash = '\0';
+        (void)snprintf(path, size, "%s/../etc/%s", mpirun, name);
+    }
+    if (slash == NULL || access(path, F_OK) != 0) {
+        (void)snprintf(path, size, "/etc/openmpi/%s", name);
+    }
+    free(mpirun);
+}
+
 static bool chosen(const struct run *run)
 {
     /* NOLINTBEGIN(concurrency-mt-unsafe): nobody calls setenv meanwhile */
@@ -105,7 +121,8 @@ static bool chosen(const struct run *run)
     if (home != NULL) {
         (void)snprintf(mine, sizeof mine, "%s/.openmpi/mca-params.conf", home);
     }
-    static const char site[] = "/etc/openmpi/openmpi-mca-params.conf";
+    char site[4096];
+    site_file(run, site, sizeof site);
     return set || run->options.pml || run->options.osc ||
            file_chooses(mine, "pml") || file_chooses(mine, "osc") ||
            file_chooses(site, "pml") || file_chooses(site, "osc");
