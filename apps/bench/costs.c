@@ -11,7 +11,8 @@
  *
  *   cases         situation
  *   start         recto_init, recto_alloc, recto_migrate
- *   release       one reader and writer of pages of rank 0; k readers and a writer
+ *   release       one reader and writer of pages of rank 0; k readers and a writer; one
+ *                 page that all write at once
  *   barrier       nothing written; each rank's page held by its neighbour
  *   locks         one lock wanted by all; atomics on one word of rank 0
  *   sequential    pages of rank 0, read and then written
@@ -63,9 +64,12 @@ enum {
     CLAIM = 24,        /* of recto_migrate */
     PIECE_HEAD = 64,   /* in front of 256 pages that move */
     CONTROL = 266240,  /* a rank's queue of messages */
-    BOARDS = 1056768,  /* its inbox and its domain's log */
+    BOARD = 528384,    /* its inbox, or its domain's log */
+    TASK = 16,         /* releases that it tells of, by writer */
+    JOIN = 12,         /* those that wait at a page, 512 for each rank */
+    JOINS = 12,        /* in front of these */
     OBJECTS = 8392704, /* locks and other objects, and who waits */
-    ENTRY = 24         /* of the directory */
+    ENTRY = 16         /* of the directory */
 };
 
 static const char help[] =
@@ -312,8 +316,8 @@ static void shared(int64_t sharers)
     bench_meet();
 }
 
-/* The notices of a release for one rank are a message and its answer, which from a
- * far home goes on to the writer. A thread's own service thread sends them. */
+/* The notices of a release for one rank are a message and its answer. A thread's own
+ * service thread sends them; those of a far home are told to the writer together. */
 static void home_writes(int64_t sharers)
 {
     static char names[64][64];
@@ -361,12 +365,36 @@ static void far_writes(int64_t sharers)
     }
     case_expect(DIFFS, PAGES, PAGES);
     case_expect(NOTICES, n * PAGES, n * PAGES);
-    case_expect(MESSAGES, if_far(3 + 3 * n), if_far(1 + 2 * n));
+    case_expect(MESSAGES, if_far(3 + 2 * n), if_far(1 + n));
     case_expect(GETS, 0, 0);
     (void)snprintf(name, sizeof *names,
                    "release of 16 pages by another, sharers: %" PRId64,
                    sharers);
     case_end(name);
+}
+
+/* Ranks 1 to the last hold a page, write it and release it at once. Whoever comes first
+ * has all others told; the next has the first told; the rest wait for these notices and
+ * send none. */
+static void all_write(void)
+{
+    int64_t p = bench.ranks;
+    int64_t n = p > 2 ? p - 1 : 0;
+    page *one = &central[nth(0)];
+    shared(p - 1);
+    case_begin();
+    if (bench.rank > 0) {
+        (*one)[bench.rank % WORDS] += 1;
+        BENCH_OK(recto_release());
+    }
+    case_expect(DIFFS, p - 1, 1);
+    if (p <= 62) { /* else groups of ranks stay, which are told again */
+        case_expect(NOTICES, n, CASE_ANY);
+        case_expect(MESSAGES, if_far(3 * (p - 1) + 2 * n),
+                    if_far(p > 2 ? p - 1 + n : 2));
+    }
+    case_end("all but the home write one page, release");
+    BENCH_OK(recto_barrier());
 }
 
 static void sharers(void)
@@ -382,6 +410,7 @@ static void sharers(void)
     if (bench.ranks > 3) {
         far_writes(bench.ranks - 2);
     }
+    all_write();
 }
 
 /* ---- barrier ---------------------------------------------------------------------- */
@@ -701,9 +730,11 @@ static void memory(void)
     int64_t views = bench.far ? 1 : bench.ranks;
     int64_t domain = SPAN * PAGE + whole((SPAN + 63) / 64 * 8) +
                      whole(SPAN * 4) + whole(SPAN * ENTRY) + SPAN * PAGE;
+    int64_t boards = 2 * BOARD + whole(bench.ranks * TASK) +
+                     whole(JOINS + bench.ranks * 512 * JOIN);
     case_begin();
     case_value("mapped: queues", views * CONTROL, mapped("recto-control"));
-    case_value("mapped: inboxes, logs", views * BOARDS, mapped("recto-inbox"));
+    case_value("mapped: inboxes, logs", views * boards, mapped("recto-inbox"));
     case_value("mapped: objects", views * OBJECTS, mapped("recto-locks"));
     case_value("mapped: a segment of 1 MiB", SPAN * PAGE + views * domain,
                mapped("recto:central"));

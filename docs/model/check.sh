@@ -145,6 +145,10 @@ check_release() {
         run pass safety "$c"
         run pass safety "$c FAR"
     done
+    # readers that there may not be
+    for c in "TRIO COARSE" "TRIO FAR COARSE" "PAIR LAST=2 FAR COARSE" "HOMES FAR COARSE"; do
+        run pass safety "$c"
+    done
     # boards that overflow (or not: LOSSY is every run without it, too), caches that
     # make room, atomic operations
     for c in "HOMES LAST=2 LOSSY" "SHARED LAST=2 LOSSY" "PAIR LAST=2 LOSSY" \
@@ -158,7 +162,9 @@ check_release() {
              "TRIO LAST=2 MUTANT_LOGGED_FIRST" "SHARED LAST=2 MUTANT_OVERWRITE" \
              "HOMES LAST=2 MUTANT_WHOLE_PAGE" "SHARED LAST=2 MUTANT_TWIN_STALE" \
              "PAIR LAST=2 MUTANT_NO_PAGE_LOCK" "TRIO LAST=2 MUTANT_NOT_BUSY" \
-             "TRIO LAST=2 FAR MUTANT_NO_TELLING" \
+             "TRIO LAST=2 FAR MUTANT_NO_JOIN" \
+             "TRIO LAST=3 FAR MUTANT_JOIN_READERS" \
+             "TRIO LAST=2 FAR MUTANT_FIRST_ANSWERS" \
              "TRIO LAST=2 FAR MUTANT_QUIET_BLIND" "DUO OPS=4 MUTANT_FREE_BLIND" \
              "DUO OPS=4 MUTANT_WRITE_STAYS" "PAIR LAST=2 MUTANT_DROP_UNSENT" \
              "TRIO LAST=2 MUTANT_NOTICE_FIRST" \
@@ -179,6 +185,7 @@ check_release() {
              "DUO OPS=2 EVICT=2 ATOMICS MUTANT_ATOMIC_AGED"; do
         run value safety "$m"
     done
+    run deadlock safety "TRIO LAST=2 FAR MUTANT_JOIN_ONE"
 }
 
 "check_$name"
