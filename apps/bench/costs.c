@@ -593,8 +593,6 @@ static void checkpoints(page *blocks)
     touched[(bench.rank + 1) % p * GRANULE][0] = 2; /* at home: no reader */
     state++;
     BENCH_OK(recto_barrier());
-    BENCH_OK(
-        recto_barrier()); /* a home may have released before it got its reader */
     checkpoint("checkpoint, differential, of first touch", false, 3);
 }
 
