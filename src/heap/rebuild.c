@@ -181,7 +181,8 @@ static void large_keep(uint64_t chunk)
         c->mixed = c->mixed || !mine(g);
     }
     if (c->mixed) { /* the service thread will free it, and may not ask then */
-        space_homes_ask(heap.s, chunk * CHUNK_PAGES, c->count * CHUNK_PAGES);
+        space_homes_ask(heap.s, chunk * CHUNK_PAGES,
+                        (uint64_t)c->count * CHUNK_PAGES);
     }
     heap.tables[net_rank()]->live += (int64_t)c->bytes;
     space_dirty_mark(heap.s, chunk * CHUNK_PAGES);
