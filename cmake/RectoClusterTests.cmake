@@ -27,7 +27,18 @@ function(recto_cluster_test test nodes ranks)
   recto_test_properties(
     ${test} ${ranks} ${A_TIMEOUT} "cluster;long;${A_LABELS}"
     "TEST_CLUSTER=${RECTO_CLUSTER_ROOT};TEST_NODES=${nodes};TEST_MPIRUN=${RECTO_CLUSTER}/mpirun-cluster;TEST_WORK=${RECTO_TEST_WORK}/${test};${A_ENV}")
-  set_tests_properties(${test} PROPERTIES FIXTURES_REQUIRED cluster)
+  # They compute; see recto_cluster_script.
+  set_tests_properties(${test} PROPERTIES FIXTURES_REQUIRED cluster
+                                          PROCESSORS ${ranks})
+endfunction()
+
+# recto_cluster_script(NAME COST seconds ...): recto_script_test for a test with clusters
+# of its own, which waits most of the time: for nodes to be lost, for jobs to start. The
+# stage runs with two jobs of ctest a core, and the longest of these first.
+function(recto_cluster_script name)
+  cmake_parse_arguments(PARSE_ARGV 1 A "" "COST" "")
+  recto_script_test(${name} ${A_UNPARSED_ARGUMENTS})
+  set_tests_properties(${name} PROPERTIES COST ${A_COST})
 endfunction()
 
 # How ranks of one node may stand to each other: RECTO_NODE.RECTO_TRANSPORT.

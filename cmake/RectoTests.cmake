@@ -26,8 +26,8 @@ set(RECTO_TEST_ENVIRONMENT
     "TEST_MPIRUN=${RECTO_MPIRUN}")
 include(RectoClusterTests)
 
-# Two processes at a time per core, as ranks wait much: `ctest -j 2` starts a test of
-# 3 ranks alone.
+# A processor of ctest's stands for two ranks, as these wait much: `ctest -j 2` starts a
+# test of 3 ranks alone. (quickstart says twice as many as there are.)
 function(recto_test_properties name ranks timeout labels env)
   math(EXPR processors "(${ranks} + 1) / 2")
   set_tests_properties(
@@ -221,7 +221,7 @@ function(recto_script_test name)
   endif()
   get_filename_component(script ${A_SCRIPT} ABSOLUTE)
   if(script MATCHES "\\.py$")
-    set(script python3 -B ${script})
+    set(script python3 -Bu ${script})
   endif()
   if(A_CLUSTER)
     recto_cluster_note(script ${name} TIMEOUT ${A_TIMEOUT} ENV ${A_ENV}

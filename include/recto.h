@@ -219,7 +219,8 @@ void *recto_malloc(size_t bytes);
 int recto_mfree(void *p);
 
 /* Home rank of the page that holds p (by RECTO_BLOCK if it is to be the one who
- * touches it, and nobody has); RECTO_ENOENT outside shared memory. Local. */
+ * touches it, and nobody has); RECTO_ENOENT outside shared memory. Local; where
+ * RECTO_FIRST_TOUCH decides it may wait for another rank's answer. */
 int recto_home(const void *p);
 
 /*

@@ -11,7 +11,8 @@
  *
  *   cases         situation
  *   start         recto_init, recto_alloc, recto_migrate
- *   release       one reader and writer of pages of rank 0; k readers and a writer
+ *   release       one reader and writer of pages of rank 0; k readers and a writer; one
+ *                 page that all write at once
  *   barrier       nothing written; each rank's page held by its neighbour
  *   locks         one lock wanted by all; atomics on one word of rank 0
  *   sequential    pages of rank 0, read and then written
@@ -46,6 +47,8 @@ enum {
     LARGE_FAULTS = 1, /* of them more than travel with a message */
     LARGE_PAGES = 32,
     OWN = 4,      /* pages that a rank homes of the segment in blocks */
+    RESTART = 32, /* rounds of a restart beside those of segments and files */
+    GRANULE = 16, /* pages that are touched together */
     ENTRIES = 10, /* into a lock, and atomics, of each rank */
     BLOCKS = 100  /* of recto_malloc */
 };
@@ -61,9 +64,12 @@ enum {
     CLAIM = 24,        /* of recto_migrate */
     PIECE_HEAD = 64,   /* in front of 256 pages that move */
     CONTROL = 266240,  /* a rank's queue of messages */
-    BOARDS = 1056768,  /* its inbox and its domain's log */
+    BOARD = 528384,    /* its inbox, or its domain's log */
+    TASK = 16,         /* releases that it tells of, by writer */
+    JOIN = 12,         /* those that wait at a page, 512 for each rank */
+    JOINS = 12,        /* in front of these */
     OBJECTS = 8392704, /* locks and other objects, and who waits */
-    ENTRY = 24         /* of the directory */
+    ENTRY = 16         /* of the directory */
 };
 
 static const char help[] =
@@ -132,6 +138,17 @@ static page *segment_new(const char *name, int64_t pages, recto_attr attr)
     return p;
 }
 
+static void central_new(void)
+{
+    central =
+        segment_new("central", SPAN, (recto_attr){.placement = RECTO_AT(0)});
+}
+
+static page *blocks_new(void)
+{
+    return segment_new("blocks", bench.ranks * OWN, (recto_attr){0});
+}
+
 /* ---- start and allocation ------------------------------------------------------- */
 
 /* How many meetings it takes may change; that none of them carries more than eight
@@ -153,7 +170,7 @@ static page *allocation(void)
 {
     int64_t p = bench.ranks;
     case_begin();
-    page *blocks = segment_new("blocks", p * OWN, (recto_attr){0});
+    page *blocks = blocks_new();
     int64_t reduces = 12 + if_far(2);
     case_expect(REDUCES, reduces * p, reduces);
     case_expect(REDUCE_BYTES, (8 * reduces + AGREEMENT - 8) * p, CASE_ANY);
@@ -299,8 +316,8 @@ static void shared(int64_t sharers)
     bench_meet();
 }
 
-/* The notices of a release for one rank are a message and its answer, which from a
- * far home goes on to the writer. A thread's own service thread sends them. */
+/* The notices of a release for one rank are a message and its answer. A thread's own
+ * service thread sends them; those of a far home are told to the writer together. */
 static void home_writes(int64_t sharers)
 {
     static char names[64][64];
@@ -348,12 +365,36 @@ static void far_writes(int64_t sharers)
     }
     case_expect(DIFFS, PAGES, PAGES);
     case_expect(NOTICES, n * PAGES, n * PAGES);
-    case_expect(MESSAGES, if_far(3 + 3 * n), if_far(1 + 2 * n));
+    case_expect(MESSAGES, if_far(3 + 2 * n), if_far(1 + n));
     case_expect(GETS, 0, 0);
     (void)snprintf(name, sizeof *names,
                    "release of 16 pages by another, sharers: %" PRId64,
                    sharers);
     case_end(name);
+}
+
+/* Ranks 1 to the last hold a page, write it and release it at once. Whoever comes first
+ * has all others told; the next has the first told; the rest wait for these notices and
+ * send none. */
+static void all_write(void)
+{
+    int64_t p = bench.ranks;
+    int64_t n = p > 2 ? p - 1 : 0;
+    page *one = &central[nth(0)];
+    shared(p - 1);
+    case_begin();
+    if (bench.rank > 0) {
+        (*one)[bench.rank % WORDS] += 1;
+        BENCH_OK(recto_release());
+    }
+    case_expect(DIFFS, p - 1, 1);
+    if (p <= 62) { /* else groups of ranks stay, which are told again */
+        case_expect(NOTICES, n, CASE_ANY);
+        case_expect(MESSAGES, if_far(3 * (p - 1) + 2 * n),
+                    if_far(p > 2 ? p - 1 + n : 2));
+    }
+    case_end("all but the home write one page, release");
+    BENCH_OK(recto_barrier());
 }
 
 static void sharers(void)
@@ -369,6 +410,7 @@ static void sharers(void)
     if (bench.ranks > 3) {
         far_writes(bench.ranks - 2);
     }
+    all_write();
 }
 
 /* ---- barrier ---------------------------------------------------------------------- */
@@ -509,18 +551,32 @@ static void checkpoint(const char *name, bool full, int64_t segments)
     case_expect(GATHER_BYTES, (8 + row) * p, 8 + row);
     case_expect(ALLGATHERS, 0, 0);
     case_expect(SCANS, (full ? 1 : 2) * p, full ? 1 : 2);
-    /* names to rank 0; page sums from homes to pieces, also to oneself */
-    case_expect(PAIRS, p - 1 + (full ? segments * p : 0), CASE_ANY);
+    /* names to rank 0; page sums go to where they are written: those of the array
+     * in blocks stay, those of the one that rank 0 homes go to all */
+    case_expect(PAIRS, (p - 1) * (full ? 2 : 1), CASE_ANY);
     if (!full) {
         case_expect(PAIR_BYTES, NAME_ROW * (p - 1), CASE_ANY);
     }
     case_end(name);
 }
 
+static int64_t state;
+
+static void state_protect(void)
+{
+    BENCH_OK(recto_protect("state", &state, RECTO_INT64, 1));
+}
+
+static page *touched_new(void)
+{
+    return segment_new("touched", bench.ranks * GRANULE,
+                       (recto_attr){.placement = RECTO_FIRST_TOUCH});
+}
+
 static void checkpoints(page *blocks)
 {
-    static int64_t state;
-    BENCH_OK(recto_protect("state", &state, RECTO_INT64, 1));
+    int64_t p = bench.ranks;
+    state_protect();
     BENCH_OK(recto_barrier());
     checkpoint("checkpoint, the first: full", true, 2);
     checkpoint("checkpoint, full", true, 2);
@@ -528,6 +584,46 @@ static void checkpoints(page *blocks)
     state++;
     BENCH_OK(recto_barrier());
     checkpoint("checkpoint, differential", false, 2);
+
+    /* homes by first touch: nobody is told of them */
+    page *touched = touched_new();
+    touched[(bench.rank + 1) % p * GRANULE][0] = 1;
+    BENCH_OK(recto_barrier());
+    checkpoint("checkpoint, differential, first touch is settled", false, 3);
+    touched[(bench.rank + 1) % p * GRANULE][0] = 2; /* at home: no reader */
+    state++;
+    BENCH_OK(recto_barrier());
+    checkpoint("checkpoint, differential, of first touch", false, 3);
+}
+
+enum {
+    CHAIN = 4 /* files: a full epoch and three differential ones */
+};
+
+/* Another run of the program goes on from there. */
+static void restart(void)
+{
+    int64_t p = bench.ranks;
+    int64_t segments = 3;
+    BENCH_OK(recto_finalize());
+    BENCH_OK(recto_init(NULL, NULL));
+    central_new();
+    (void)blocks_new();
+    (void)touched_new();
+    state_protect();
+    case_begin();
+    if (recto_restart(NULL) != 1) {
+        bench_fail("%s", recto_last_error());
+    }
+    case_expect(MESSAGES, 0, 0);
+    case_expect(REDUCES, (RESTART + 4 * segments + 2 * CHAIN) * p,
+                RESTART + 4 * segments + 2 * CHAIN);
+    case_expect(ALLGATHERS, 0, 0);
+    case_expect(BCASTS, 6 * p, 6);
+    /* names to rank 0, rows of each table from there; pages of `touched` have other
+     * homes than when they were written */
+    case_expect(PAIRS, (1 + CHAIN) * (p - 1) + p, CASE_ANY);
+    case_end("restart, a chain of 4 files");
 }
 
 static void folder_make(void)
@@ -632,9 +728,11 @@ static void memory(void)
     int64_t views = bench.far ? 1 : bench.ranks;
     int64_t domain = SPAN * PAGE + whole((SPAN + 63) / 64 * 8) +
                      whole(SPAN * 4) + whole(SPAN * ENTRY) + SPAN * PAGE;
+    int64_t boards = 2 * BOARD + whole(bench.ranks * TASK) +
+                     whole(JOINS + bench.ranks * 512 * JOIN);
     case_begin();
     case_value("mapped: queues", views * CONTROL, mapped("recto-control"));
-    case_value("mapped: inboxes, logs", views * BOARDS, mapped("recto-inbox"));
+    case_value("mapped: inboxes, logs", views * boards, mapped("recto-inbox"));
     case_value("mapped: objects", views * OBJECTS, mapped("recto-locks"));
     case_value("mapped: a segment of 1 MiB", SPAN * PAGE + views * domain,
                mapped("recto:central"));
@@ -657,8 +755,7 @@ int main(int argc, char **argv)
         bench_fail("2 ranks or more, each a domain of its own: set "
                    "RECTO_NODE=rank");
     }
-    central =
-        segment_new("central", SPAN, (recto_attr){.placement = RECTO_AT(0)});
+    central_new();
     page *blocks = allocation();
     memory();
     reads();
@@ -671,6 +768,7 @@ int main(int argc, char **argv)
     migration();
     checkpoints(blocks);
     heap();
+    restart();
     int broken = cases_report(bench.options.json, bench.far ? "mpi" : "shm");
     BENCH_OK(recto_finalize());
     folder_remove();

@@ -46,6 +46,12 @@ def release_other(sharers):
     return run
 
 
+def all_write(m, mem):
+    page = Page(0, set(range(1, m.ranks)))
+    for r in range(1, m.ranks):
+        mem.release(r, [page], lambda: None)
+
+
 def barrier(written):
     def run(m, mem):
         a = Allreduce(m, scenarios.AGREEMENT, lambda rank: None)
@@ -70,6 +76,7 @@ def asks(m, mem):
 def cases(ranks):
     yield "read miss of 16 pages", reads
     yield "release of 16 pages, nobody else holds them", release_alone
+    yield "all but the home write one page, release", all_write
     for k in range(1, ranks):
         yield f"release of 16 pages by the home, sharers: {k}", release_home(k)
         yield f"release of 16 pages by another, sharers: {k}", release_other(k)

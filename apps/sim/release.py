@@ -4,10 +4,12 @@ notices, locks and atomics, message by message as src/coherence/rel_far.c and
 src/sync/object.c send them.
 
 Designs. `today`: the answer to a fetch carries the data, a release's differences for
-a home go with one message and its notices for a rank in one, which is acknowledged to
-the home and passed on to a writer elsewhere. `single`, as it was before: a fetch is
-request, answer and one-sided read, differences are read by the home, and a notice is a
-message for each page and holder.
+a home go with one message and its notices for a rank in one; the home answers the
+writer when all of these are acknowledged, and those of other releases of the same pages
+that were on their way. `single`, as it was before: a fetch is request, answer and
+one-sided read, differences are read by the home, a notice is a message for each page
+and holder, whose acknowledgement is passed on to the writer, and releases send again what
+is on its way.
 
 Directories. Who is told when a page is released:
   pointers  up to 62 ranks a bit each; of more the numbers of some, as many as fit into 61
@@ -30,6 +32,7 @@ class Page:
     sharers: set
     telling: set = dataclasses.field(default_factory=set)
     notices: int = 0
+    waiting: list = dataclasses.field(default_factory=list)
 
 
 class Directory:
@@ -46,7 +49,7 @@ class Directory:
 
     def told(self, page, writer):
         """Ranks that get a notice, the holders and those taken for some."""
-        known = page.sharers | page.telling
+        known = page.sharers | page.telling  # telling: only if single
         if self.ranks > BITS and (
                 self.kind == "groups"
                 or (self.kind == "pointers" and len(known) > self.numbers)):
@@ -115,48 +118,63 @@ class Memory:
 
     def _tell(self, home, writer, pages, wait):
         targets = {}
+        task = wait if self.single else {"left": 1, "call": (self._told, (home, writer, wait))}
         for page in pages:
             told = self.d.told(page, writer)
             page.sharers &= {r for r in page.sharers
                              if self.d.node(r) == self.d.node(writer)}
-            page.telling |= set(told)
+            if self.single:
+                page.telling |= set(told)
+            elif page.notices:
+                task["left"] += 1
+                page.waiting.append(task)
             page.notices += len(told)
             self.notices += len(told)
             for rank in told:
                 targets.setdefault(rank, []).append(page)
         if self.single or home != writer or not targets:
-            self._notices(home, writer, targets, wait)
+            self._notices(home, writer, targets, task)
         else:
-            self.m.post(home, home, MESSAGE, self._notices, home, writer, targets, wait)
+            self.m.post(home, home, MESSAGE, self._notices, home, writer, targets, task)
 
-    def _notices(self, home, writer, targets, wait):
-        for rank, some in targets.items():
-            for pages in [[page] for page in some] if self.single else [some]:
-                wait["left"] += 1
-                self.m.post(home, rank, self._size(pages), self._noticed, home, rank,
-                            writer, pages, wait)
+    def _told(self, home, writer, wait):
+        """All that a release has for a home is done."""
         if home == writer:
             self._settle(wait)
         else:
             self.m.post(home, writer, MESSAGE, self._settle, wait)
+
+    def _notices(self, home, writer, targets, task):
+        for rank, some in targets.items():
+            for pages in [[page] for page in some] if self.single else [some]:
+                task["left"] += 1
+                self.m.post(home, rank, self._size(pages), self._noticed, home, rank,
+                            writer, pages, task)
+        if self.single:
+            self._told(home, writer, task)
+        else:
+            self._settle(task)
 
     def _size(self, pages):
         return MESSAGE + (0 if self.single else NOTICE * len(pages))
 
-    def _noticed(self, home, rank, writer, pages, wait):
+    def _noticed(self, home, rank, writer, pages, task):
         self.inbox[rank] += len(pages)
         self.m.post(rank, home, self._size(pages), self._acknowledged, home, writer,
-                    pages, wait)
+                    pages, task)
 
-    def _acknowledged(self, home, writer, pages, wait):
+    def _acknowledged(self, home, writer, pages, task):
         for page in pages:
             page.notices -= 1
             if page.notices == 0:
                 page.telling.clear()
-        if home == writer:
-            self._settle(wait)
+                joined, page.waiting = page.waiting, []
+                for other in joined:
+                    self._settle(other)
+        if self.single:
+            self._told(home, writer, task)
         else:
-            self.m.post(home, writer, MESSAGE, self._settle, wait)
+            self._settle(task)
 
     # ---- asked and answered: atomics, and a lock with its queue ------------------------
 

@@ -39,12 +39,14 @@ MEMORY = [
      "constant", lambda j: 64 * (56 + 65536) + 2 * 16384 * 8),
     ("peers", "ranks", lambda j: 24 * j.ranks),
     ("views and machines of ranks: inboxes, objects, heap", "ranks",
-     lambda j: (8 + 8 + 4 + 8 + 1) * j.ranks),
-    ("logs, groups and leaders of domains", "nodes", lambda j: (8 + 8 + 4) * j.nodes),
+     lambda j: (8 + 8 + 8 + 8 + 4 + 8 + 1) * j.ranks),
+    ("releases that a rank tells of", "ranks", lambda j: 16 * j.ranks),
+    ("releases that wait at one page, all of them", "ranks", lambda j: 12 * j.ranks),
+    ("logs, groups and leaders of domains", "nodes", lambda j: (8 + 8 + 8 + 4) * j.nodes),
     ("versos and directories of domains, per segment", "nodes",
      lambda j: 16 * j.nodes * j.segments),
     ("page words, rights, flags, entries of pages homed", "pages homed",
-     lambda j: (4 + 1 + 1 + 24) * j.homed),
+     lambda j: (4 + 1 + 1 + 16) * j.homed),
     ("copies, twins, words, rights, flags, ring of pages held", "pages held",
      lambda j: (4096 + 4096 + 4 + 1 + 1 + 8) * j.held),
 ]
@@ -56,19 +58,19 @@ TRANSIENT = [
      lambda j: 280 * j.ranks * (j.objects - j.segments)),
     ("checkpoint*: table of pieces, twice, and its image", "ranks x objects",
      lambda j: 3 * 56 * j.ranks * j.objects),
-    ("full checkpoint: exchange of sums", "ranks", lambda j: 24 * j.ranks),
-    ("restart: table of pieces of each file", "ranks x objects",
-     lambda j: 56 * j.ranks * j.objects),
-    ("recto_migrate: claims and homes", "ranks", lambda j: (24 + 2 * 24) * j.ranks),
+    ("restart*: table of pieces of a file, twice", "ranks x objects",
+     lambda j: 2 * 56 * j.ranks * j.objects),
+    ("recto_migrate: claims, tables of homes", "ranks", lambda j: 130 * j.ranks),
+    ("recto_migrate of all cyclic memory: runs", "pages homed",
+     lambda j: 2 * 24 * j.pages // j.ranks),
 ]
 
 # Sized by all pages of the job. (what, bytes or work of a rank, unit)
 ALL_PAGES = [
     ("address space: recto, verso, twins, entries, words", "bytes reserved",
-     lambda j: (3 * 4096 + 24 + 4) * j.pages),
-    ("RECTO_FIRST_TOUCH: words of all granules, once settled", "bytes",
-     lambda j: 4 * j.pages // 16),
-    ("recto_migrate of cyclic memory: runs", "bytes", lambda j: 24 * j.pages),
+     lambda j: (3 * 4096 + 16 + 4) * j.pages),
+    ("restart with a heap of so many pages: headers of its chunks", "bytes",
+     lambda j: 8 * j.pages // 16),
 ]
 
 

@@ -18,6 +18,7 @@
  *   LOSSY      whoever looks into an inbox or the log may find entries lost
  *   EVICT      the hands of each cache make so many moves
  *   ATOMICS    byte 1 is changed by atomic operations
+ *   COARSE     SHARERS may take any rank for a reader (sharers.h)
  */
 #ifndef OPS
 #define OPS 1
@@ -72,8 +73,15 @@ byte home[2];
 byte sharers;
 bool logged;
 bool busy;
-byte telling; /* ranks to which a notice is on its way */
-byte notices;
+#ifdef FAR
+byte notices; /* on their way */
+byte waiting; /* tellers that wait for them, whoever sent them: the entry's list */
+#ifdef MUTANT_JOIN_READERS
+byte telling; /* ranks to which one is on its way */
+#endif
+#else
+#define notices 0
+#endif
 byte log_ahead[RANKS]; /* entries of the log past the rank's cursor */
 
 /* a domain: the copy (domain 0's is `home`) */
@@ -121,6 +129,26 @@ inline log_post()
     }
 }
 
+/* Readers that there may not be. */
+#ifdef COARSE
+inline others_too()
+{
+    if
+    :: true
+    :: sharers = sharers | BIT(0)
+    :: sharers = sharers | BIT(1)
+#if RANKS > 2
+    :: sharers = sharers | BIT(2)
+    :: sharers = BIT(0) | BIT(1) | BIT(2)
+#else
+    :: sharers = BIT(0) | BIT(1)
+#endif
+    fi
+}
+#else
+#define others_too() skip
+#endif
+
 /* LOGGED is set when the entry is in the log: a second reader relies on it. */
 inline register_me()
 {
@@ -135,9 +163,10 @@ inline register_me()
     :: else
     fi
 #else
-    d_step {
+    atomic {
         found = logged;
-        sharers = sharers | BIT(r)
+        sharers = sharers | BIT(r);
+        others_too()
     }
     if
     :: !found ->
@@ -265,10 +294,20 @@ inline notice(t, all)
     :: (told & BIT(t)) && ((all) || DOMAIN(t) != d) && DOMAIN(t) != 0 ->
 #ifdef FAR
         atomic {
-            telling = telling | BIT(t);
+#ifdef MUTANT_JOIN_READERS
+            if
+            :: telling & BIT(t)
+            :: else ->
+                telling = telling | BIT(t);
+                notices++;
+                left[me]++;
+                net[t]!me
+            fi
+#else
             notices++;
             left[me]++;
             net[t]!me
+#endif
         }
 #else
         inbox[t]++
@@ -282,25 +321,58 @@ inline notice(t, all)
     ((DOMAIN(0) == d -> (set) & 1 : 0) | (DOMAIN(1) == d -> (set) & 2 : 0) |   \
      (RANKS > 2 && DOMAIN(2) == d -> (set) & 4 : 0))
 
+/* Others' notices of the page are on their way: the release waits for them too. */
+#if defined(FAR) && !defined(MUTANT_NO_JOIN)
+#define JOINS (notices > 0)
+inline join()
+{
+    if
+    :: notices > 0 ->
+        left[me]++;
+#ifdef MUTANT_JOIN_ONE
+        waiting = BIT(me)
+#else
+        waiting = waiting | BIT(me)
+#endif
+    :: else
+    fi
+}
+#else
+#define JOINS false
+#define join() skip
+#endif
+
+/* Those of my domain, who stay. A home rank reads no copies: none is kept at home. */
+#ifdef COARSE
+#define KEPT(set) (d == 0 -> 0 : OWN(set))
+#else
+#define KEPT(set) OWN(set)
+#endif
+
 inline tell_locked(last, all)
 {
 #ifndef MUTANT_NOT_BUSY
     atomic { !busy -> busy = true };
 #endif
-    d_step {
-        told = sharers - ((all) -> 0 : OWN(sharers));
+    atomic {
+        told = sharers - ((all) -> 0 : KEPT(sharers));
         sharers = sharers - told;
-#ifndef MUTANT_NO_TELLING
-        told = told | telling
+#ifdef COARSE
+        if
+        :: sharers != 0 -> others_too() /* a group has others too */
+        :: else
+        fi;
 #endif
-    }
+        joined = JOINS;
+        join()
+    };
     notice(0, all);
     notice(1, all);
 #if RANKS > 2
     notice(2, all);
 #endif
     if
-    :: last && told == 0 ->
+    :: last && told == 0 && !joined ->
 #ifdef MUTANT_FREE_BLIND
         d_step { logged = false; freed = true }
 #else
@@ -313,6 +385,7 @@ inline tell_locked(last, all)
 #endif
     :: else
     fi;
+    joined = false;
     busy = false
 }
 
@@ -324,7 +397,7 @@ inline tell(last, all)
         quiet = !(last) && !busy && sharers == ((all) -> 0 : OWN(sharers))
     }
 #ifndef MUTANT_QUIET_BLIND
-    quiet = quiet && telling == 0;
+    quiet = quiet && notices == 0;
 #endif
     if
     :: quiet
@@ -554,7 +627,7 @@ inline store(i)
 proctype thread(byte me; byte r; byte d)
 {
     byte round, which, v, n, k, told;
-    bool quiet;
+    bool quiet, joined;
     bool found, changed, freed;
     do
     :: round < (me == THREADS - 1 -> LAST : OPS) ->
@@ -611,7 +684,17 @@ proctype thread(byte me; byte r; byte d)
 #endif
 }
 
-/* Carries notices to rank t, and the acknowledgement back. */
+#ifdef FAR
+inline answer(t)
+{
+    if
+    :: waiting & BIT(t) -> left[t]--
+    :: else
+    fi
+}
+
+/* Carries notices to rank t, and the acknowledgement back. The last of a page's
+ * answers all who wait for them. */
 proctype network(byte t)
 {
     byte writer;
@@ -622,14 +705,33 @@ end:
         atomic {
             !busy ->
             notices--;
+#ifdef MUTANT_JOIN_READERS
             if
             :: notices == 0 -> telling = 0
+            :: else
+            fi;
+#endif
+            if
+#ifdef MUTANT_FIRST_ANSWERS
+            :: true ->
+#else
+            :: notices == 0 ->
+#endif
+                answer(0);
+                answer(1);
+                answer(2);
+                answer(3);
+                answer(4);
+                answer(5);
+                answer(6);
+                waiting = 0
             :: else
             fi
         };
         left[writer]--
     od
 }
+#endif
 
 init
 {

@@ -87,7 +87,7 @@ inline give_up()
 proctype hands(byte me; byte r; byte d)
 {
     byte moves, v, n, k, told;
-    bool quiet, found, changed, freed;
+    bool quiet, joined, found, changed, freed;
 end:
     do
     :: moves == EVICT -> break

@@ -11,18 +11,24 @@ them is lost, and that nothing is left of it: no process, no file in /dev/shm or
             ends after RECTO_TIMEOUT, with a message that names rank, host and object
 
 mpi-tests/cluster/peers.c has the places where ranks wait. The quick choice takes each
-place once, ways and shapes (nodes x ranks) taking turns; --long takes all of each."""
+place once, ways and shapes (nodes x ranks) taking turns; --long takes all of each.
+Most of a case is waiting: several run at a time, each on a cluster of its own."""
 import argparse
+import contextlib
 import os
 import pathlib
+import queue
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
+from nodes import Cluster, Failure
+
 LOSSES = ["kill", "crash", "cut", "daemon"]
 SHAPES = ["2x2", "3x1", "4x2"]
 PLACES = ["read", "write", "read.sequential", "write.sequential", "owned",
@@ -34,81 +40,41 @@ PLACES = ["read", "write", "read.sequential", "write.sequential", "owned",
 OBJECTS = {"read": '"pages"', "write": '"pages"', "atomic": '"word"',
            "read.sequential": '"pages"', "write.sequential": '"pages"',
            "lock.home": "lock", "malloc": "heap"}
-START = 60  # seconds for a job to start, on a machine that does other things
-END = 30    # seconds for it to end; 5 of them until a cut is noticed
-TIMEOUT = 3 # RECTO_TIMEOUT
-
-
-class Lost(Exception):
-    """A case that failed."""
-
-
-class Cluster:
-    def __init__(self, root, nodes):
-        self.root = root
-        self.nodes = nodes
-        self.jobs = root / "jobs"
-        env = {**os.environ, "CLUSTER_OWNER": str(os.getpid())}
-        up = subprocess.run([HERE / "cluster", "up", root, str(nodes)],
-                            env=env, stderr=subprocess.PIPE, text=True,
-                            check=False)
-        if up.returncode != 0:
-            print(up.stderr.strip())
-            sys.exit(up.returncode)
-
-    def do(self, command, *words):
-        return subprocess.run(
-            [HERE / "cluster", command, self.root, *words], text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-            cwd=self.root).stdout
-
-    def left(self, node, job):
-        """What is there of a job: processes, memory and files. The head sees the
-        machine's processes: the job's name what it runs, or the cluster's folder."""
-        found = self.do("exec", node, "sh", "-c",
-                        "ps -ww -e -o pid=,stat=,args=; ls -A /dev/shm /tmp")
-        words = "|".join(map(re.escape, job))
-        if node == "n0":
-            words += "|--wd=" + re.escape(str(self.root)) + "(/| ).*orted"
-        else:
-            words += "|orted"
-        return [line for line in found.splitlines()
-                if re.search(words, line)
-                or re.match(r"ompi\.|vader|psm|ucx|recto|sem\.", line)]
+START = 200 # seconds for a job to start, on a machine that does other things
+END = 60    # seconds for it to end; 5 of them until a cut is noticed
+TIMEOUT = 3 # RECTO_TIMEOUT where that is to end it; else it must not:
+NEVER = 600
 
 
 class Case:
-    def __init__(self, cluster, program, place, way, shape, rng):
+    """A job that loses its last rank."""
+
+    def __init__(self, cluster, program, title, seed):
         self.cluster = cluster
         self.program = program
-        self.place = place
-        self.way = way
-        self.shape = shape
-        self.rng = rng
+        self.title = title
+        self.place, self.way, shape = title.split()
+        self.rng = random.Random("%d %s" % (seed, title))
         nodes, width = map(int, shape.split("x"))
         self.nodes = [f"n{i + 1}" for i in range(nodes)]
         self.width = width
         self.ranks = nodes * width
-        self.title = f"{place} {way} {shape}"
-        self.work = cluster.jobs / self.title.replace(" ", ".")
+        self.work = cluster.work / title.replace(" ", ".")
 
-    def start(self):
-        shutil.rmtree(self.work, ignore_errors=True)
-        (self.work / "ready").mkdir(parents=True)
+    def start(self, log):
         env = {k: v for k, v in os.environ.items()
                if not k.startswith("RECTO_")}
         env.update(TEST_READY=str(self.work / "ready"), RECTO_HEAP="1M",
-                   RECTO_TIMEOUT=str(TIMEOUT if self.way == "stop" else 600))
+                   RECTO_TIMEOUT=str(TIMEOUT if self.way == "stop" else NEVER))
         hosts = ",".join(f"{n}:{self.width}" for n in self.nodes)
-        self.log = open(self.work / "log", "w", encoding="utf-8")
         return subprocess.Popen(
-            [HERE / "cluster", "mpirun", self.cluster.root, "--host", hosts,
-             "-n", str(self.ranks), self.program, self.place], env=env,
-            cwd=self.work, stdin=subprocess.DEVNULL, stdout=self.log,
-            stderr=self.log)
+            self.cluster.mpirun(["--host", hosts, "-n", self.ranks, self.program,
+                                 self.place]),
+            env=env, cwd=self.work, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def output(self):
-        return (self.work / "log").read_text(encoding="utf-8", errors="replace")
+        log = self.work / "log"
+        return log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
 
     def wait_ready(self, job):
         """(host, pid) of the victim, when all ranks are about to wait."""
@@ -119,16 +85,22 @@ class Case:
                 host, pid = there[-1].read_text().split()
                 return host, pid
             time.sleep(0.01)
-        raise Lost("the job did not start")
+        self.cluster.stacks(self.program)
+        raise Failure(f"the job did not start in {START} s" if job.poll() is None
+                      else f"the job ended with {job.returncode} before its time")
+
+    def on_victim(self, host, *words):
+        done = self.cluster.run(host, words)
+        if done.returncode != 0:
+            raise Failure(" ".join(words) + ": " + done.stderr)
 
     def lose(self, host, pid):
         if self.way in ("kill", "stop"):
-            signal = "-KILL" if self.way == "kill" else "-STOP"
-            self.cluster.do("exec", host, "kill", signal, pid)
+            self.on_victim(host, "kill", "-" + self.way.upper(), pid)
         elif self.way == "daemon":
-            self.cluster.do("exec", host, "pkill", "-KILL", "-x", "orted")
+            self.on_victim(host, "pkill", "-KILL", "-x", "orted")
         else:
-            self.cluster.do(self.way, host)
+            self.cluster.script(self.way, host)
 
     def end(self, job):
         """Seconds until the job ended."""
@@ -136,27 +108,17 @@ class Case:
         try:
             code = job.wait(END)
         except subprocess.TimeoutExpired as hang:
-            raise Lost(f"a hang: not ended after {END} s") from hang
+            self.cluster.stacks(self.program)
+            raise Failure(f"a hang: not ended after {END} s") from hang
         if code == 0:
-            raise Lost("it ended as if nothing had happened")
+            raise Failure("it ended as if nothing had happened")
         return time.time() - start
 
-    def clean(self, host):
-        """Waits until nothing is left on the nodes that live."""
-        living = ["n0"] + [n for n in self.nodes
-                           if n != host or self.way != "crash"]
-        end = time.time() + END
-        while True:
-            left = {n: self.cluster.left(n, [f"{self.program} {self.place}"])
-                    for n in living}
-            if self.way == "daemon": # nobody is there to remove its folder
-                left[host] = [l for l in left[host] if not l.startswith("ompi.")]
-            left = {n: found for n, found in left.items() if found}
-            if not left:
-                return
-            if time.time() > end:
-                raise Lost(f"left behind: {left}")
-            time.sleep(0.1)
+    def wait_clean(self, host):
+        """Until nothing is left on the nodes that live and the head."""
+        # where its daemon is lost, nobody is there to remove the job's folder
+        but = [host + ": /tmp/ompi."] if self.way == "daemon" else []
+        self.cluster.wait_clean(END, ("/dev/shm", "/tmp"), but)
 
     def told(self, host):
         """The message after RECTO_TIMEOUT."""
@@ -166,52 +128,78 @@ class Case:
                          rf"{host}\b.*RECTO_TIMEOUT", line):
                 if OBJECTS[self.place] in line:
                     return
-        raise Lost("no message that names rank, host and object")
+        raise Failure("no message that names rank, host and object")
 
-    def mend(self, host):
-        if self.way == "crash":
-            self.cluster.do("start", host)
+    def mend(self, job):
+        job.terminate() # mpirun, if it still runs: it ends the job and tidies up
+        try:
+            job.wait(10)
+        except subprocess.TimeoutExpired:
+            job.kill()
+            job.wait()
+        if self.way == "crash" and self.nodes[-1] not in self.cluster.alive():
+            self.cluster.start(self.nodes[-1])
         elif self.way == "cut":
-            self.cluster.do("heal", host)
-        for node in self.nodes:
-            self.cluster.do("exec", node, "pkill", "-KILL", "-x",
-                            pathlib.Path(self.program).name[:15])
-        for node in ["n0"] + self.nodes:
-            self.cluster.do("exec", node, "sh", "-c",
-                            "rm -rf /tmp/ompi.* /dev/shm/*")
+            self.cluster.heal(self.nodes[-1])
+        self.cluster.clean()
 
     def run(self):
-        host = self.nodes[-1]
-        job = self.start()
-        try:
-            host, pid = self.wait_ready(job)
-            time.sleep(self.rng.uniform(0, 0.3))
-            self.lose(host, pid)
-            seconds = self.end(job)
-            if self.way == "stop":
-                self.told(host)
-            self.clean(host)
-        finally:
-            job.terminate() # mpirun, if it still runs: it ends the job and tidies up
+        shutil.rmtree(self.work, ignore_errors=True)
+        (self.work / "ready").mkdir(parents=True)
+        with open(self.work / "log", "w", encoding="utf-8") as log:
+            job = self.start(log)
             try:
-                job.wait(10)
-            except subprocess.TimeoutExpired:
-                job.kill()
-                job.wait()
-            self.log.close()
-            self.mend(host)
+                host, pid = self.wait_ready(job)
+                time.sleep(self.rng.uniform(0, 0.3))
+                self.lose(host, pid)
+                seconds = self.end(job)
+                if self.way == "stop":
+                    self.told(host)
+                self.wait_clean(host)
+            finally:
+                self.mend(job)
         return seconds
 
 
+class Worker(threading.Thread):
+    """Takes cases, one after the other, to a cluster of its own."""
+
+    def __init__(self, cluster, cases, args):
+        super().__init__()
+        self.cluster = cluster
+        self.cases = cases
+        self.args = args
+        self.failed = 0
+
+    def one(self, title):
+        case = Case(self.cluster, os.path.abspath(self.args.program), title,
+                    self.args.seed)
+        begin = time.time()
+        try:
+            seconds = case.run()
+            print(f"{title}: ended after {seconds:.1f} s, all took "
+                  f"{time.time() - begin:.1f} s", flush=True)
+        except (Failure, OSError, subprocess.SubprocessError) as problem:
+            self.failed += 1
+            print(f"FAIL: {title}: {problem}\n{case.output()[-3000:]}", flush=True)
+
+    def run(self):
+        while True:
+            try:
+                self.one(self.cases.get_nowait())
+            except queue.Empty:
+                return
+
+
 def choice(everything):
-    """The cases: (place, way, shape)."""
+    """The cases: "PLACE WAY SHAPE"."""
     stops = [(p, "stop") for p in OBJECTS]
     if everything:
-        return [(p, w, s) for s in SHAPES
+        return [f"{p} {w} {s}" for s in SHAPES
                 for p, w in [(p, w) for p in PLACES for w in LOSSES] + stops]
     pairs = [(p, LOSSES[(i + i // len(LOSSES)) % len(LOSSES)])
              for i, p in enumerate(PLACES)] + stops
-    return [(p, w, SHAPES[i % len(SHAPES)]) for i, (p, w) in enumerate(pairs)]
+    return [f"{p} {w} {SHAPES[i % len(SHAPES)]}" for i, (p, w) in enumerate(pairs)]
 
 
 def main():
@@ -220,31 +208,27 @@ def main():
     parser.add_argument("--long", action="store_true")
     parser.add_argument("--only", default="", help="cases that match this")
     parser.add_argument("--times", type=int, default=1)
+    parser.add_argument("--clusters", type=int, default=3)
     parser.add_argument("--seed", type=int,
                         default=random.SystemRandom().randrange(1 << 32))
     args = parser.parse_args()
-    root = pathlib.Path(os.environ["TEST_WORK"]).resolve()
-    cluster = Cluster(root, 4)
-    shutil.rmtree(cluster.jobs, ignore_errors=True)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(1)) # the nodes end, too
     print(f"seed {args.seed}", flush=True)
-    rng = random.Random(args.seed)
-    failed = 0
-    cases = 0
-    for place, way, shape in choice(args.long) * args.times:
-        case = Case(cluster, os.path.abspath(args.program), place, way, shape,
-                    rng)
-        if not re.search(args.only, case.title):
-            continue
-        cases += 1
-        try:
-            print(f"{case.title}: ended after {case.run():.1f} s", flush=True)
-        except Lost as problem:
-            failed += 1
-            print(f"FAIL: {case.title}: {problem}\n{case.output()[-3000:]}",
-                  flush=True)
-    cluster.do("down")
-    print(f"{cases} cases, {failed} failed")
-    sys.exit(1 if failed or not cases else 0)
+    titles = [t for t in choice(args.long) if re.search(args.only, t)] * args.times
+    cases = queue.SimpleQueue()
+    for title in titles:
+        cases.put(title)
+    root = pathlib.Path(os.environ["TEST_WORK"])
+    with contextlib.ExitStack() as clusters:
+        workers = [Worker(clusters.enter_context(Cluster(4, root / f"c{i}")), cases,
+                          args) for i in range(min(args.clusters, len(titles)))]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    failed = sum(w.failed for w in workers) + cases.qsize()
+    print(f"{len(titles)} cases, {failed} failed or not run")
+    sys.exit(1 if failed or not titles else 0)
 
 
 if __name__ == "__main__":

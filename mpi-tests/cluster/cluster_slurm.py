@@ -15,23 +15,25 @@ further  in as many jobs as the time limit makes of it
 with --long also spare2, spare with 2 ranks a node; cut, with a node that nobody reaches
 any more; few, when fewer nodes are left than the job needs. Nothing is left behind."""
 import argparse
+import concurrent.futures
 import filecmp
 import os
 import random
 import re
 import subprocess
 import sys
+import threading
 import time
 
-from nodes import SOURCE, skip
-from slurm import Failure, Slurm
+from nodes import LIMIT, SOURCE, Failure, skip, wait_for
+from slurm import Slurm
 
 BUILD = os.environ.get("TEST_BUILD", str(SOURCE / "build" / "debug"))
-FAKE = os.environ.get("FAKE", "")
 HEAT2D = os.path.join(BUILD, "bin", "heat2d")
 STEPS = 120
 NODES = 12    # of which a job has 2 or 3
 SLOW = 100000  # microseconds that a step takes at least: time to crash something
+ANSWER = threading.Event()  # the one of the case plain is there
 
 
 def check(condition, what, detail=""):
@@ -47,17 +49,19 @@ def script(slurm, name, **changed):
         text, n = re.subn(r"(?m)^(#SBATCH --%s=).*" % option, r"\g<1>" + value, text)
         check(n == 1, "%s.sh has a line for --%s" % (name, option))
     path = slurm.work / (name + ".sh")
-    path.write_text(text)
+    made = slurm.work / ("%s.sh.%d" % (name, threading.get_ident()))
+    made.write_text(text)
+    os.replace(made, path) # another case may be submitting it
     return path
 
 
 def submit(slurm, path, name, options, slow, *more):
     """A heat2d of its own checkpoint folder: the job's number."""
-    slurm.env["RECTO_CKPT_DIR"] = str(slurm.work / (name + ".ckpt"))
     return slurm.sbatch(path, HEAT2D, "--input", "rock.h5", "--steps", str(STEPS),
                         "--checkpoint-every", "5", "--progress", "log",
                         "--slow", str(slow), "--output", name + ".h5", *more,
-                        options=options, name=name)
+                        options=options, name=name,
+                        RECTO_CKPT_DIR=str(slurm.work / (name + ".ckpt")))
 
 
 def epochs(slurm, name):
@@ -73,7 +77,7 @@ def computing(slurm, number, name):
         if state not in ("PENDING", "RUNNING", "CONFIGURING"):
             raise Failure("%s: job %d is %s too early" % (name, number, state))
         return epochs(slurm, name) >= 3
-    slurm.wait("checkpoints of " + name, wrote)
+    wait_for("checkpoints of " + name, wrote)
     return slurm.nodes_of(number)
 
 
@@ -82,6 +86,8 @@ def good_end(slurm, number, name):
     job = slurm.end_of(number)
     check(job["JobState"] == "COMPLETED" and job["ExitCode"] == "0:0",
           "%s: job %d completed" % (name, number), str(job))
+    if name != "plain" and not ANSWER.wait(LIMIT):
+        raise Failure("%s: no answer of an undisturbed run to compare with" % name)
     answer = slurm.work / (name + ".h5")
     check(answer.exists() and filecmp.cmp(slurm.work / "plain.h5", answer, False),
           "%s: the answer of an undisturbed run" % name)
@@ -97,13 +103,14 @@ def good_restart(slurm, number, name, by_slurm):
         name, "queued again by Slurm" if by_slurm else "within the job"), str(job))
 
 
-# ---- cases: each begins, and goes on after a yield when others have begun -----------------
+# ---- cases: several run at a time ---------------------------------------------------------
 
 
 def plain(slurm):
     number = submit(slurm, script(slurm, "plain"), "plain",
                     ("-N3", "--ntasks-per-node=1"), 0, "--check")
     good_end(slurm, number, "plain")
+    ANSWER.set()
     check("3 ranks in 3 coherence domains" in slurm.output("plain"),
           "plain: each rank on a node of its own")
     number = submit(slurm, script(slurm, "plain"), "two",
@@ -111,7 +118,6 @@ def plain(slurm):
     good_end(slurm, number, "two")
     check("4 ranks in 2 coherence domains" in slurm.output("two"),
           "two: two ranks on each node")
-    yield
 
 
 def lose_one_in_use(slurm, name, lose, ranks):
@@ -126,8 +132,8 @@ def lose_one_in_use(slurm, name, lose, ranks):
     before = epochs(slurm, name)
     lose(victim)
     begin = time.time()
-    slurm.wait(name + ": computes again", lambda:
-               "restarted from epoch" in slurm.output(name), 300)
+    wait_for(name + ": computes again", lambda:
+             "restarted from epoch" in slurm.output(name), 300)
     print("              %s: lost %s after %d checkpoints; computes again %.1f s later" % (
         name, victim, before, time.time() - begin), flush=True)
     return number, nodes, victim
@@ -138,7 +144,6 @@ def with_spare(slurm, name, lose, bring_back, ranks=1):
     good_restart(slurm, number, name, by_slurm=False)
     bring_back(victim)
     slurm.idle(nodes)
-    yield
 
 
 def spare(slurm):
@@ -165,7 +170,6 @@ def queued_again(slurm, name, script_name, which):
     nodes = computing(slurm, number, name)
     slurm.crash(nodes[which])
     begin = time.time()
-    yield
     slurm.requeued(number)
     print("              %s: crash of %s; queued again at most %.1f s later" % (
         name, nodes[which], time.time() - begin), flush=True)
@@ -194,7 +198,6 @@ def few(slurm):
     good_restart(slurm, number, "few", by_slurm=True)
     check("scontrol requeue" not in slurm.output("few"), "few: without an error")
     slurm.idle(nodes)
-    yield
 
 
 def down(slurm):
@@ -207,7 +210,6 @@ def down(slurm):
     good_restart(slurm, number, "down", by_slurm=True)
     slurm.set_node(victim, "resume")
     slurm.idle(nodes)
-    yield
 
 
 def further(slurm):
@@ -216,7 +218,6 @@ def further(slurm):
     path = script(slurm, "continue", time="1", signal="B:USR1@55")
     submit(slurm, path, "further", ("-N2", "--ntasks-per-node=1"),
            40000000 // STEPS)
-    yield
     ended = []
     while ended != slurm.jobs("further"):
         number = [n for n in slurm.jobs("further") if n not in ended][0]
@@ -230,8 +231,8 @@ def further(slurm):
           "further: each job but the first goes on from a checkpoint")
 
 
-CASES = {"further": further, "plain": plain, "first": first, "node": node,
-         "spare": spare, "taken": taken, "down": down}
+CASES = {"further": further, "first": first, "node": node, "plain": plain,
+         "down": down, "spare": spare, "taken": taken}
 LONG = {**CASES, "spare2": spare2, "cut": cut, "few": few}
 
 
@@ -252,18 +253,16 @@ def left(root):
 
 
 def run(slurm, cases):
-    """All cases once: of each what comes before its yield, then of each the rest."""
+    """All cases once, as many at a time as there are nodes for."""
     subprocess.run([os.path.join(BUILD, "bin", "heat2d-input"),
-                    slurm.work / "rock.h5"], check=True, stdout=subprocess.DEVNULL)
-    begun = []
-    for name in cases:
-        case = LONG[name](slurm)
-        next(case)
-        begun.append(case)
-    for case in reversed(begun):
-        next(case, None)
-    slurm.wait("nothing is left on the nodes", lambda: not slurm.leftovers(), 60)
-    check(not slurm.leftovers(), "no process and nothing in /dev/shm is left on any node")
+                    slurm.work / "rock.h5"], check=True, stdout=subprocess.DEVNULL,
+                   stdin=subprocess.DEVNULL, timeout=LIMIT)
+    ANSWER.clear()
+    with concurrent.futures.ThreadPoolExecutor(NODES // 3) as pool:
+        for result in [pool.submit(LONG[name], slurm) for name in cases]:
+            result.result()
+    slurm.wait_clean(60)
+    check(True, "no process and nothing in /dev/shm is left on any node")
 
 
 def main():
@@ -284,9 +283,6 @@ def main():
                 run(slurm, cases)
             except (Failure, subprocess.TimeoutExpired) as failure:
                 wrong = "%s\n%s" % (failure, slurm.report())
-        end = time.time() + 20
-        while left(root) and time.time() < end:
-            time.sleep(0.2)
         if wrong or left(root):
             sys.exit("FAIL %s" % (wrong or "left behind: %s" % left(root)))
         check(True, "nothing is left on the machine")

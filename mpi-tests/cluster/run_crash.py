@@ -26,12 +26,9 @@ import sys
 import threading
 import time
 
-from nodes import Cluster
+from nodes import AS_ROOT, Cluster, Failure, stack
 
 BIN = pathlib.Path(os.environ["TEST_BUILD"]) / "bin"
-# what recto run does not set, since nodes on one machine are no real nodes
-ENV = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-       "OMPI_MCA_hwloc_base_binding_policy": "none", "OMPI_MCA_mpi_yield_when_idle": "1"}
 LIMIT = 200  # seconds for whatever is waited for
 COMPUTES = r"heat2d: steps (\d+) to|iteration (\d+)$|^cg-recto: "
 
@@ -57,7 +54,7 @@ class Job:
             *options, *program])
         self.process = subprocess.Popen(
             command, cwd=cluster.work, stdin=subprocess.DEVNULL, text=True,
-            env={**os.environ, **ENV, "OMPI_MCA_plm_rsh_agent":
+            env={**os.environ, **AS_ROOT, "OMPI_MCA_plm_rsh_agent":
                  str(cluster.root / "agent")},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.reader = threading.Thread(target=self.read, daemon=True)
@@ -71,32 +68,16 @@ class Job:
         return "\n".join(line for _, line in self.lines)
 
     def fail(self, why):
-        if "hangs" in why:
-            self.stacks()
-        self.process.kill()
+        self.process.kill() # the rest ends with the cluster
         fail(why, self.text())
 
-    def stacks(self):
-        """Where the ranks are that hang."""
-        for process in pathlib.Path("/proc").glob("[0-9]*"):
-            try:
-                if self.name() not in (process / "environ").read_bytes():
-                    continue
-                print(process.name, (process / "cmdline").read_bytes()[:99],
-                      (process / "wchan").read_text(), flush=True)
-                subprocess.run(["gdb", "-batch", "-p", process.name, "-ex",
-                                "thread apply all bt 20"], check=False, timeout=60,
-                               stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            except (OSError, subprocess.TimeoutExpired) as why:
-                print(process.name, why)
-
-    def name(self):
-        """What is in the environment of all processes of the run."""
-        first = json.loads(self.log.read_text().splitlines()[0])
-        return ("OMPI_MCA_recto_run=" + first["run"]).encode()
+    def hangs(self, why):
+        self.cluster.stacks(str(BIN))
+        self.fail("it hangs: " + why)
 
     def events(self, name):
-        rows = self.log.read_text().splitlines() if self.log.exists() else []
+        rows = self.log.read_text() if self.log.exists() else ""
+        rows = rows[:rows.rfind("\n") + 1].splitlines() # whole ones
         return [e for e in map(json.loads, rows) if e["event"] == name]
 
     def wait_for(self, what, find):
@@ -110,7 +91,7 @@ class Job:
                 self.reader.join(10)
                 self.fail("it ended with %d before %s" % (self.process.returncode, what))
             if time.time() > end:
-                self.fail("no %s for %d s: it hangs" % (what, LIMIT))
+                self.hangs("no %s for %d s" % (what, LIMIT))
             time.sleep(0.01)
 
     def computes(self, after):
@@ -128,13 +109,14 @@ class Job:
         try:
             self.process.wait(LIMIT)
         except subprocess.TimeoutExpired:
-            self.fail("it does not end: it hangs")
+            self.hangs("it does not end in %d s" % LIMIT)
         self.reader.join(10)
         if self.process.returncode != code:
             self.fail("exit code %d, expected %d" % (self.process.returncode, code))
-        left = leftovers(self)
-        if left:
-            self.fail("left over: %s" % left)
+        try:
+            self.cluster.wait_clean()
+        except Failure as left:
+            self.fail(str(left))
         return self
 
     def find(self, pattern):
@@ -144,21 +126,21 @@ class Job:
         return found.group(1)
 
 
-def leftovers(job):
-    """What is left a few seconds after a job, on its nodes and on the head."""
-    name = job.name()
-    end = time.time() + 10
-    while True:
-        left = job.cluster.leftovers()
-        for process in pathlib.Path("/proc").glob("[0-9]*"):
-            try:
-                if name in (process / "environ").read_bytes():
-                    left.append("n0: process %s" % process.name)
-            except OSError:
-                pass  # it ended
-        if not left or time.time() > end:
-            return left
-        time.sleep(0.2)
+def plain(cluster, words, **env):
+    """Runs one of the programs without MPI's launcher, on this machine: its output."""
+    job = subprocess.Popen(words, cwd=cluster.work, env={**os.environ, **AS_ROOT, **env},
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True)
+    try:
+        text = job.communicate(timeout=LIMIT)[0]
+    except subprocess.TimeoutExpired:
+        stack(job.pid)
+        job.kill()
+        fail("%s hangs: it does not end in %d s" % (words[0], LIMIT),
+             job.communicate()[0])
+    if job.returncode != 0:
+        fail("%s: exit code %d" % (words[0], job.returncode), text)
+    return text
 
 
 class Crashes:
@@ -232,14 +214,11 @@ def heat2d(cluster, crashes, count, options, hosts, **how):
     """Crashes, then the end by `recto halt`, then the rest without disturbance."""
     work = cluster.work
     (work / "hosts").write_text("".join("n%d slots=1\n" % (i + 1) for i in range(hosts)))
-    subprocess.run([BIN / "heat2d-input", work / "rock.h5"], check=True,
-                   stdout=subprocess.DEVNULL)
+    plain(cluster, [BIN / "heat2d-input", "rock.h5"])
     steps = str(500 + 150 * count)
     words = [BIN / "heat2d", "--input", "rock.h5", "--steps", steps, "--quiet"]
-    undisturbed = subprocess.run(
-        [words[0], *words[1:], "--check", "--json"], cwd=work, check=True, text=True,
-        env={**os.environ, **ENV, "RECTO_CKPT_DIR": "undisturbed"},
-        stdout=subprocess.PIPE).stdout
+    undisturbed = plain(cluster, [*words, "--check", "--json"],
+                        RECTO_CKPT_DIR="undisturbed")
     checksum = re.search(r"checksum (\w+)", undisturbed).group(1)
     options = ["-n", "3", "--hostfile", "hosts", "--retries", "1000", *options]
     words[-1:] = ["--checkpoint-every", "20"]
@@ -249,7 +228,8 @@ def heat2d(cluster, crashes, count, options, hosts, **how):
         crashes.one(job, **how)
         crashes.repair()
     done = subprocess.run([BIN / "recto", "halt", work / "heat"], check=False,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          stdin=subprocess.DEVNULL, timeout=LIMIT)
     if done.returncode != 0:
         job.fail("recto halt: " + done.stdout)
     job.end(75)
@@ -260,9 +240,7 @@ def heat2d(cluster, crashes, count, options, hosts, **how):
 
 
 def elastic(cluster, crashes, count):
-    work = cluster.work
-    subprocess.run([BIN / "cg-laplace", "--nx", "400", "--ny", "400", work / "a.mtx"],
-                   check=True, stdout=subprocess.DEVNULL)
+    plain(cluster, [BIN / "cg-laplace", "--nx", "400", "--ny", "400", "a.mtx"])
     options = ["-n", "3", "--host", "n1,n2,n3", "--elastic", "--retries", "1000"]
     words = [BIN / "cg-recto", "a.mtx", "--checkpoint-every", "50",
              "--tolerance", "1e-10"]
@@ -295,8 +273,7 @@ def children(pid):
 
 def killed(cluster):
     """Ends of all kinds. Job.end looks for what is left."""
-    subprocess.run([BIN / "heat2d-input", cluster.work / "rock.h5"], check=True,
-                   stdout=subprocess.DEVNULL)
+    plain(cluster, [BIN / "heat2d-input", "rock.h5"])
     options = ["-n", "3", "--host", "n1,n2,n3"]
     words = [BIN / "heat2d", "--input", "rock.h5", "--steps", "400", "--check",
              "--checkpoint-every", "20", "--slow", "20000"]

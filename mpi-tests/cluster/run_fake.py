@@ -181,6 +181,14 @@ def ends():
     case.check(all(e["run"] == case.events()[0]["run"] and e["time"] > 1e9
                    and e["text"] for e in case.events()), "fields of all events")
     case.check(case.event("failed")[0]["code"] == 3, "code of the failure")
+    # mpirun's 0 is not the end while the program has not ended Recto: here a rank that
+    # holds the checkpoint folder is lost; the next attempt goes on, and gives it back
+    victim = str(RECTO.parent.parent / "mpi-tests" / "victim")
+    lose = victim + " run 100000 3 >out 2>&1 & until grep -q written out; do " \
+        "sleep 0.05; done; kill -KILL $!; exit 0"
+    case = Case("early", [lose, victim + " run 1 >again 2>&1"]).run(0, 2)
+    case.says("no recto_finalize; mpirun ended with code 0")
+    case.check("restored" in (case.folder / "again").read_text(), "it goes on")
 
 
 # ---- hosts ------------------------------------------------------------------------

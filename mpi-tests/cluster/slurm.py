@@ -13,22 +13,14 @@ import subprocess
 import sys
 import time
 
-from nodes import HERE, Cluster, skip
+from nodes import AS_ROOT, HERE, Cluster, Failure, skip, wait_for
 
 SCRIPT = str(HERE / "slurm")
-# In the namespaces of a container, as root, with more ranks than cores.
-SETTINGS = {
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "OMPI_MCA_mpi_yield_when_idle": "1",
-    "OMPI_MCA_hwloc_base_binding_policy": "none",
-}
 OVER = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL",
         "DEADLINE", "OUT_OF_MEMORY")
-
-
-class Failure(Exception):
-    """A test found something wrong."""
+# Slurm's own processes on a node and on the head
+DAEMONS = re.compile(r"unshare --pid |slurmd |slurmctld |: slurmscriptd|munged |sleep 1$|"
+                     r"bash " + re.escape(SCRIPT) + " serve ")
 
 
 class Slurm(Cluster):
@@ -38,7 +30,7 @@ class Slurm(Cluster):
         super().__init__(nodes, root)
         self.env = {k: v for k, v in os.environ.items()
                     if not k.startswith(("RECTO_", "SLURM_", "SBATCH_"))}
-        self.env.update(SETTINGS, SLURM_CONF=str(self.root / "slurm.conf"), **env)
+        self.env.update(AS_ROOT, SLURM_CONF=str(self.root / "slurm.conf"), **env)
 
     def __enter__(self):
         super().__enter__()
@@ -56,19 +48,20 @@ class Slurm(Cluster):
             raise
         return self
 
-    def head(self, *words, check=True):
+    def head(self, *words, check=True, env=None):
         """Runs one of Slurm's commands on the head; its output."""
-        done = self.run("n0", ["timeout", "60", *words], env=self.env)
+        done = self.run("n0", ["timeout", "60", *words], env={**self.env, **(env or {})})
         if check and done.returncode != 0:
             raise Failure("%s: exit code %d: %s" % (
                 " ".join(map(str, words)), done.returncode, done.stderr.strip()))
         return done.stdout
 
-    def sbatch(self, script, *arguments, options=(), name):
+    def sbatch(self, script, *arguments, options=(), name, **env):
         """Submits `script arguments`; the job's number. Its output is NAME.out, as is
         that of the jobs that it submits."""
         return int(self.head("sbatch", "--parsable", "--output=%s.out" % name,
-                             "--job-name=%s" % name, *options, script, *arguments))
+                             "--job-name=%s" % name, *options, script, *arguments,
+                             env=env))
 
     def job(self, number):
         """What Slurm says of a job, by Slurm's names."""
@@ -91,32 +84,25 @@ class Slurm(Cluster):
         path = self.work / (name + ".out")
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def wait(self, what, condition, seconds=120):
-        """Until condition() is true; its value."""
-        end = time.time() + seconds
-        while True:
-            value = condition()
-            if value:
-                return value
-            if time.time() > end:
-                raise Failure("after %d s not yet: %s" % (seconds, what))
-            time.sleep(0.2)
-
     def end_of(self, number, seconds=120):
         """Waits for a job's end; what Slurm says of it then."""
         def over():
             job = self.job(number)
             return job if job["JobState"] in OVER else None
-        return self.wait("end of job %d" % number, over, seconds)
+        return wait_for("end of job %d" % number, over, seconds)
 
     def requeued(self, number, seconds=120):
         """Waits until Slurm has queued a job again, and then has it not wait on for its
-        two minutes. Those are there because nodes take credentials of the second in
-        which a job ended, and of before, for revoked."""
-        self.wait("job %d is queued again" % number, lambda:
-                  self.job(number)["JobState"] == "PENDING", seconds)
-        self.wait("no node completes", lambda: "comp" not in
-                  self.head("sinfo", "-h", "-N", "-o", "%T"), seconds)
+        two minutes, unless they are over. Those are there because nodes take
+        credentials of the second in which a job ended, and of before, for revoked."""
+        def again():
+            job = self.job(number)
+            on = job["JobState"] in ("RUNNING", *OVER) and int(job["Restarts"]) > 0
+            return job["JobState"] if on or job["JobState"] == "PENDING" else None
+        if wait_for("job %d is queued again" % number, again, seconds) != "PENDING":
+            return
+        wait_for("no node completes", lambda: "comp" not in
+                 self.head("sinfo", "-h", "-N", "-o", "%T"), seconds)
         time.sleep(3)
         self.head("scontrol", "update", "jobid=%d" % number, "starttime=now",
                   check=False)  # its two minutes may be over
@@ -131,13 +117,12 @@ class Slurm(Cluster):
         def states():
             text = self.head("sinfo", "-h", "-N", "-o", "%N %T", "-n", ",".join(nodes))
             return set(line.split()[1] for line in text.splitlines()) == {"idle"}
-        self.wait("%s are idle" % nodes, states)
+        wait_for("%s are idle" % nodes, states)
 
     def processes(self, node):
         """Without those of Slurm itself."""
-        return [p for p in super().processes(node)
-                if not re.match(r"unshare --pid|slurmd |sleep ", p) and
-                SCRIPT + " serve" not in p]
+        return {pid: words for pid, words in super().processes(node).items()
+                if not DAEMONS.match(words)}
 
     def report(self):
         """What one wants to know when something went wrong."""

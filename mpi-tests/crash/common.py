@@ -3,6 +3,8 @@
 import argparse
 import json
 import os
+import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -39,6 +41,8 @@ class Driver:
                             help="all cases instead of the quick choice")
         parser.add_argument("--keep", action="store_true",
                             help="keep the work folder")
+        parser.add_argument("--nodes", type=int, default=0,
+                            help="run over so many nodes of mpi-tests/cluster")
         if options:
             options(parser)
         self.args = parser.parse_args()
@@ -54,6 +58,8 @@ class Driver:
             os.makedirs(self.work)
         else:
             self.work = tempfile.mkdtemp(prefix="recto-crash-")
+        self.cluster = self.start_cluster() if self.args.nodes else None
+        self.slots = []  # of the nodes for the job that was started last
         self.cases = 0
         self.failures = []
         self.started = time.time()
@@ -76,11 +82,38 @@ class Driver:
         env.update(more)
         return env
 
+    def start_cluster(self):
+        """Its nodes end with this process. The work folder must be one that all see."""
+        sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent /
+                               "cluster"))
+        import nodes # pylint: disable=import-outside-toplevel
+        return nodes.Cluster(self.args.nodes, self.path("cluster")).__enter__()
+
     def start(self, ranks, command, env, **more):
+        words = ["mpirun", "--oversubscribe", "-n", str(ranks)] + command
+        if self.cluster:
+            each, rest = divmod(ranks, self.args.nodes)
+            self.slots = [each + (i < rest) for i in range(self.args.nodes)]
+            hosts = ["n%d:%d" % (i + 1, n) for i, n in enumerate(self.slots) if n]
+            words = self.cluster.mpirun(["--host", ",".join(hosts), *words[1:]])
         return subprocess.Popen(
-            ["mpirun", "--oversubscribe", "-n", str(ranks)] + command,
-            env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, start_new_session=True, **more)
+            words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, start_new_session=True, **more)
+
+    def kill(self, rank, pid):
+        """SIGKILL to a rank of the job that was started last, which knows itself as
+        `pid`: on a node that is a number of the node's own."""
+        if self.cluster:
+            ends = [sum(self.slots[:i + 1]) for i in range(len(self.slots))]
+            node = "n%d" % (1 + sum(rank >= end for end in ends))
+            for process in self.cluster.processes(node):
+                status = pathlib.Path("/proc/%d/status" % process).read_text()
+                if re.search(r"^NSpid:.*\t%d$" % pid, status, re.M):
+                    pid = process
+                    break
+            else:
+                raise ProcessLookupError("no process %d on %s" % (pid, node))
+        os.kill(pid, signal.SIGKILL)
 
     def finish(self, process, timeout=120):
         """(exit status, stdout, stderr); -1 when it hung and was ended."""
@@ -89,6 +122,8 @@ class Driver:
             return process.returncode, out, err
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+            if self.cluster:
+                self.cluster.clean()
             out, err = process.communicate()
             return -1, out, err + "\nTIMEOUT after %d s" % timeout
 
@@ -107,6 +142,13 @@ class Driver:
     def fail(self, what, detail=""):
         self.failures.append(what)
         print("FAIL: %s\n%s" % (what, detail), flush=True)
+
+    @staticmethod
+    def is_wrong(err):
+        """Does a rank of a job that was to be killed tell of more than MPI's word that
+        another one is gone?"""
+        return "WRONG" in err or any(
+            "FAIL" in line and "RECTO_EMPI" not in line for line in err.splitlines())
 
     def check(self, good, what, detail=""):
         self.cases += 1
@@ -135,6 +177,8 @@ class Driver:
         return sorted(set(os.listdir(folder)) - known)
 
     def end(self):
+        if self.cluster:
+            self.cluster.down()
         print("%d cases, %d failures, %.0f s" % (
             self.cases, len(self.failures), time.time() - self.started))
         if self.failures or self.args.keep:

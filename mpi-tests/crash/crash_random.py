@@ -9,7 +9,6 @@ differential and full."""
 import os
 import random
 import shutil
-import signal
 import time
 
 from common import Driver
@@ -53,10 +52,11 @@ def one(driver, victim, folder, number, rng):
     what = "kill %d (%d ranks)" % (number, folder.ranks)
     if ranks:
         time.sleep(rng.uniform(0, 0.5))
-        os.kill(rng.choice(ranks), signal.SIGKILL)
+        rank = rng.randrange(folder.ranks)
+        driver.kill(rank, ranks[rank])
     code, out, err = driver.finish(process, 60)
     detail = out[-600:] + err[-3000:]
-    if code in (0, -1) or not ranks or "WRONG" in err or "FAIL" in err:
+    if code in (0, -1) or not ranks or driver.is_wrong(err):
         driver.check(False, what, detail)
         return
     lines = [line.split() for line in out.splitlines()]

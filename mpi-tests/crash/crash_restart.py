@@ -7,7 +7,6 @@ that a folder in use is refused to a second job and free after the first one's
 death."""
 import os
 import random
-import signal
 import time
 
 from common import Driver
@@ -81,7 +80,7 @@ def in_use(driver, victim, shapes):
                     "a folder in use", "RECTO_ELOCKED", "process " + pid)
     code, out, err = driver.recto("ls", folder)
     driver.check(code in (0, 1), "recto ls of a folder in use", out + err)
-    os.kill(int(pid), signal.SIGKILL)
+    driver.kill(0, int(pid))
     driver.finish(first)
     code, out, err = driver.mpirun(2, [victim, "run", "1"],
                                    driver.environment(folder))

@@ -17,14 +17,18 @@ run() { # ranks, last phase, phase to die in, settings
 }
 
 dies() {
-    if run "$@" >"$TEST_WORK/log" 2>&1; then
-        echo "it was to die in phase $3"
+    local status=0
+    run "$@" >"$TEST_WORK/log" 2>&1 || status=$?
+    if [ "$status" -eq 77 ]; then # it cannot run here
+        cat "$TEST_WORK/log"
+        exit 77
+    fi
+    if [ "$status" -eq 0 ] || grep -qE '^rank .* failed:|RECTO_E' "$TEST_WORK/log" ||
+        ! grep '^from phase' "$TEST_WORK/log"; then
+        echo "it was to die in phase $3, and ended with $status:"
+        cat "$TEST_WORK/log"
         exit 1
     fi
-    if grep -E '^rank .* failed:|RECTO_E' "$TEST_WORK/log"; then
-        exit 1
-    fi
-    grep '^from phase' "$TEST_WORK/log"
     if [ -e "$RECTO_CKPT_DIR/manifest" ]; then
         "$TEST_BUILD/bin/recto" verify "$RECTO_CKPT_DIR"
     fi

@@ -6,6 +6,8 @@
  *              by all, and moved: whole partitions, pieces to anybody, all to one;
  *              an oracle knows every byte and every home
  *   free       a new home writes its pages without a fault, touched before or not
+ *   many       of memory in granules round the ranks more runs go to each partner than
+ *              one message carries, by whatever part the ranks name
  *   sparse     what nobody has touched takes no memory after it moved
  *   pinned     what is pinned does not move
  *   wrong      bad arguments of one rank are an error on all, and move nothing
@@ -329,6 +331,65 @@ static void free_writes(const recto_attr *attr, bool touched)
     CHECK_OK(recto_free(p));
 }
 
+/* ---- many ---- */
+
+enum {
+    MANY = 1200 /* pages */
+};
+
+static int64_t many_value(uint64_t page, uint64_t round)
+{
+    return (int64_t)(page * 16 + round + 1);
+}
+
+/* Some of the pages, which this rank holds copies of afterwards. */
+static void many_read(const char *p, uint64_t round)
+{
+    for (uint64_t i = rank() % 5; i < MANY; i += 5) {
+        int64_t found = 0;
+        memcpy(&found, p + i * PAGE, sizeof found);
+        CHECK(found == many_value(i, round));
+    }
+}
+
+static void many_write(char *p, uint64_t first, uint64_t step, uint64_t end,
+                       uint64_t round)
+{
+    for (uint64_t i = first; i < end; i += step) {
+        int64_t value = many_value(i, round);
+        memcpy(p + i * PAGE, &value, sizeof value);
+    }
+}
+
+static void many(int consistency)
+{
+    recto_attr attr = {
+        .consistency = consistency, .placement = RECTO_CYCLIC, .granule = PAGE};
+    char *p = recto_alloc("many", MANY * (uint64_t)PAGE, &attr);
+    CHECK(p != NULL);
+    many_write(p, rank(), size(), MANY, 0);
+    CHECK_OK(recto_barrier());
+    many_read(p, 0);
+    CHECK_OK(recto_barrier());
+    for (uint64_t round = 1; round < 4; round++) {
+        /* blocks, blocks the other way round, blocks again */
+        uint64_t part = round == 2 ? size() - 1 - rank() : rank();
+        uint64_t first = MANY * part / size();
+        uint64_t end = MANY * (part + 1) / size();
+        CHECK_OK(recto_migrate(p + first * PAGE, (end - first) * PAGE,
+                               recto_rank()));
+        many_read(p, round - 1);
+        CHECK_OK(recto_barrier());
+        CHECK(recto_home(p + first * PAGE) == recto_rank());
+        CHECK(recto_home(p + end * PAGE - 1) == recto_rank());
+        many_write(p, first, 1, end, round);
+        CHECK_OK(recto_barrier());
+        many_read(p, round);
+        CHECK_OK(recto_check_all());
+    }
+    CHECK_OK(recto_free(p));
+}
+
 /* ---- sparse ---- */
 
 /* Bytes of memory behind my domain's part of an array. */
@@ -619,6 +680,8 @@ int main(int argc, char **argv)
         free_writes(&attrs[a], true);
         free_writes(&attrs[a], false);
     }
+    many(RECTO_RELEASE);
+    many(RECTO_SEQUENTIAL);
     sparse();
     random_moves();
     return test_end("migration");

@@ -2,8 +2,9 @@
 /*
  * Shows that RECTO_FIRST_TOUCH makes the rank that accesses a granule first its
  * home, that all ranks agree on it also when they race, that data, atomics and
- * prefetches on such memory are right under both protocols, and that a
- * checkpoint decides what nobody has touched.
+ * prefetches on such memory are right under both protocols, that a prefetch finds out
+ * whose the pages are, and that a checkpoint decides what nobody has touched: all
+ * ranks agree on it, also a rank that homes nothing.
  * argv: nothing; or "write" or "read": a checkpoint in RECTO_CKPT_DIR, and the
  * restart from it.
  */
@@ -15,7 +16,8 @@ enum {
     PAGE = 4096,
     GRANULE = 65536,
     GRANULES = 48,
-    WORDS = GRANULE / 8
+    WORDS = GRANULE / 8,
+    WRITERS = 3 /* ranks that write the checkpoint */
 };
 
 static const recto_attr touch[] = {
@@ -113,6 +115,29 @@ static void untouched(const recto_attr *attr)
     CHECK_OK(recto_free(p));
 }
 
+/* Rank 0 touches all; the others move it by a prefetch, though they never asked whose
+ * it is, and so read it without a miss. */
+static void ahead(void)
+{
+    uint64_t *p = recto_alloc("ahead", GRANULES * GRANULE, &touch[0]);
+    recto_counters before;
+    recto_counters after;
+    CHECK(p != NULL);
+    for (uint64_t i = 0; recto_rank() == 0 && i < GRANULES * WORDS; i++) {
+        p[i] = value(i, 6);
+    }
+    CHECK_OK(recto_barrier());
+    CHECK_OK(recto_prefetch(p, GRANULES * GRANULE));
+    CHECK_OK(recto_stats(&before));
+    for (uint64_t i = 0; i < GRANULES * WORDS; i++) {
+        CHECK(p[i] == value(i, 6));
+    }
+    CHECK_OK(recto_stats(&after));
+    CHECK(after.read_misses == before.read_misses);
+    CHECK_OK(recto_barrier());
+    CHECK_OK(recto_free(p));
+}
+
 /* Large, and touched here and there. */
 static void sparse(void)
 {
@@ -141,12 +166,38 @@ static uint64_t *stored(const recto_attr *attr, const char *name)
     return p;
 }
 
-/* Only every third granule is written before the checkpoint. */
+/* All ranks see the same homes, also of what nobody has touched. */
+static void homes_agree(const uint64_t *p)
+{
+    uint64_t n = (uint64_t)recto_size();
+    int64_t *seen = recto_alloc("homes", GRANULES * 8 * n, NULL);
+    CHECK(seen != NULL);
+    /* each rank in an order of its own: answers tell of neighbours too */
+    for (uint64_t i = 0; i < GRANULES; i++) {
+        uint64_t g = (i * 5 + (uint64_t)recto_rank()) % GRANULES;
+        seen[(uint64_t)recto_rank() * GRANULES + g] = recto_home(p + g * WORDS);
+    }
+    CHECK_OK(recto_barrier());
+    for (uint64_t i = 0; i < GRANULES * n; i++) {
+        CHECK(seen[i] == seen[i % GRANULES]);
+    }
+    CHECK_OK(recto_barrier());
+    CHECK_OK(recto_free(seen));
+}
+
+/* A third of the granules is written before each checkpoint; the first settles those
+ * of the others. The last rank homes all of one array, the others nothing. */
 static void write_epoch(void)
 {
     uint64_t *p[] = {stored(&touch[0], "r"), stored(&touch[1], "s")};
+    uint64_t *one = stored(&touch[0], "one");
     CHECK_OK(recto_barrier());
-    for (int epoch = 0; epoch < 2; epoch++) {
+    for (uint64_t i = 0; i < GRANULES * WORDS; i++) {
+        if (recto_rank() == recto_size() - 1) {
+            one[i] = value(i, 7);
+        }
+    }
+    for (int epoch = 0; epoch < 3; epoch++) {
         for (uint64_t g = (uint64_t)epoch; g < GRANULES; g += 3) {
             for (uint64_t i = g * WORDS;
                  toucher(g) == recto_rank() && i < (g + 1) * WORDS; i++) {
@@ -155,6 +206,12 @@ static void write_epoch(void)
             }
         }
         CHECK_OK(recto_checkpoint());
+        homes_agree(p[0]);
+        homes_agree(p[1]);
+        one[(uint64_t)recto_rank() * 512] = 5 + (uint64_t)epoch;
+    }
+    for (uint64_t g = 0; g < GRANULES && recto_nodes() > 1; g++) {
+        CHECK(recto_home(one + g * WORDS) == recto_size() - 1);
     }
     CHECK_OK(recto_check_all());
 }
@@ -162,12 +219,16 @@ static void write_epoch(void)
 static void read_epoch(void)
 {
     uint64_t *p[] = {stored(&touch[0], "r"), stored(&touch[1], "s")};
+    uint64_t *one = stored(&touch[0], "one");
     CHECK(recto_restart(NULL) == 1);
     for (uint64_t i = 0; i < GRANULES * WORDS; i++) {
-        bool written = i / WORDS % 3 < 2;
-        CHECK(p[0][i] == (written ? value(i, 8) : 0));
-        CHECK(p[1][i] == (written ? value(i, 9) : 0));
+        CHECK(p[0][i] == value(i, 8));
+        CHECK(p[1][i] == value(i, 9));
+        bool other = i % 512 == 0 && i / 512 < WRITERS;
+        CHECK(one[i] == (other ? 6 : value(i, 7)));
     }
+    homes_agree(p[0]);
+    homes_agree(one);
     CHECK_OK(recto_check_all());
 }
 
@@ -176,6 +237,7 @@ int main(int argc, char **argv)
     test_begin(&argc, &argv);
     if (argc > 1) {
         if (strcmp(argv[1], "write") == 0) {
+            CHECK(recto_size() == WRITERS);
             write_epoch();
         } else {
             read_epoch();
@@ -189,6 +251,7 @@ int main(int argc, char **argv)
         raced(&touch[i]);
         untouched(&touch[i]);
     }
+    ahead();
     sparse();
     return test_end("first touch");
 }

@@ -11,11 +11,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "coherence/diff.h"
+#include "random.h"
 
 enum {
     PAGE = 4096,
@@ -24,18 +23,10 @@ enum {
 
 static uint64_t state;
 
-static uint64_t number(void)
-{
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return state * 2685821657736338717U;
-}
-
 static void random_page(char *p)
 {
     for (int i = 0; i < PAGE; i++) {
-        p[i] = (char)number();
+        p[i] = (char)random_next(&state);
     }
 }
 
@@ -43,12 +34,13 @@ static void random_page(char *p)
  * differ from `twin`. */
 static size_t change(char *page, const char *twin)
 {
-    uint64_t sparseness = (uint64_t)1 << number() % 13;
-    uint64_t run = number() % 2 != 0 ? 1 : 1 + number() % 100;
+    uint64_t sparseness = (uint64_t)1 << random_next(&state) % 13;
+    uint64_t run =
+        random_next(&state) % 2 != 0 ? 1 : 1 + random_next(&state) % 100;
     for (uint64_t i = 0; i < PAGE; i++) {
-        if (number() % (sparseness * run) == 0) {
+        if (random_next(&state) % (sparseness * run) == 0) {
             for (uint64_t k = i; k < i + run && k < PAGE; k++) {
-                page[k] = (char)number();
+                page[k] = (char)random_next(&state);
             }
         }
     }
@@ -192,10 +184,7 @@ END_TEST
 
 int main(void)
 {
-    const char *given = getenv("TEST_SEED");
-    state =
-        (given != NULL ? strtoull(given, NULL, 10) : (uint64_t)time(NULL)) | 1;
-    printf("TEST_SEED=%llu\n", (unsigned long long)state);
+    state = random_seed();
     Suite *suite = suite_create("diff");
     TCase *tests = tcase_create("diff");
     int paths = DIFF_AVX512 + 1;

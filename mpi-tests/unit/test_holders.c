@@ -6,12 +6,10 @@
  */
 #include <check.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "coherence/holders.h"
+#include "random.h"
 
 enum {
     MOST = 20000,
@@ -22,14 +20,6 @@ static uint64_t seed;
 static struct holders_pool pool;
 static unsigned char in[SETS][MOST];
 static uint64_t sets[SETS];
-
-static uint64_t number(uint64_t *state)
-{
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 2685821657736338717U;
-}
 
 static void compare(int s, int ranks)
 {
@@ -57,11 +47,11 @@ static void walk(int ranks, uint64_t *state)
 {
     for (int turn = 0; turn < 12; turn++) {
         int among = turn % 3 == 0 && ranks > 9 ? 9 : ranks;
-        uint64_t favour = number(state) % 9 + 1;
+        uint64_t favour = random_next(state) % 9 + 1;
         for (int i = 0; i < 300; i++) {
-            change((int)(number(state) % SETS),
-                   (int)(number(state) % (uint64_t)among),
-                   number(state) % 10 < favour);
+            change((int)(random_next(state) % SETS),
+                   (int)(random_next(state) % (uint64_t)among),
+                   random_next(state) % 10 < favour);
         }
         for (int s = 0; s < SETS; s++) {
             compare(s, ranks);
@@ -136,14 +126,7 @@ END_TEST
 
 int main(void)
 {
-    const char *given = getenv("TEST_SEED");
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    seed = given != NULL
-               ? strtoull(given, NULL, 10)
-               : ((uint64_t)t.tv_sec * 1000003U + (uint64_t)t.tv_nsec) | 1U;
-    printf("TEST_SEED=%llu\n", (unsigned long long)seed);
-    fflush(stdout);
+    seed = random_seed();
     Suite *suite = suite_create("holders");
     TCase *tc = tcase_create("holders");
     tcase_add_loop_test(tc, members, 0, (int)(sizeof jobs / sizeof jobs[0]));

@@ -18,6 +18,7 @@
 #include <recto/vm.h>
 
 #include "base/set.h"
+#include "random.h"
 
 enum {
     WORD = 64,
@@ -31,14 +32,6 @@ enum {
 };
 
 static uint64_t seed;
-
-static uint64_t number(uint64_t *state)
-{
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 2685821657736338717U;
-}
 
 static void set_make(struct base_set *set, uint64_t size)
 {
@@ -100,14 +93,14 @@ static void look(const struct model *m, uint64_t from, uint64_t end)
 
 static void change(struct model *m, uint64_t *state)
 {
-    uint64_t first = number(state) % m->size;
-    uint64_t most = number(state) % 2 != 0 ? 10 : 3 * WORD;
-    uint64_t end = first + number(state) % most;
+    uint64_t first = random_next(state) % m->size;
+    uint64_t most = random_next(state) % 2 != 0 ? 10 : 3 * WORD;
+    uint64_t end = first + random_next(state) % most;
     end = end < m->size ? end : m->size;
     uint64_t word = first / WORD;
-    uint64_t mask = number(state) & number(state);
+    uint64_t mask = random_next(state) & random_next(state);
     uint64_t expected = 0;
-    switch (number(state) % 6) {
+    switch (random_next(state) % 6) {
     case 0:
         ck_assert_int_eq(base_set_add(&m->set, first), m->there[first] == 0);
         m->there[first] = 1;
@@ -133,7 +126,7 @@ static void change(struct model *m, uint64_t *state)
         }
         ck_assert_uint_eq(base_set_take(&m->set, word, mask), expected);
         break;
-    default: look(m, first, number(state) % 2 != 0 ? m->size : end);
+    default: look(m, first, random_next(state) % 2 != 0 ? m->size : end);
     }
     ck_assert_int_eq(base_set_has(&m->set, first), m->there[first]);
 }
@@ -168,12 +161,12 @@ START_TEST(in_order_and_once)
     set_make(&set, SIZE);
     uint64_t state = seed;
     for (int turn = 0; turn < TURNS; turn++) {
-        uint64_t count = number(&state) % 500;
-        uint64_t spread = number(&state) % 2 != 0 ? SIZE : 300;
+        uint64_t count = random_next(&state) % 500;
+        uint64_t spread = random_next(&state) % 2 != 0 ? SIZE : 300;
         uint64_t expected = 0;
         for (uint64_t i = 0; i < count; i++) {
             /* the last one in most turns */
-            uint64_t index = i == 0 ? SIZE - 1 : number(&state) % spread;
+            uint64_t index = i == 0 ? SIZE - 1 : random_next(&state) % spread;
             ck_assert_int_eq(base_set_add(&set, index), there[index] == 0);
             expected += there[index] == 0;
             there[index] = 1;
@@ -209,7 +202,7 @@ START_TEST(a_few_of_very_many)
     uint64_t put[16];
     set_make(&set, size);
     for (size_t i = 0; i < 16; i++) {
-        put[i] = i * (size / 16) + number(&state) % (size / 16);
+        put[i] = i * (size / 16) + random_next(&state) % (size / 16);
         ck_assert(base_set_add(&set, put[i]));
     }
     for (int turn = 0; turn < TURNS; turn++) {
@@ -259,7 +252,7 @@ static void *adder(void *argument)
 {
     uint64_t state = seed + (uint64_t)(uintptr_t)argument * 977;
     for (int n = 0; n < ADDS; n++) {
-        uint64_t i = number(&state) % NARROW;
+        uint64_t i = random_next(&state) % NARROW;
         /* as many takes as this show that it was taken after its add */
         uint64_t before = atomic_load(&shared.taken[i]);
         bool added = base_set_add(&shared.set, index_of(i));
@@ -345,8 +338,8 @@ static void *late(void *argument)
 {
     uint64_t state = seed * 31 + (uint64_t)(uintptr_t)argument;
     while (!atomic_load(&ranks.over)) {
-        mark(number(&state) % (THREADS * PLACES));
-        if (number(&state) % 8 == 0) {
+        mark(random_next(&state) % (THREADS * PLACES));
+        if (random_next(&state) % 8 == 0) {
             sched_yield();
         }
     }
@@ -376,10 +369,10 @@ static void *rank_run(void *argument)
         uint64_t before[8];
         uint64_t mine[8];
         for (int i = 0; i < 8; i++) {
-            mine[i] = number(&state) % PLACES * THREADS + rank;
+            mine[i] = random_next(&state) % PLACES * THREADS + rank;
             before[i] = atomic_load(&ranks.taken[mine[i]]);
             mark(mine[i]);
-            mark(number(&state) % (THREADS * PLACES)); /* anybody's */
+            mark(random_next(&state) % (THREADS * PLACES)); /* anybody's */
         }
         pthread_barrier_wait(&ranks.met);
         collect(rank);
@@ -476,13 +469,13 @@ START_TEST(added_while_the_word_is_emptied)
     time_t end = time(NULL) + SECONDS;
     for (uint64_t n = 1; n <= SOME || (n <= MEETINGS && time(NULL) < end);
          n++) {
-        uint64_t word = number(&state) % (SIZE / WORD);
-        uint64_t other = number(&state) % 2 != 0
+        uint64_t word = random_next(&state) % (SIZE / WORD);
+        uint64_t other = random_next(&state) % 2 != 0
                              ? word /* or another one of the same word above */
-                             : word / WORD * WORD + number(&state) % WORD;
+                             : word / WORD * WORD + random_next(&state) % WORD;
         other = other < SIZE / WORD ? other : word;
         (void)base_set_add(&two.set, word * WORD + 1);
-        for (uint64_t i = number(&state) % 64; i > 0; i--) {
+        for (uint64_t i = random_next(&state) % 64; i > 0; i--) {
             __asm__ volatile("" ::: "memory"); /* a few nanoseconds */
         }
         (void)base_set_add(&two.set, other * WORD + 2);
@@ -498,10 +491,7 @@ END_TEST
 
 int main(void)
 {
-    const char *given = getenv("TEST_SEED");
-    seed = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
-    seed |= 1;
-    printf("TEST_SEED=%llu\n", (unsigned long long)seed);
+    seed = random_seed();
     Suite *suite = suite_create("set");
     TCase *tests = tcase_create("set");
     tcase_set_timeout(tests, 100);

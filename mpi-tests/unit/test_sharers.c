@@ -7,12 +7,10 @@
  */
 #include <check.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "coherence/sharers.h"
+#include "random.h"
 
 enum {
     MOST = 4000,
@@ -20,14 +18,6 @@ enum {
 };
 
 static uint64_t seed;
-
-static uint64_t number(uint64_t *state)
-{
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 2685821657736338717U;
-}
 
 static const int jobs[] = {1, 2, 61, 62, 63, 64, 66, 127, 1000, MOST};
 enum {
@@ -96,9 +86,9 @@ START_TEST(nobody_is_lost)
         uint64_t set = 0;
         memset(&m, 0, sizeof m);
         compare(set, &m, true);
-        unsigned adds = (unsigned)(number(&state) % 12);
+        unsigned adds = (unsigned)(random_next(&state) % 12);
         for (unsigned i = 0; i < adds; i++) {
-            int rank = (int)(number(&state) % (uint64_t)jobs[_i]);
+            int rank = (int)(random_next(&state) % (uint64_t)jobs[_i]);
             set = both_add(set, &m, rank);
             ck_assert_uint_eq(sharers_add(set, rank), set);
         }
@@ -118,8 +108,8 @@ START_TEST(joined)
     for (int turn = 0; turn < TURNS; turn++) {
         uint64_t part[2] = {0, 0};
         memset(&m, 0, sizeof m);
-        for (unsigned i = 0; i < number(&state) % 12; i++) {
-            int rank = (int)(number(&state) % (uint64_t)jobs[_i]);
+        for (unsigned i = 0; i < random_next(&state) % 12; i++) {
+            int rank = (int)(random_next(&state) % (uint64_t)jobs[_i]);
             part[i % 2] = both_add(part[i % 2], &m, rank);
         }
         compare(sharers_join(part[0], part[1]), &m, fits(&m));
@@ -148,8 +138,8 @@ START_TEST(kept)
         uint64_t set = 0;
         int rank = 0;
         memset(&m, 0, sizeof m);
-        for (unsigned i = 0; i <= number(&state) % 20; i++) {
-            rank = (int)(number(&state) % (uint64_t)jobs[_i]);
+        for (unsigned i = 0; i <= random_next(&state) % 20; i++) {
+            rank = (int)(random_next(&state) % (uint64_t)jobs[_i]);
             set = both_add(set, &m, rank);
         }
         uint64_t some = sharers_keep(set, is_multiple, 3);
@@ -184,10 +174,7 @@ END_TEST
 
 int main(void)
 {
-    const char *given = getenv("TEST_SEED");
-    seed = given != NULL ? strtoull(given, NULL, 10)
-                         : (uint64_t)time(NULL) * 2654435761U + 1;
-    printf("TEST_SEED=%llu\n", (unsigned long long)seed);
+    seed = random_seed();
     Suite *suite = suite_create("sharers");
     TCase *tests = tcase_create("sets");
     tcase_set_timeout(tests, 60);

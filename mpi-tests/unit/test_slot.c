@@ -12,11 +12,9 @@
 #include <check.h>
 #include <recto.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "random.h"
 #include "sync/slot.h"
 #include "sync/wait.h"
 
@@ -589,10 +587,7 @@ static uint64_t state;
 
 static uint64_t number(uint64_t below)
 {
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return (state * 2685821657736338717U >> 33) % below;
+    return (random_next(&state) >> 33) % below;
 }
 
 /* Operations that the public calls make on a kind. */
@@ -682,10 +677,7 @@ END_TEST
 
 int main(void)
 {
-    const char *given = getenv("TEST_SEED");
-    state =
-        (given != NULL ? strtoull(given, NULL, 10) : (uint64_t)time(NULL)) | 1;
-    printf("TEST_SEED=%llu\n", (unsigned long long)state);
+    state = random_seed();
     Suite *suite = suite_create("slot");
     TCase *tests = tcase_create("slot");
     tcase_add_test(tests, a_lock_goes_to_those_who_wait_in_their_order);

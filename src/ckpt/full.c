@@ -79,80 +79,76 @@ static int data_write(struct ckpt_job *job)
 
 /* ---- sums of shared objects, from homes to pieces ----------------------------------- */
 
-struct exchange {
-    uint64_t *send;    /* bytes for each rank */
-    uint64_t *receive; /* bytes from each rank */
-    uint64_t *cursor;  /* next sum of each rank in `arrived` */
-    uint64_t *arrived;
+struct page_sum {
+    uint64_t page;
+    uint64_t sum;
 };
 
-static int exchange_open(struct exchange *x, uint64_t pages)
-{
-    size_t ranks = (size_t)net_size();
-    x->send = calloc(ranks, sizeof(uint64_t));
-    x->receive = calloc(ranks, sizeof(uint64_t));
-    x->cursor = calloc(ranks + 1, sizeof(uint64_t));
-    x->arrived = calloc(pages + 1, sizeof(uint64_t));
-    return x->send != NULL && x->receive != NULL && x->cursor != NULL &&
-                   x->arrived != NULL
-               ? 0
-               : base_error(RECTO_ENOMEM, "exchange of page sums");
-}
+/* Who takes sums: my piece of an object. */
+struct piece {
+    uint64_t *sums;
+    uint64_t first; /* page */
+    uint64_t end;
+};
 
-static void exchange_close(struct exchange *x)
+static int sums_take(void *mine, const void *data, size_t bytes)
 {
-    free(x->send);
-    free(x->receive);
-    free(x->cursor);
-    free(x->arrived);
+    const struct piece *piece = mine;
+    const struct page_sum *sums = data;
+    for (size_t i = 0; i < bytes / sizeof *sums; i++) {
+        RECTO_ASSERT(sums[i].page >= piece->first && sums[i].page < piece->end);
+        piece->sums[sums[i].page - piece->first] = sums[i].sum;
+    }
+    return 0;
 }
 
 /* My pages by the rank whose piece holds them; they are in page order, as the
  * pieces are. */
-static void count_sends(const struct ckpt_part *part, uint64_t *send)
+static int sums_pack(const struct ckpt_part *part, struct page_sum *sums,
+                     struct net_parcels *parcels)
 {
     uint64_t ranks = (uint64_t)net_size();
     uint64_t target = 0;
+    uint64_t n = 0;
+    int status = 0;
     for (uint64_t i = 0; i < part->mine.count; i++) {
-        uint64_t first = part->mine.runs[i].first;
-        for (uint64_t n = 0; n < part->mine.runs[i].count; n++) {
-            while (first + n >=
-                   ckpt_piece_first(part->pages, target + 1, ranks)) {
+        uint64_t end = part->mine.runs[i].first + part->mine.runs[i].count;
+        for (uint64_t page = part->mine.runs[i].first;
+             page < end && status == 0; page++) {
+            while (page >= ckpt_piece_first(part->pages, target + 1, ranks)) {
                 target++;
             }
-            send[target] += sizeof(uint64_t);
+            sums[n] = (struct page_sum){page, part->sums[n]};
+            status =
+                net_parcels_add(parcels, (int)target, &sums[n], sizeof *sums);
+            n++;
         }
     }
+    return status;
 }
 
+/* Pieces are of pages, homes of any placement: a home knows whom its pages' sums are
+ * for, and nobody needs to know who is whose home. */
 static int sums_exchange(struct ckpt_part *part)
 {
     uint64_t rank = (uint64_t)net_rank();
     uint64_t ranks = (uint64_t)net_size();
-    uint64_t first = ckpt_piece_first(part->pages, rank, ranks);
-    uint64_t end = ckpt_piece_first(part->pages, rank + 1, ranks);
-    struct exchange x;
-    int status = exchange_open(&x, end - first);
-    part->piece_sums = calloc(end - first + 1, sizeof(uint64_t));
-    if (status == 0 && part->piece_sums == NULL) {
-        status = base_error(RECTO_ENOMEM, "page sums");
-    }
+    struct piece piece = {.first = ckpt_piece_first(part->pages, rank, ranks),
+                          .end =
+                              ckpt_piece_first(part->pages, rank + 1, ranks)};
+    struct net_parcels parcels = {0};
+    struct page_sum *sums = calloc(ckpt_pages_sum(&part->mine) + 1, sizeof *sums);
+    part->piece_sums = calloc(piece.end - piece.first + 1, sizeof(uint64_t));
+    piece.sums = part->piece_sums;
+    int status = sums != NULL && part->piece_sums != NULL
+                     ? sums_pack(part, sums, &parcels)
+                     : base_error(RECTO_ENOMEM, "page sums");
     status = net_verdict(status);
     if (status == 0) {
-        count_sends(part, x.send);
-        for (uint64_t page = first; page < end; page++) {
-            x.receive[space_home(part->segment, page)] += sizeof(uint64_t);
-        }
-        for (uint64_t r = 0; r < ranks; r++) {
-            x.cursor[r + 1] = x.cursor[r] + x.receive[r] / sizeof(uint64_t);
-        }
-        status = net_alltoallv(part->sums, x.send, x.arrived, x.receive);
+        status = net_exchange(parcels.items, parcels.count, sums_take, &piece);
     }
-    for (uint64_t page = first; page < end && status == 0; page++) {
-        int home = space_home(part->segment, page);
-        part->piece_sums[page - first] = x.arrived[x.cursor[home]++];
-    }
-    exchange_close(&x);
+    free(parcels.items);
+    free(sums);
     return status;
 }
 

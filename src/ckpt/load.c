@@ -3,11 +3,12 @@
  * Reads an epoch back: its chain's full epoch, and over it the newest version
  * of each page that the chain's page logs hold.
  *
- *   open      every rank opens the files; rank 0 checks metadata and shares
- *             the tables of pieces
- *   index     the runs of the logs' indexes are divided among the ranks,
+ *   open      every rank opens the files; rank 0 checks metadata and tables of
+ *             pieces, and sends each rank the rows of writers k, k + N, ... of N
+ *             ranks: its own, and those of what it checks
+ *   index     the runs of the logs' indexes are divided among the ranks in this way,
  *             checked, and each entry is sent to the rank that needs the page
- *   sums      the pieces' page sums are divided and checked
+ *   sums      the pieces' page sums are divided likewise and checked
  *   shared    each rank reads the pages that it homes into the verso
  *   private   into a staging area; copied when all ranks are good
  *
@@ -17,7 +18,9 @@
  *    that was never touched before stays so.
  * 2. Nothing is written to memory before all metadata of all files is good on
  *    all ranks; private memory not before all pages are.
- * 3. The number of ranks may differ from the writers', except for private
+ * 3. No row of a table of pieces counts before rank 0 has checked the whole table
+ *    of its file, and only rank 0 ever holds one: of one file at a time.
+ * 4. The number of ranks may differ from the writers', except for private
  *    memory; pages are addressed by object, not by run.
  */
 #include <stdlib.h>
@@ -25,29 +28,10 @@
 
 #include "base/base.h"
 #include "coherence/coherence.h"
-#include "reader.h"
-#include "state.h"
+#include "load.h"
 
 enum {
     GROUP_PAGES = 256 /* read at a time */
-};
-
-/* Where the newest version of a page is. Sent between ranks as it is. */
-struct source {
-    uint64_t uid;
-    uint64_t page;
-    uint64_t sum;
-    uint64_t rank; /* CKPT_NO_RANK: shared */
-    uint64_t file; /* in the chain */
-    uint64_t slot; /* in its log */
-};
-
-struct load {
-    struct ckpt_job *job;
-    struct ckpt_file *files; /* of the chain; [0] is the full epoch */
-    size_t nfiles;
-    struct source *sources; /* mine, by (uid, page), newest only */
-    uint64_t nsources;
 };
 
 /* Pages of a part that lie together: in the full epoch or in one log. */
@@ -80,28 +64,86 @@ static int files_open(struct load *l, const struct ckpt_manifest *m,
         l->nfiles += status == 0;
         if (status == 0 && net_rank() == 0) {
             status = ckpt_file_meta_check(file);
-            status = status == 0 ? ckpt_file_pieces_read(file) : status;
         }
     }
     return status;
 }
 
-/* Rank 0 has the tables of pieces. */
+/* Which rank has to do with the rows of a writer. */
+static uint64_t rank_of(uint64_t writer)
+{
+    return writer % (uint64_t)net_size();
+}
+
+/* Lays the rows of a table out by the rank that gets them, in `rows`. */
+static int rows_divide(const struct ckpt_file *file, struct ckpt_piece *rows,
+                       struct net_parcels *parcels)
+{
+    uint64_t writers = file->epoch->ranks;
+    uint64_t ranks = (uint64_t)net_size();
+    uint64_t n = 0;
+    int status = 0;
+    for (uint64_t to = 0; to < ranks; to++) {
+        for (uint64_t at = 0; at < file->npieces; at += writers) {
+            for (uint64_t k = to; k < writers && status == 0; k += ranks) {
+                rows[n] = file->pieces[at + k];
+                status = net_parcels_add(parcels, (int)rank_of(k), &rows[n],
+                                         sizeof *rows);
+                n++;
+            }
+        }
+    }
+    return status;
+}
+
+/* Rows come in the order in which they lie in the table. */
+static int rows_take(void *to, const void *data, size_t bytes)
+{
+    struct ckpt_file *file = to;
+    uint64_t more = bytes / sizeof *file->pieces;
+    struct ckpt_piece *pieces =
+        realloc(file->pieces, (file->npieces + more) * sizeof *pieces);
+    if (pieces == NULL) {
+        return base_error(RECTO_ENOMEM, "table of pieces");
+    }
+    memcpy(pieces + file->npieces, data, bytes);
+    file->pieces = pieces;
+    file->npieces += more;
+    return 0;
+}
+
+/* Rank 0 reads the table of pieces and sends each rank its rows. Collective. */
+static int rows_share(struct ckpt_file *file)
+{
+    struct net_parcels parcels = {0};
+    struct ckpt_piece *rows = NULL;
+    int status = 0;
+    if (net_rank() == 0) {
+        status = ckpt_file_pieces_read(file);
+        if (status == 0) {
+            rows = malloc(file->npieces * sizeof *rows + 1);
+            status = rows != NULL ? rows_divide(file, rows, &parcels)
+                                  : base_error(RECTO_ENOMEM, "table of pieces");
+        }
+        free(file->pieces);
+        file->pieces = NULL;
+        file->npieces = 0;
+    }
+    status = net_verdict(status);
+    if (status == 0) {
+        status = net_verdict(
+            net_exchange(parcels.items, parcels.count, rows_take, file));
+    }
+    free(parcels.items);
+    free(rows);
+    return status;
+}
+
 static int pieces_share(struct load *l)
 {
     int status = 0;
     for (size_t i = 0; i < l->nfiles && status == 0; i++) {
-        struct ckpt_file *file = &l->files[i];
-        size_t bytes = (size_t)file->epoch->pieces * sizeof *file->pieces;
-        if (net_rank() != 0) {
-            file->pieces = malloc(bytes + 1);
-        }
-        status = net_verdict(file->pieces != NULL
-                                 ? 0
-                                 : base_error(RECTO_ENOMEM, "table of pieces"));
-        if (status == 0) {
-            status = net_bcast(file->pieces, bytes, 0);
-        }
+        status = rows_share(&l->files[i]);
     }
     return status;
 }
@@ -148,194 +190,6 @@ static int sizes_check(const struct load *l)
     return 0;
 }
 
-/* ---- the logs' indexes --------------------------------------------------------------- */
-
-struct source_list {
-    struct source *items;
-    uint64_t count;
-    uint64_t room;
-};
-
-static int list_reserve(struct source_list *list, uint64_t more)
-{
-    if (list->count + more <= list->room) {
-        return 0;
-    }
-    uint64_t room = 2 * list->room + more;
-    struct source *items = realloc(list->items, room * sizeof *items);
-    if (items == NULL) {
-        return base_error(RECTO_ENOMEM, "index of %llu pages",
-                          (unsigned long long)room);
-    }
-    list->items = items;
-    list->room = room;
-    return 0;
-}
-
-/* Adds what a run holds of objects that the epoch still has. */
-static int run_add(const struct load *l, size_t f, const struct ckpt_piece *run,
-                   struct source_list *list)
-{
-    struct ckpt_entry *entries = malloc(run->sums * sizeof *entries + 1);
-    if (entries == NULL) {
-        return base_error(RECTO_ENOMEM, "index of the page log");
-    }
-    int status = ckpt_file_entries_read(&l->files[f], run, entries);
-    if (status == 0) {
-        status = list_reserve(list, run->sums);
-    }
-    for (uint64_t i = 0; i < run->sums && status == 0; i++) {
-        const struct ckpt_entry *e = &entries[i];
-        const struct ckpt_object *o = ckpt_epoch_object(&l->job->epoch, e->uid);
-        if (o == NULL) {
-            continue;
-        }
-        bool shared = o->kind == CKPT_SHARED;
-        if (e->page >= ckpt_pages(o->bytes) ||
-            shared != (e->rank == CKPT_NO_RANK) ||
-            (!shared && e->rank >= (uint64_t)net_size())) {
-            uint64_t slot = run->first_sum + i;
-            status = ckpt_file_corrupt(&l->files[f],
-                                       "entry %llu of its page log is wrong",
-                                       (unsigned long long)slot);
-            break;
-        }
-        list->items[list->count++] = (struct source){
-            e->uid, e->page, e->sum, e->rank, f, run->first_sum + i};
-    }
-    free(entries);
-    return status;
-}
-
-/* Reads my share of the runs: those of writers k, k + N, ... */
-static int runs_read(const struct load *l, struct source_list *list)
-{
-    int status = 0;
-    for (size_t f = 0; f < l->nfiles; f++) {
-        const struct ckpt_epoch *e = l->files[f].epoch;
-        for (uint64_t k = (uint64_t)net_rank();
-             !e->full && k < e->ranks && status == 0;
-             k += (uint64_t)net_size()) {
-            status = run_add(l, f, ckpt_file_piece(&l->files[f], 0, k), list);
-        }
-    }
-    return status;
-}
-
-static int target_of(const struct load *l, const struct source *s)
-{
-    if (s->rank != CKPT_NO_RANK) {
-        return (int)s->rank;
-    }
-    const struct ckpt_object *o = ckpt_epoch_object(&l->job->epoch, s->uid);
-    const struct ckpt_part *part = &l->job->parts[o - l->job->epoch.objects];
-    return space_home(part->segment, s->page);
-}
-
-/* Buckets the list by target; send[r] in bytes. */
-static struct source *list_bucket(const struct load *l,
-                                  const struct source_list *list,
-                                  uint64_t *send)
-{
-    size_t ranks = (size_t)net_size();
-    struct source *sorted = malloc(list->count * sizeof *sorted + 1);
-    uint64_t *at = calloc(ranks + 1, sizeof *at);
-    for (uint64_t i = 0; i < list->count; i++) {
-        send[target_of(l, &list->items[i])] += sizeof *sorted;
-    }
-    for (size_t r = 0; at != NULL && r < ranks; r++) {
-        at[r + 1] = at[r] + send[r] / sizeof *sorted;
-    }
-    for (uint64_t i = 0; sorted != NULL && at != NULL && i < list->count; i++) {
-        sorted[at[target_of(l, &list->items[i])]++] = list->items[i];
-    }
-    if (at == NULL) {
-        free(sorted);
-        sorted = NULL;
-    }
-    free(at);
-    return sorted;
-}
-
-/* Sends each source to the rank that needs its page. Collective. */
-static int sources_route(struct load *l, const struct source_list *list)
-{
-    size_t ranks = (size_t)net_size();
-    uint64_t *send = calloc(3 * ranks, sizeof *send);
-    uint64_t *receive = send != NULL ? send + ranks : NULL;
-    uint64_t *eights = send != NULL ? send + 2 * ranks : NULL;
-    struct source *buckets = NULL;
-    uint64_t total = 0;
-    if (send != NULL) {
-        buckets = list_bucket(l, list, send);
-    }
-    int status = net_verdict(
-        buckets != NULL ? 0 : base_error(RECTO_ENOMEM, "index of the logs"));
-    for (size_t r = 0; r < ranks && status == 0; r++) {
-        eights[r] = sizeof *send;
-    }
-    if (status == 0) {
-        status = net_alltoallv(send, eights, receive, eights);
-    }
-    for (size_t r = 0; r < ranks && status == 0; r++) {
-        total += receive[r];
-    }
-    if (status == 0) {
-        l->sources = malloc(total + 1);
-        status = net_verdict(
-            l->sources != NULL ? 0 : base_error(RECTO_ENOMEM, "index"));
-    }
-    if (status == 0) {
-        status = net_alltoallv(buckets, send, l->sources, receive);
-        l->nsources = total / sizeof *l->sources;
-    }
-    free(buckets);
-    free(send);
-    return status;
-}
-
-static int source_order(const void *a, const void *b)
-{
-    const struct source *x = a;
-    const struct source *y = b;
-    if (x->uid != y->uid) {
-        return x->uid < y->uid ? -1 : 1;
-    }
-    if (x->page != y->page) {
-        return x->page < y->page ? -1 : 1;
-    }
-    return (x->file < y->file) - (x->file > y->file); /* newest first */
-}
-
-/* Sorts, and keeps of each page the newest version. */
-static void sources_settle(struct load *l)
-{
-    uint64_t kept = 0;
-    qsort(l->sources, l->nsources, sizeof *l->sources, source_order);
-    for (uint64_t i = 0; i < l->nsources; i++) {
-        const struct source *s = &l->sources[i];
-        if (kept == 0 || l->sources[kept - 1].uid != s->uid ||
-            l->sources[kept - 1].page != s->page) {
-            l->sources[kept++] = *s;
-        }
-    }
-    l->nsources = kept;
-}
-
-static int index_load(struct load *l)
-{
-    struct source_list list = {0};
-    int status = net_verdict(runs_read(l, &list));
-    if (status == 0) {
-        status = sources_route(l, &list);
-    }
-    if (status == 0) {
-        sources_settle(l);
-    }
-    free(list.items);
-    return status;
-}
-
 /* ---- page sums of the full epoch --------------------------------------------------------- */
 
 /* Checks my share of the pieces: those of writers k, k + N, ... */
@@ -362,23 +216,6 @@ static int sums_check(const struct load *l)
 }
 
 /* ---- pages ---------------------------------------------------------------------------------- */
-
-/* Index of the first source at or after (uid, page). */
-static uint64_t source_after(const struct load *l, uint64_t uid, uint64_t page)
-{
-    uint64_t low = 0;
-    uint64_t high = l->nsources;
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-        const struct source *s = &l->sources[middle];
-        if (s->uid < uid || (s->uid == uid && s->page < page)) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
 
 /* The longest group that begins at `page` and stays below `end`; *at is the
  * first source at or after the page, and moves along. */
@@ -502,7 +339,7 @@ static int pages_load(const struct load *l, struct ckpt_part *part,
                       uint64_t first, uint64_t count, char *memory)
 {
     uint64_t uid = part->object->uid;
-    uint64_t at = source_after(l, uid, first);
+    uint64_t at = ckpt_source_after(l, uid, first);
     int status = 0;
     for (uint64_t page = first; page < first + count && status == 0;) {
         struct group g = group_of(l, uid, page, first + count, &at);
@@ -587,7 +424,7 @@ static int homes_settle(const struct ckpt_job *job)
     int status = 0;
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
         struct space_segment *s = job->parts[i].segment;
-        status = s != NULL ? space_homes_share(s, true) : 0;
+        status = s != NULL ? space_homes_settle(s) : 0;
     }
     return status;
 }
@@ -597,9 +434,8 @@ int ckpt_load(struct ckpt_job *job, const struct ckpt_manifest *manifest,
 {
     struct load l = {.job = job};
     int status = homes_settle(job);
-    if (status == 0) {
-        status = net_verdict(files_open(&l, manifest, index));
-    }
+    status =
+        net_verdict(status == 0 ? files_open(&l, manifest, index) : status);
     if (status == 0) {
         status = pieces_share(&l);
     }
@@ -607,7 +443,7 @@ int ckpt_load(struct ckpt_job *job, const struct ckpt_manifest *manifest,
         status = net_verdict(sizes_check(&l));
     }
     if (status == 0) {
-        status = index_load(&l);
+        status = ckpt_sources_load(&l);
     }
     if (status == 0) {
         status = net_verdict(sums_check(&l));

@@ -32,7 +32,7 @@ int ckpt_pages_add(struct ckpt_pages *pages, uint64_t first, uint64_t count)
         last->count += count;
         return 0;
     }
-    if (pages->count == pages->room) {
+    if (pages->runs == NULL || pages->count == pages->room) {
         uint64_t room = pages->room * 2 + 16;
         void *more = realloc(pages->runs, room * sizeof *pages->runs);
         if (more == NULL) {

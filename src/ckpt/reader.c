@@ -46,6 +46,7 @@ int ckpt_file_open(struct ckpt_file *file, const struct ckpt_dir *dir,
     ckpt_epoch_file(epoch, name);
     file->epoch = epoch;
     file->pieces = NULL;
+    file->npieces = 0;
     int status =
         ckpt_io_open(&file->io, dir, name, O_RDONLY | O_NONBLOCK, "read");
     if (status == RECTO_ENOENT) {
@@ -70,6 +71,7 @@ void ckpt_file_close(struct ckpt_file *file)
     ckpt_io_close(&file->io);
     free(file->pieces);
     file->pieces = NULL;
+    file->npieces = 0;
 }
 
 /* Feeds bytes [from, to) of the file to the checksum. */
@@ -241,6 +243,7 @@ int ckpt_file_pieces_read(struct ckpt_file *file)
         return status;
     }
     file->pieces = pieces;
+    file->npieces = e->pieces;
     return 0;
 }
 
@@ -248,7 +251,7 @@ const struct ckpt_piece *ckpt_file_piece(const struct ckpt_file *file,
                                          uint64_t uid, uint64_t rank)
 {
     uint64_t low = 0;
-    uint64_t high = file->epoch->pieces;
+    uint64_t high = file->npieces;
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
         const struct ckpt_piece *p = &file->pieces[middle];
@@ -258,9 +261,9 @@ const struct ckpt_piece *ckpt_file_piece(const struct ckpt_file *file,
             high = middle;
         }
     }
-    const struct ckpt_piece *p = &file->pieces[low];
-    return low < file->epoch->pieces && p->uid == uid && p->rank == rank ? p
-                                                                         : NULL;
+    const struct ckpt_piece *p =
+        low < file->npieces ? &file->pieces[low] : NULL;
+    return p != NULL && p->uid == uid && p->rank == rank ? p : NULL;
 }
 
 int ckpt_file_sums_read(const struct ckpt_file *file,

@@ -15,6 +15,7 @@ struct ckpt_file {
     struct ckpt_io_file io;
     const struct ckpt_epoch *epoch; /* not owned */
     struct ckpt_piece *pieces;      /* owned; sorted by (uid, rank) */
+    uint64_t npieces;               /* all of the table, or some rows of it */
 };
 
 /* Opens the file and compares its length. RECTO_ECORRUPT, RECTO_EIO. */
@@ -29,7 +30,8 @@ int ckpt_file_meta_check(struct ckpt_file *file);
  * after ckpt_file_meta_check, which vouches for its bytes. */
 int ckpt_file_pieces_read(struct ckpt_file *file);
 
-/* A rank's piece of an object (uid 0: its run in the log); NULL for none. */
+/* A rank's piece of an object (uid 0: its run in the log); NULL for none, or if its
+ * row is not here. */
 const struct ckpt_piece *ckpt_file_piece(const struct ckpt_file *file,
                                          uint64_t uid, uint64_t rank);
 

@@ -121,10 +121,10 @@ static int cache_check(struct msi_segment *m)
 int msi_check(struct msi_segment *m)
 {
     int n = net_size();
-    int shared = space_homes_share(m->s, false);
-    shared = shared == 0 ? net_verdict(cache_check(m)) : shared;
-    if (shared != 0) {
-        return shared;
+    space_homes_ask(m->s, 0, m->s->pages);
+    int counted = net_verdict(cache_check(m));
+    if (counted != 0) {
+        return counted;
     }
     uint64_t mine = space_home_pages(m->s, net_rank());
     unsigned char *out = malloc(m->s->pages);

@@ -119,9 +119,10 @@ static void quiesce(struct msi_segment *m)
     /* pairs with the release in txn_end */
     while (atomic_load_explicit(&m->busy, memory_order_acquire) > 0) {
         if (net_timeout() > 0 && base_now() - start > net_timeout()) {
-            base_fatal("\"%s\": pages are still in use: a thread accesses "
-                       "shared memory during a collective call",
-                       m->s->name);
+            base_fatal("\"%s\": pages are in use for longer than %s: a thread "
+                       "accesses shared memory during a collective call, or a "
+                       "rank did not answer",
+                       m->s->name, base_env_name(BASE_ENV_TIMEOUT));
         }
         sched_yield();
     }
@@ -245,11 +246,12 @@ static void coherence_detach(struct space_segment *s)
 
 int coherence_recall(struct space_segment *s, bool drop)
 {
+    /* from now on each page has one home, which knows that it is */
+    int settled = space_homes_settle(s);
     int r = s->coherence == NULL ? net_verdict(0)
             : releases(s)        ? rel_recall(s, drop)
                                  : msi_recall(s, drop);
-    /* from now on each page has one home that everybody knows */
-    return r == 0 ? space_homes_share(s, true) : r;
+    return r == 0 ? settled : r;
 }
 
 static struct {
@@ -299,6 +301,7 @@ void coherence_prefetch(const void *p, uint64_t bytes)
     uint64_t count = 0;
     struct rel_segment *m = pages_of(p, bytes, &first, &count);
     if (m != NULL) {
+        space_homes_ask(m->s, first, count);
         rel_prefetch(m, first, count);
     }
 }
@@ -437,6 +440,10 @@ int recto_check_all(void)
     int r = net_agree(NET_CALL_CHECK_ALL, 0, "recto_check_all()");
     for (struct space_segment *s = space_segment_first(); s != NULL && r == 0;
          s = s->next) {
+        r = space_homes_check(s);
+        if (r != 0) {
+            break;
+        }
         if (s->coherence != NULL && releases(s)) {
             r = rel_check(s);
         } else if (s->coherence != NULL) {

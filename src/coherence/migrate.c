@@ -3,8 +3,8 @@
  * recto_migrate: pages get another home, at a moment when nobody uses them.
  *
  *   agree     release, meet, acquire; everybody learns everybody's range
- *   plan      runs of pages by old and new home, and the table of homes to be: the
- *             same on all ranks
+ *   plan      the table of homes to be, the same on all ranks; runs of pages by old
+ *             and new home, of those that come to my domain or leave it
  *   ready     the protocol brings master copies home (migrate.h)
  *   leave     nobody has a right to, or a copy of, what moves; marks of writes since
  *             the last checkpoint are with the old home
@@ -23,6 +23,7 @@
  *    home, others do not.
  */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,13 +35,6 @@
 
 /* ---- what the ranks name ------------------------------------------------------- */
 
-/* A rank's range: pages [first, first + count), and their home to be. */
-struct claim {
-    uint64_t first;
-    uint64_t count;
-    int64_t home;
-};
-
 static struct space_segment *segment_of(const void *p, size_t bytes)
 {
     struct space_segment *s = space_segment_at(p);
@@ -51,7 +45,7 @@ static struct space_segment *segment_of(const void *p, size_t bytes)
 }
 
 static int claim_make(const struct space_segment *s, const void *p,
-                      size_t bytes, int rank, struct claim *claim)
+                      size_t bytes, int rank, struct migrate_claim *claim)
 {
     if (s == NULL) {
         return base_error(RECTO_ENOENT, "recto_migrate(%p): not shared memory",
@@ -83,114 +77,6 @@ static int claim_make(const struct space_segment *s, const void *p,
     }
     claim->home = rank;
     return 0;
-}
-
-/* ---- plan ------------------------------------------------------------------------ */
-
-static void plan_free(struct migrate_plan *plan)
-{
-    space_moved_free(plan->homes);
-    free(plan->runs);
-}
-
-bool migrate_next(const struct migrate_plan *plan, uint64_t *at,
-                  enum migrate_group alike, bool all, struct migrate_run *group)
-{
-    group->count = 0;
-    for (; *at < plan->count; (*at)++) {
-        const struct migrate_run *run = &plan->runs[*at];
-        if (!all && !migrate_crosses(run)) {
-            if (group->count > 0) {
-                break;
-            }
-            continue;
-        }
-        if (group->count == 0) {
-            *group = *run;
-        } else if (run->first == group->first + group->count &&
-                   migrate_crosses(run) == migrate_crosses(group) &&
-                   (alike != MIGRATE_FROM || run->from == group->from) &&
-                   (alike != MIGRATE_TO || run->to == group->to)) {
-            group->count += run->count;
-        } else {
-            break;
-        }
-    }
-    return group->count > 0;
-}
-
-static bool run_add(struct migrate_plan *plan, struct migrate_run run)
-{
-    if (plan->count == plan->room) {
-        uint64_t room = plan->room * 2 + 16;
-        struct migrate_run *more = realloc(plan->runs, room * sizeof *more);
-        if (more == NULL) {
-            return false;
-        }
-        plan->runs = more;
-        plan->room = room;
-    }
-    plan->runs[plan->count++] = run;
-    return true;
-}
-
-/* Pages [first, end) are to have one home: those that have another move. */
-static bool runs_add(struct migrate_plan *plan, uint64_t first, uint64_t end,
-                     int to)
-{
-    const struct space_segment *s = plan->s;
-    for (uint64_t page = first; page < end;) {
-        uint64_t start = 0;
-        uint64_t count = 0;
-        int from = space_home(s, page);
-        bool found = space_home_run(s, from, page, &start, &count);
-        RECTO_ASSERT(found && start == page);
-        (void)found;
-        count = count < end - page ? count : end - page;
-        bool known = space_home_known(s, page);
-        struct migrate_run run = {page, count, known ? from : MIGRATE_NOBODY,
-                                  to};
-        if (run.from != to && !run_add(plan, run)) {
-            return false;
-        }
-        page += count;
-    }
-    return true;
-}
-
-/* Of the ranges that name a page the lowest rank's counts. */
-static bool plan_fill(struct migrate_plan *plan, const struct claim *claims)
-{
-    struct space_moved *wanted = space_moved_copy(NULL);
-    bool done = wanted != NULL;
-    for (int r = net_size() - 1; r >= 0 && done; r--) {
-        const struct claim *c = &claims[r];
-        done =
-            c->count == 0 || space_moved_put(wanted, c->first,
-                                             c->first + c->count, (int)c->home);
-    }
-    const struct space_moved_run *run = NULL;
-    for (uint64_t at = 0; done; at = run->end) {
-        run = space_moved_next(wanted, at);
-        if (run == NULL) {
-            break;
-        }
-        done = runs_add(plan, run->first, run->end, run->home) &&
-               space_moved_put(plan->homes, run->first, run->end, run->home);
-    }
-    space_moved_free(wanted);
-    return done;
-}
-
-static int plan_make(struct migrate_plan *plan, const struct claim *claims)
-{
-    plan->homes = space_moved_copy(
-        atomic_load_explicit(&plan->s->moved, memory_order_relaxed));
-    bool done = plan->homes != NULL && plan_fill(plan, claims);
-    return net_verdict(done
-                           ? 0
-                           : base_error(RECTO_ENOMEM, "the new homes of \"%s\"",
-                                        plan->s->name));
 }
 
 /* ---- carry: bytes and marks ---------------------------------------------------------- */
@@ -247,36 +133,106 @@ static void carry_near(const struct migrate_plan *plan,
     }
 }
 
+/* A run of the plan that goes to, or comes from, the rank so far from me. */
+struct way {
+    int distance;
+    uint64_t run;
+};
+
+/* What goes by MPI: ways by distance, each distance's in the order of the pages. */
+struct carrier {
+    struct piece *pieces; /* one that goes and one that comes */
+    struct way *out;
+    struct way *in;
+    uint64_t outs;
+    uint64_t ins;
+};
+
+static int by_distance(const void *a, const void *b)
+{
+    const struct way *x = a;
+    const struct way *y = b;
+    return x->distance != y->distance ? (x->distance > y->distance ? 1 : -1)
+                                      : (x->run > y->run) - (x->run < y->run);
+}
+
+static void carrier_free(struct carrier *c)
+{
+    free(c->pieces);
+    free(c->out);
+    free(c->in);
+}
+
+/* Partners, and their runs, in one pass over the plan. */
+static void ways_find(const struct migrate_plan *plan, struct carrier *c)
+{
+    int me = net_rank();
+    int n = net_size();
+    for (uint64_t i = 0; i < plan->count; i++) {
+        const struct migrate_run *run = &plan->runs[i];
+        if (run->from == me && !net_shares(run->to)) {
+            c->out[c->outs++] = (struct way){(run->to - me + n) % n, i};
+        } else if (run->to == me && run->from != MIGRATE_NOBODY &&
+                   !net_shares(run->from)) {
+            c->in[c->ins++] = (struct way){(me - run->from + n) % n, i};
+        }
+    }
+    if (c->outs > 1) {
+        qsort(c->out, c->outs, sizeof *c->out, by_distance);
+    }
+    if (c->ins > 1) {
+        qsort(c->in, c->ins, sizeof *c->in, by_distance);
+    }
+}
+
+static int carrier_make(const struct migrate_plan *plan, struct carrier *c)
+{
+    c->pieces = malloc(2 * sizeof *c->pieces);
+    c->out = malloc((plan->count + 1) * sizeof *c->out);
+    c->in = malloc((plan->count + 1) * sizeof *c->in);
+    if (c->pieces == NULL || c->out == NULL || c->in == NULL) {
+        return base_error(RECTO_ENOMEM, "moving \"%s\"", plan->s->name);
+    }
+    ways_find(plan, c);
+    return 0;
+}
+
 /* The pages that go from one rank to another, in their order. */
 struct pair {
     const struct migrate_plan *plan;
-    int from;
-    int to;
-    uint64_t run;
+    const struct way *ways;
+    uint64_t left; /* of them */
     uint64_t offset;
     uint32_t count; /* of the piece */
     uint64_t pages[PIECE_PAGES];
 };
 
-static struct pair pair_start(const struct migrate_plan *plan, int from, int to)
+/* The ways of a distance, from *at on. */
+static struct pair pair_start(const struct migrate_plan *plan,
+                              const struct way *ways, uint64_t count,
+                              uint64_t *at, int distance)
 {
-    return (struct pair){.plan = plan, .from = from, .to = to};
+    struct pair pair = {.plan = plan, .ways = &ways[*at]};
+    while (*at < count && ways[*at].distance == distance) {
+        pair.left++;
+        (*at)++;
+    }
+    return pair;
 }
 
 /* The pages of the next piece; false when there is none. */
 static bool pair_next(struct pair *pair)
 {
     pair->count = 0;
-    for (; pair->run < pair->plan->count; pair->run++, pair->offset = 0) {
-        const struct migrate_run *run = &pair->plan->runs[pair->run];
-        if (run->from != pair->from || run->to != pair->to) {
-            continue;
-        }
+    while (pair->left > 0 && pair->count < PIECE_PAGES) {
+        const struct migrate_run *run = &pair->plan->runs[pair->ways->run];
         while (pair->offset < run->count && pair->count < PIECE_PAGES) {
             pair->pages[pair->count++] = run->first + pair->offset++;
         }
-        if (pair->count == PIECE_PAGES) {
-            break;
+        if (pair->offset == run->count) {
+            pair->ways++;
+            pair->left--;
+            pair->offset = 0;
         }
     }
     return pair->count > 0;
@@ -317,33 +273,42 @@ static void piece_unpack(const struct piece *piece, const struct pair *pair)
     }
 }
 
-/* With one rank that I send to and one that I receive from, piece by piece. */
-static int carry_far(const struct migrate_plan *plan, int to, int from,
+/* With one rank that I send to and one that I receive from, as far from each other,
+ * piece by piece. */
+static int carry_far(struct pair *out, struct pair *in, int distance,
                      struct memory *k, struct piece *pieces)
 {
-    struct pair out = pair_start(plan, net_rank(), to);
-    struct pair in = pair_start(plan, from, net_rank());
-    int r = 0;
-    while (r == 0) {
-        bool sends = !net_shares(to) && pair_next(&out);
-        bool receives = !net_shares(from) && pair_next(&in);
-        if (!sends && !receives) {
-            break;
+    int n = net_size();
+    int to = (net_rank() + distance) % n;
+    int from = (net_rank() - distance + n) % n;
+    for (int r = 0;;) {
+        bool sends = pair_next(out);
+        bool receives = pair_next(in);
+        if (r != 0 || (!sends && !receives)) {
+            return r;
         }
-        size_t bytes = sends ? piece_pack(&pieces[0], &out, k) : 0;
+        size_t bytes = sends ? piece_pack(&pieces[0], out, k) : 0;
         r = net_sendrecv(&pieces[0], bytes, sends ? to : -1, &pieces[1],
                          sizeof pieces[1], receives ? from : -1);
         if (r == 0 && receives) {
-            piece_unpack(&pieces[1], &in);
+            piece_unpack(&pieces[1], in);
         }
     }
-    return r;
 }
 
-static int carry(const struct migrate_plan *plan, struct piece *pieces)
+static int nearer(const struct carrier *c, uint64_t out, uint64_t in)
+{
+    int a = out < c->outs ? c->out[out].distance : INT_MAX;
+    int b = in < c->ins ? c->in[in].distance : INT_MAX;
+    return a < b ? a : b;
+}
+
+/* All ranks go from near to far, so nobody waits in a circle. */
+static int carry(const struct migrate_plan *plan, const struct carrier *c)
 {
     struct memory k = {.s = plan->s};
-    int n = net_size();
+    uint64_t out = 0;
+    uint64_t in = 0;
     int r = 0;
     for (uint64_t i = 0; i < plan->count; i++) {
         const struct migrate_run *run = &plan->runs[i];
@@ -352,9 +317,11 @@ static int carry(const struct migrate_plan *plan, struct piece *pieces)
             carry_near(plan, run, &k);
         }
     }
-    for (int d = 1; d < n && r == 0; d++) {
-        r = carry_far(plan, (net_rank() + d) % n, (net_rank() - d + n) % n, &k,
-                      pieces);
+    while (r == 0 && (out < c->outs || in < c->ins)) {
+        int distance = nearer(c, out, in);
+        struct pair to = pair_start(plan, c->out, c->outs, &out, distance);
+        struct pair from = pair_start(plan, c->in, c->ins, &in, distance);
+        r = carry_far(&to, &from, distance, &k, c->pieces);
     }
     return r;
 }
@@ -366,7 +333,7 @@ static bool releases(const struct migrate_plan *plan)
     return plan->s->attr.consistency == RECTO_RELEASE;
 }
 
-static int ready(const struct migrate_plan *plan)
+static int ready(struct migrate_plan *plan)
 {
     return releases(plan) ? rel_move_ready(plan) : msi_move_ready(plan);
 }
@@ -433,11 +400,11 @@ static void give_back(const struct migrate_plan *plan)
     }
 }
 
-static int steps(const struct migrate_plan *plan, struct piece *pieces)
+static int steps(const struct migrate_plan *plan, const struct carrier *c)
 {
     int r = net_verdict(leave(plan));
     r = r == 0 ? net_verdict(clear(plan)) : r;
-    r = r == 0 ? net_verdict(carry(plan, pieces)) : r;
+    r = r == 0 ? net_verdict(carry(plan, c)) : r;
     settle(plan, r == 0);
     if (r == 0) {
         give_back(plan);
@@ -446,32 +413,46 @@ static int steps(const struct migrate_plan *plan, struct piece *pieces)
 }
 
 /* Between domains. */
-static int pages_move(const struct migrate_plan *plan)
+static int pages_move(struct migrate_plan *plan, const struct carrier *c)
 {
-    struct piece *pieces = malloc(2 * sizeof *pieces);
-    int r =
-        net_verdict(pieces != NULL ? 0
-                                   : base_error(RECTO_ENOMEM, "moving \"%s\"",
-                                                plan->s->name));
-    if (r == 0) {
-        r = ready(plan);
-        r = r == 0 ? steps(plan, pieces) : r;
-        if (!releases(plan)) {
-            msi_move_end(plan);
-        }
+    int r = ready(plan);
+    r = r == 0 ? steps(plan, c) : r;
+    if (!releases(plan)) {
+        msi_move_end(plan);
     }
-    free(pieces);
+    return r;
+}
+
+/* Sets *moves: does any page? */
+static int prepare(struct migrate_plan *plan,
+                   const struct migrate_claim *claims, struct carrier *c,
+                   bool *moves)
+{
+    bool apart = plan->s->coherence != NULL;
+    int r = migrate_plan_make(plan, claims);
+    r = net_verdict(r == 0 && apart ? carrier_make(plan, c) : r);
+    /* within one domain all may become true but the table */
+    int64_t some = r == 0 && (apart ? plan->count : plan->wanted->count) > 0;
+    r = r == 0 ? net_allreduce_max(&some, 1) : r;
+    *moves = some != 0;
     return r;
 }
 
 /* Among all ranks; what each of them wants is in `claims`. */
-static int segment_move(struct space_segment *s, const struct claim *claims)
+static int segment_move(struct space_segment *s,
+                        const struct migrate_claim *claims)
 {
     struct migrate_plan plan = {.s = s};
-    int r = net_domains() > 1 ? space_homes_share(s, false) : 0;
-    r = r == 0 ? plan_make(&plan, claims) : r;
-    if (r == 0 && plan.count > 0) {
-        r = s->coherence != NULL ? pages_move(&plan) : 0;
+    struct carrier carrier = {0};
+    bool moves = false;
+    for (int i = 0; i < net_size(); i++) {
+        if (net_domain_of((int)claims[i].home) == net_domain()) {
+            space_homes_ask(s, claims[i].first, claims[i].count);
+        }
+    }
+    int r = prepare(&plan, claims, &carrier, &moves);
+    if (r == 0 && moves) {
+        r = s->coherence != NULL ? pages_move(&plan, &carrier) : 0;
         if (r == 0) {
             space_homes_move(s, plan.homes);
             s->homed = space_homed_bytes(s);
@@ -481,13 +462,15 @@ static int segment_move(struct space_segment *s, const struct claim *claims)
         int all = net_verdict(0);
         r = r == 0 ? all : r;
     }
-    plan_free(&plan);
+    carrier_free(&carrier);
+    migrate_plan_free(&plan);
     return r;
 }
 
-static int claims_gather(struct space_segment *s, const struct claim *mine)
+static int claims_gather(struct space_segment *s,
+                         const struct migrate_claim *mine)
 {
-    struct claim *claims = calloc((size_t)net_size(), sizeof *claims);
+    struct migrate_claim *claims = calloc((size_t)net_size(), sizeof *claims);
     int r = net_verdict(
         claims != NULL ? 0 : base_error(RECTO_ENOMEM, "recto_migrate"));
     r = r == 0 ? net_allgather(mine, sizeof *mine, claims) : r;
@@ -502,7 +485,7 @@ int recto_migrate(const void *p, size_t bytes, int rank)
         return base_error(RECTO_ESTATE, "recto_migrate before recto_init");
     }
     char text[RECTO_NAME_MAX + 32];
-    struct claim claim = {0};
+    struct migrate_claim claim = {0};
     struct space_segment *s = segment_of(p, bytes);
     int r = claim_make(s, p, bytes, rank, &claim);
     snprintf(text, sizeof text, "recto_migrate(\"%s\")",

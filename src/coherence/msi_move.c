@@ -16,7 +16,7 @@
 #include "coherence/migrate.h"
 #include "coherence/msi.h"
 
-int msi_move_ready(const struct migrate_plan *plan)
+int msi_move_ready(struct migrate_plan *plan)
 {
     struct msi_segment *m = plan->s->coherence;
     int r = msi_recall_start(m);
@@ -27,6 +27,8 @@ int msi_move_ready(const struct migrate_plan *plan)
         }
     }
     msi_recall_end(m);
+    /* closed, so the ring stands still */
+    r = r == 0 ? migrate_pages_find(plan, &m->ring, true, &plan->leaving) : r;
     return net_verdict(r);
 }
 
@@ -60,10 +62,10 @@ static bool leaves(void *segment, uint64_t page)
     return true;
 }
 
-static bool copies_mark(struct msi_segment *m, const struct migrate_run *run)
+static bool copies_mark(struct msi_segment *m, const struct migrate_span *span)
 {
     bool some = false;
-    for (uint64_t p = run->first; p < run->first + run->count; p++) {
+    for (uint64_t p = span->first; p < span->end; p++) {
         if (atomic_load_explicit(&m->pages[p], memory_order_acquire) &
             MSI_COPY) {
             atomic_store_explicit(&m->pages[p], (uint32_t)LEAVES,
@@ -74,10 +76,10 @@ static bool copies_mark(struct msi_segment *m, const struct migrate_run *run)
     return some;
 }
 
-static void states_set(struct msi_segment *m, const struct migrate_run *run,
+static void states_set(struct msi_segment *m, uint64_t first, uint64_t end,
                        enum msi_state state)
 {
-    for (uint64_t p = run->first; p < run->first + run->count; p++) {
+    for (uint64_t p = first; p < end; p++) {
         /* pairs with the acquires of faults and of the service thread */
         atomic_store_explicit(&m->pages[p], (uint32_t)state,
                               memory_order_release);
@@ -87,19 +89,22 @@ static void states_set(struct msi_segment *m, const struct migrate_run *run,
 int msi_move_leave(const struct migrate_plan *plan)
 {
     struct msi_segment *m = plan->s->coherence;
-    struct migrate_run run;
+    const struct migrate_pages *pages = &plan->leaving;
+    struct migrate_span span;
     bool some = false;
-    for (uint64_t at = 0; migrate_next(plan, &at, MIGRATE_ANY, true, &run);) {
-        int r =
-            recto_vm_protn(m->s->range, run.first, run.count, RECTO_VM_NONE);
-        check(r, m, run.first);
-        some = copies_mark(m, &run) || some;
+    for (uint64_t at = 0; migrate_leaving_next(plan, &at, &span);) {
+        int r = recto_vm_protn(m->s->range, span.first, span.end - span.first,
+                               RECTO_VM_NONE);
+        check(r, m, span.first);
+    }
+    for (uint64_t i = 0; i < pages->count; i++) {
+        some = copies_mark(m, &pages->runs[i]) || some;
     }
     if (some) {
         msi_cache_forget(m, leaves);
     }
-    for (uint64_t at = 0; migrate_next(plan, &at, MIGRATE_ANY, true, &run);) {
-        states_set(m, &run, MSI_INVALID);
+    for (uint64_t i = 0; i < pages->count; i++) {
+        states_set(m, pages->runs[i].first, pages->runs[i].end, MSI_INVALID);
     }
     return 0;
 }
@@ -125,5 +130,5 @@ void msi_move_settle(const struct migrate_plan *plan,
     }
     check(recto_vm_unprot(m->s->range, run->first, run->count, RECTO_VM_WRITE),
           m, run->first);
-    states_set(m, run, MSI_MODIFIED);
+    states_set(m, run->first, run->first + run->count, MSI_MODIFIED);
 }

@@ -18,11 +18,10 @@
 #include "coherence/release.h"
 
 static int pins_check(const struct rel_segment *m,
-                      const struct migrate_plan *plan)
+                      const struct migrate_pages *pages)
 {
-    for (uint64_t i = 0; i < plan->count; i++) {
-        const struct migrate_run *run = &plan->runs[i];
-        for (uint64_t p = run->first; p < run->first + run->count; p++) {
+    for (uint64_t i = 0; i < pages->count; i++) {
+        for (uint64_t p = pages->runs[i].first; p < pages->runs[i].end; p++) {
             if (rel_pinned(m, p)) {
                 return base_error(
                     RECTO_EBUSY,
@@ -35,24 +34,40 @@ static int pins_check(const struct rel_segment *m,
     return 0;
 }
 
-int rel_move_ready(const struct migrate_plan *plan)
+/* First with the pages that stay in their domain, for the pins. */
+static int pages_find(struct migrate_plan *plan)
 {
-    int r = net_verdict(pins_check(plan->s->coherence, plan));
+    struct rel_segment *m = plan->s->coherence;
+    sigset_t before;
+    rel_enter(&before); /* the ring stands still */
+    int r = migrate_pages_find(plan, &m->ring, true, &plan->leaving);
+    r = r == 0 ? pins_check(m, &plan->leaving) : r;
+    r = r == 0 ? migrate_pages_find(plan, &m->ring, false, &plan->leaving) : r;
+    rel_leave(&before);
+    return r;
+}
+
+int rel_move_ready(struct migrate_plan *plan)
+{
+    int r = net_verdict(pages_find(plan));
     return r == 0 ? rel_recall(plan->s, false) : r;
 }
 
-/* Marks the copies of a run that count in the cache. */
-static bool copies_leave(struct rel_segment *m, const struct migrate_run *run)
+/* Marks the copies among pages that leave. */
+static bool copies_leave(struct rel_segment *m,
+                         const struct migrate_pages *pages)
 {
     bool some = false;
-    for (uint64_t p = run->first; p < run->first + run->count; p++) {
-        uint8_t flags =
-            atomic_load_explicit(&m->flags[p], memory_order_relaxed);
-        RECTO_ASSERT((flags & ~(unsigned)(REL_HELD | REL_AGED)) == 0);
-        if (flags & REL_HELD) {
-            atomic_fetch_or_explicit(&m->flags[p], REL_LEAVES,
-                                     memory_order_relaxed);
-            some = true;
+    for (uint64_t i = 0; i < pages->count; i++) {
+        for (uint64_t p = pages->runs[i].first; p < pages->runs[i].end; p++) {
+            uint8_t flags =
+                atomic_load_explicit(&m->flags[p], memory_order_relaxed);
+            RECTO_ASSERT((flags & ~(unsigned)(REL_HELD | REL_AGED)) == 0);
+            if (flags & REL_HELD) {
+                atomic_fetch_or_explicit(&m->flags[p], REL_LEAVES,
+                                         memory_order_relaxed);
+                some = true;
+            }
         }
     }
     return some;
@@ -61,19 +76,18 @@ static bool copies_leave(struct rel_segment *m, const struct migrate_run *run)
 int rel_move_leave(const struct migrate_plan *plan)
 {
     struct rel_segment *m = plan->s->coherence;
-    struct migrate_run run;
+    struct migrate_span span;
     sigset_t before;
-    bool some = false;
     int code = 0;
     rel_enter(&before);
-    for (uint64_t at = 0; migrate_next(plan, &at, MIGRATE_ANY, false, &run);) {
-        int r = recto_vm_disown(m->s->range, run.first, run.count);
-        some = copies_leave(m, &run) || some;
+    bool some = copies_leave(m, &plan->leaving);
+    for (uint64_t at = 0; migrate_leaving_next(plan, &at, &span);) {
+        uint64_t count = span.end - span.first;
+        int r = recto_vm_disown(m->s->range, span.first, count);
         code = code == 0 ? r : code;
         if (r == 0) {
-            r = recto_vm_protn(m->s->range, run.first, run.count,
-                               RECTO_VM_NONE);
-            rel_check_code(m, run.first, r);
+            r = recto_vm_protn(m->s->range, span.first, count, RECTO_VM_NONE);
+            rel_check_code(m, span.first, r);
         }
     }
     if (some) {

@@ -208,14 +208,7 @@ static void far_patch(struct rel_segment *m, uint64_t first, uint64_t count)
 static uint64_t home_stretch(const struct rel_segment *m, uint64_t first,
                              uint64_t most)
 {
-    uint64_t from = 0;
-    uint64_t count = 0;
-    if (most <= 1 ||
-        !space_home_run(m->s, space_home(m->s, first), first, &from, &count)) {
-        return 1;
-    }
-    RECTO_ASSERT(from == first);
-    return count < most ? count : most;
+    return most <= 1 ? 1 : space_home_stretch(m->s, first, most);
 }
 
 enum part {

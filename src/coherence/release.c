@@ -473,6 +473,11 @@ static int home_check(const struct rel_segment *m, uint64_t page)
     uint64_t word = atomic_load_explicit(&rel_entry(m, page)->sharers,
                                          memory_order_seq_cst);
     bool writes = recto_vm_right_of(m->s->range, page) == RECTO_VM_WRITE;
+    if (atomic_load_explicit(&rel_entry(m, page)->notices,
+                             memory_order_relaxed) != 0 ||
+        rel_entry(m, page)->waiting != 0) {
+        return contradiction(m, page, "a notice is on its way");
+    }
     if ((word & ~REL_LOGGED) != 0 && (word & REL_LOGGED) == 0) {
         return contradiction(m, page, "has readers but is not logged");
     }
@@ -552,15 +557,39 @@ int rel_check(struct space_segment *s)
 
 /* ---- life cycle ----------------------------------------------------------------------------- */
 
-static size_t control_bytes(void)
+/* Of each rank: inbox | tasks; of the leader of a domain then: log | joins. */
+static size_t board_pages(void)
 {
-    return pages_up(board_bytes(rel.capacity)) * 2;
+    return pages_up(board_bytes(rel.capacity));
 }
 
-static struct board *log_of(char *control)
+static size_t log_at(void)
 {
-    return (struct board *)(void *)(control +
-                                    pages_up(board_bytes(rel.capacity)));
+    return board_pages() + pages_up(rel_tasks_bytes());
+}
+
+static bool leads(int rank)
+{
+    return net_domain_leader(net_domain_of(rank)) == rank;
+}
+
+static size_t control_bytes(int rank)
+{
+    return log_at() +
+           (leads(rank) ? board_pages() + pages_up(rel_joins_bytes()) : 0);
+}
+
+static void control_use(int rank, char *view)
+{
+    rel.inboxes[rank] = (struct board *)(void *)view;
+    rel.mapped[rank] = control_bytes(rank);
+    rel.tasks[rank] = (struct rel_task *)(void *)(view + board_pages());
+    if (leads(rank)) {
+        char *log = view + log_at();
+        int domain = net_domain_of(rank);
+        rel.logs[domain] = (struct board *)(void *)log;
+        rel.joins[domain] = (struct rel_joins *)(void *)(log + board_pages());
+    }
 }
 
 static int control_map(int rank, const int *fds)
@@ -569,14 +598,14 @@ static int control_map(int rank, const int *fds)
     void *view = NULL;
     int r = rank != net_rank() ? net_fd_open(rank, fds[rank], &fd) : 0;
     if (r == 0) {
-        r = recto_vm_map(fd, 0, control_bytes(), NULL, RECTO_VM_WRITE, &view);
+        r = recto_vm_map(fd, 0, control_bytes(rank), NULL, RECTO_VM_WRITE,
+                         &view);
         if (rank != net_rank()) {
             close(fd);
         }
     }
-    rel.inboxes[rank] = view;
-    if (r == 0 && net_domain_leader(net_domain_of(rank)) == rank) {
-        rel.logs[net_domain_of(rank)] = log_of(view);
+    if (r == 0) {
+        control_use(rank, view);
     }
     return r;
 }
@@ -599,14 +628,18 @@ static int control_create(void)
     int n = net_size();
     rel.inboxes = calloc((size_t)n, sizeof(struct board *));
     rel.logs = calloc((size_t)net_domains(), sizeof(struct board *));
+    rel.tasks = calloc((size_t)n, sizeof(struct rel_task *));
+    rel.joins = calloc((size_t)net_domains(), sizeof(struct rel_joins *));
+    rel.mapped = calloc((size_t)n, sizeof *rel.mapped);
     rel.domain_sharers =
         calloc((size_t)net_domains(), sizeof *rel.domain_sharers);
-    int r =
-        rel.inboxes != NULL && rel.logs != NULL && rel.domain_sharers != NULL
-            ? capacity_read()
-            : base_error(RECTO_ENOMEM, "inboxes");
-    r = r == 0 ? recto_vm_memory_create("recto-inbox", control_bytes(),
-                                        &rel.control_fd)
+    int r = rel.inboxes != NULL && rel.logs != NULL && rel.tasks != NULL &&
+                    rel.joins != NULL && rel.mapped != NULL &&
+                    rel.domain_sharers != NULL
+                ? capacity_read()
+                : base_error(RECTO_ENOMEM, "inboxes");
+    r = r == 0 ? recto_vm_memory_create(
+                     "recto-inbox", control_bytes(net_rank()), &rel.control_fd)
                : r;
     return net_verdict(r);
 }
@@ -625,7 +658,9 @@ static int control_share(void)
     free(fds);
     if (r == 0) {
         board_init(rel.inboxes[net_rank()], rel.capacity);
-        board_init(log_of((char *)rel.inboxes[net_rank()]), rel.capacity);
+        if (leads(net_rank())) {
+            board_init(rel.logs[net_domain()], rel.capacity);
+        }
     }
     return net_verdict(r);
 }
@@ -688,7 +723,7 @@ static void table_free(void *table, size_t bytes)
 void rel_forget(void)
 {
     for (int i = 0; rel.inboxes != NULL && i < net_size(); i++) {
-        table_free(rel.inboxes[i], control_bytes());
+        table_free(rel.inboxes[i], rel.mapped[i]);
     }
     if (rel.control_fd >= 0 && rel.inboxes != NULL) {
         close(rel.control_fd);
@@ -699,6 +734,9 @@ void rel_forget(void)
     rel_far_forget();
     free((void *)rel.inboxes);
     free((void *)rel.logs);
+    free((void *)rel.tasks);
+    free((void *)rel.joins);
+    free(rel.mapped);
     free(rel.domain_sharers);
     memset(&rel, 0, sizeof rel);
     rel.control_fd = -1;

@@ -16,7 +16,8 @@
  *     WRITE          dirty, has a twin          HomeFree, or HomeDirty (flag)
  *
  *   directory        in the home's domain, per page: SHARERS, a set of ranks (exact
- *                    up to 62 ranks, or while few read: sharers.h), and LOGGED
+ *                    up to 62 ranks, or while few read: sharers.h), LOGGED, and
+ *                    NOTICES, how many are on their way by message
  *   inbox            of a rank: write notices, pages its copy of which is old
  *   log              of a domain: pages of its homes that got a reader while
  *                    LOGGED was clear
@@ -38,8 +39,8 @@
  * Across machines the home's service thread registers the reader and answers with
  * the data, if it is little; else the reader gets it by a one-sided operation. A
  * writer packs its differences for a home in one piece, which travels with the
- * message or is got likewise; the home's service thread applies them and sends the
- * notices (rel_far.c).
+ * message or is got likewise; the home's service thread applies them, sends the
+ * notices and answers when they have arrived (rel_far.c, rel_tell.c).
  *
  * Pages change their homes while nobody uses them (rel_move.c).
  *
@@ -53,15 +54,15 @@
  *    bytes; differences are in the home's bytes before SHARERS is cleared; a
  *    notice is in the inbox before the release returns.
  *    That holds also for a notice that another release has caused: a rank is
- *    cleared from SHARERS and its notice posted under BUSY; if the notice goes
- *    by message, the rank stays in `telling` until it has arrived, and every
- *    release meanwhile sends it another.
+ *    cleared from SHARERS and its notice posted under BUSY; if notices go by
+ *    message, NOTICES counts them until they have arrived, and every release of
+ *    the page meanwhile waits for them too (rel_tell.c says why that is enough).
  * 3. So: a copy is as new as every release that happened before the holder's
  *    last acquire, or a notice for it lies in the holder's inbox.
  * 4. WRITE is taken before a page is compared or counted as written, hence
  *    every later write faults and is sent by a later release.
  * 5. A home rank has WRITE without the flag DIRTY only while SHARERS is empty
- *    and no notice is on its way, or the log has an entry for the page past the rank's cursor.
+ *    and NOTICES is 0, or the log has an entry for the page past the rank's cursor.
  * 6. The writers of a page word are the ranks of the domain with DIRTY; the
  *    twin is meaningful while there are some. The holders are those with HELD;
  *    when the last one gives the page up its memory goes.
@@ -111,9 +112,9 @@ enum {
  * holds it, and waits for nothing meanwhile. Later readers register without. */
 struct rel_entry {
     _Atomic uint64_t sharers;
-    _Atomic uint64_t
-        telling;      /* ranks to which a notice is on its way by message */
-    uint64_t notices; /* how many such notices */
+    _Atomic uint32_t notices; /* on their way by message */
+    uint32_t
+        waiting; /* first of the releases that wait for them (rel_tell.c) */
 };
 
 /* Flags of a page, this rank's own. */
@@ -161,6 +162,9 @@ struct rel_state {
     uint64_t capacity;        /* of boards */
     struct board **inboxes;   /* by rank; NULL where not shared */
     struct board **logs;      /* by domain */
+    struct rel_task **tasks;  /* by rank; in memory that comes with the inbox */
+    struct rel_joins **joins; /* by domain; with the log */
+    size_t *mapped; /* bytes from each inbox on; net has ended when they go */
     uint64_t *domain_sharers; /* SHARERS of all ranks of a domain, if exact */
     struct rel_segment *first;
     /* One release or acquire at a time in a rank: guards batch, staging, the
@@ -186,6 +190,8 @@ struct rel_counts {
     _Atomic uint64_t bytes_fetched;
     _Atomic uint64_t bytes_written;
     _Atomic uint64_t notices;
+    _Atomic uint64_t
+        joins; /* pages whose notices by others a release awaited */
     _Atomic uint64_t diffs;
     _Atomic uint64_t evictions;
 };
@@ -296,7 +302,44 @@ void rel_cache_shrink(void);
  * Under `releasing`; no thread uses the segment. */
 void rel_cache_forget(struct rel_segment *m);
 
-/* ---- rel_far.c: who is told, and what goes by message --------------------------------- */
+/* ---- rel_tell.c: who is told ------------------------------------------------------------ */
+
+/* Tables in shared memory, zero at first: of a rank, by writer; and of a domain. */
+struct rel_task;
+struct rel_joins;
+size_t rel_tasks_bytes(void);
+size_t rel_joins_bytes(void);
+
+/* Who tells in the name of a release, and which ranks are to be told by message. */
+struct rel_list;
+struct rel_teller {
+    int writer; /* the releasing rank: this one, or one whose differences came */
+    int from;   /* rank that is waited for, for messages */
+    struct rel_list *list;
+};
+
+/* Between start and finish pages are told. `token`, the writer's struct rel_wait, is
+ * settled once all notices have arrived: before finish returns, or later. */
+void rel_teller_start(struct rel_teller *teller, int writer, uint64_t token);
+/* Sends what rel_tell has put in the list. */
+void rel_teller_send(struct rel_segment *m, struct rel_teller *teller);
+void rel_teller_finish(struct rel_teller *teller);
+
+/* Registers `rank` as a reader of pages of one home, which shares, in its
+ * directory and log; their bytes may be read then. */
+void rel_register(struct rel_segment *m, uint64_t first, uint64_t count,
+                  int rank);
+
+/* Clears SHARERS but for the domain of the writer (that too if `all`), and
+ * gives notice to those that were cleared; joins others' notices of the page that are
+ * on their way. If there were none of either and `last`, clears LOGGED and returns
+ * true. */
+bool rel_tell(struct rel_segment *m, uint64_t page, bool all, bool last,
+              struct rel_teller *teller);
+/* A page's directory entry, where its home shares. */
+struct rel_entry *rel_entry(const struct rel_segment *m, uint64_t page);
+
+/* ---- rel_far.c: what goes by message ----------------------------------------------------- */
 
 /* What a thread waits for; its address goes round in the messages. */
 struct rel_wait {
@@ -306,33 +349,8 @@ struct rel_wait {
     uint64_t value;
 };
 
-/* Who releases, which ranks are to be told by message, and how many messages that
- * took (the service thread's; a thread's are counted in its wait). */
-struct rel_list;
-struct rel_teller {
-    int writer;
-    uint64_t token; /* its struct rel_wait */
-    int64_t sent;
-    struct rel_list *list;
-};
-
 int rel_far_start(void); /* registers with net; RECTO_ENOMEM */
 void rel_far_forget(void);
-/* Sends what rel_tell has put in the list. */
-void rel_teller_send(struct rel_segment *m, struct rel_teller *teller);
-
-/* Registers `rank` as a reader of pages of one home, which shares, in its
- * directory and log; their bytes may be read then. */
-void rel_register(struct rel_segment *m, uint64_t first, uint64_t count,
-                  int rank);
-
-/* Clears SHARERS but for the domain of the writer (that too if `all`), and
- * gives notice to those that were cleared. If there were none and `last`, clears
- * LOGGED and returns true. */
-bool rel_tell(struct rel_segment *m, uint64_t page, bool all, bool last,
-              struct rel_teller *teller);
-/* A page's directory entry, where its home shares. */
-struct rel_entry *rel_entry(const struct rel_segment *m, uint64_t page);
 
 /* Registers me at the far home of pages [first, first + count) and gets their
  * bytes into `to`: between begin and end, which waits for all of them. */

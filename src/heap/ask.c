@@ -11,6 +11,8 @@
  * Invariants
  * 1. The service thread waits for no guard and allocates nothing.
  * 2. An answer arrives exactly once: the waiter's address goes round.
+ * 3. A fence is answered when all that came before it is done, what was put aside
+ *    included: who finalizes takes the heap away, a checkpoint keeps it.
  */
 #include "base/base.h"
 #include "heap/chunk.h"
@@ -28,8 +30,11 @@ enum heap_message {
 };
 
 enum {
-    RETRY_NS = 2000
+    RETRY_NS = 2000,
+    ASIDE = 1 /* flag of a message: it was put aside, and nobody waits for it */
 };
+
+static uint64_t aside; /* so many are; the service thread's */
 
 struct answer {
     sync_word come;
@@ -114,7 +119,7 @@ static int perform(struct net_msg *msg, uint64_t *value)
     case HEAP_TAKE: return taken(msg->a, value);
     case HEAP_FREE:
     case HEAP_READY: return freed(msg);
-    case HEAP_FENCE: return HEAP_DONE;
+    case HEAP_FENCE: return aside > 0 ? HEAP_BUSY : HEAP_DONE;
     default: return pool_give(net_rank(), msg->a, msg->c, false);
     }
 }
@@ -133,8 +138,15 @@ static void receive(const struct net_msg *msg)
     struct net_msg m = *msg;
     int r = perform(&m, &value);
     if (r == HEAP_BUSY) {
+        if (msg->b == 0 && (msg->flags & ASIDE) == 0) {
+            m.flags |= ASIDE;
+            aside++;
+        }
         net_defer(&m, base_now() + RETRY_NS);
-    } else if (msg->b != 0) {
+        return;
+    }
+    aside -= msg->flags & ASIDE;
+    if (msg->b != 0) {
         struct net_msg answer = {.service = NET_SERVICE_HEAP,
                                  .type = HEAP_ANSWER,
                                  .a = (uint64_t)(int64_t)r,
@@ -183,5 +195,6 @@ void heap_far_give(int rank, uint64_t first, uint64_t count)
 
 void heap_ask_init(void)
 {
+    aside = 0;
     net_service_receiver(NET_SERVICE_HEAP, receive);
 }

@@ -447,11 +447,16 @@ enum block_fault block_free(int home, uint64_t offset)
 }
 
 /* After a restart the chunks of a block may have several homes: each gets its
- * own. Who may not wait sends messages, for all or none must be given. */
+ * own. Who may not wait sends messages, for all or none must be given; it is the
+ * owner, which has asked for these homes (large_keep). */
 static void mixed_ready(uint64_t first, uint64_t count, bool patient)
 {
+    if (patient) {
+        space_homes_ask(heap.s, first * CHUNK_PAGES, count * CHUNK_PAGES);
+    }
     for (uint64_t at = first; at < first + count;) {
         uint64_t n = 1;
+        RECTO_ASSERT(space_home_known(heap.s, at * CHUNK_PAGES));
         int home = space_home(heap.s, at * CHUNK_PAGES);
         while (at + n < first + count &&
                space_home(heap.s, (at + n) * CHUNK_PAGES) == home) {

@@ -180,6 +180,10 @@ static void large_keep(uint64_t chunk)
     for (uint64_t g = chunk; net_domains() > 1 && g < chunk + c->count; g++) {
         c->mixed = c->mixed || !mine(g);
     }
+    if (c->mixed) { /* the service thread will free it, and may not ask then */
+        space_homes_ask(heap.s, chunk * CHUNK_PAGES,
+                        (uint64_t)c->count * CHUNK_PAGES);
+    }
     heap.tables[net_rank()]->live += (int64_t)c->bytes;
     space_dirty_mark(heap.s, chunk * CHUNK_PAGES);
 }
@@ -202,8 +206,7 @@ static void keep(const int64_t *heads, uint64_t next)
     }
 }
 
-/* What I have becomes my own where nobody is known to be the home, as the load
- * assumed; all ranks learn it. */
+/* What I keep becomes my own where nobody is the home, as the load assumed. */
 static int homes_settle(uint64_t next)
 {
     for (uint64_t g = 0; g < next; g++) {
@@ -211,8 +214,7 @@ static int homes_settle(uint64_t next)
             space_homes_claim(heap.s, g * CHUNK_PAGES, CHUNK_PAGES);
         }
     }
-    int r = net_verdict(0);
-    return r == 0 ? space_homes_share(heap.s, false) : r;
+    return net_verdict(0);
 }
 
 int heap_rebuild(uint64_t extent)

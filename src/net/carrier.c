@@ -179,9 +179,11 @@ static void room_wait(int target)
     while (carrier.frees == 0) {
         sends_finish();
         if (net.timeout > 0 && base_now() - start > net.timeout) {
-            base_fatal("%d messages wait, the last of them to rank %d: it or "
-                       "another rank takes none",
-                       SENDS, target);
+            base_fatal(
+                "%d messages wait, the last of them to rank %d on %s: it "
+                "or another rank took none within %s",
+                SENDS, target, net_host(target),
+                base_env_name(BASE_ENV_TIMEOUT));
         }
     }
 }

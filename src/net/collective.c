@@ -50,9 +50,14 @@ void net_background_enter(void)
     background = true;
 }
 
-static MPI_Comm channel(void)
+MPI_Comm net_channel(void)
 {
     return background ? net.background : net.comm;
+}
+
+bool net_in_background(void)
+{
+    return background;
 }
 
 /* The end of an operation that began with `r`. */
@@ -97,10 +102,10 @@ int net_bcast(void *data, size_t bytes, int root)
         MPI_Request request;
         char *p = (char *)data + at;
         int n = (int)piece(bytes - at);
-        r = background ? wait_for(MPI_Ibcast(p, n, MPI_BYTE, root, channel(),
+        r = background ? wait_for(MPI_Ibcast(p, n, MPI_BYTE, root, net_channel(),
                                              &request),
                                   &request)
-                       : MPI_Bcast(p, n, MPI_BYTE, root, channel());
+                       : MPI_Bcast(p, n, MPI_BYTE, root, net_channel());
     }
     return net_mpi_error(r, "MPI_Bcast");
 }
@@ -111,10 +116,10 @@ static int allreduce(int64_t *values, int count, MPI_Op op)
     base_order_out();
     int r = background
                 ? wait_for(MPI_Iallreduce(MPI_IN_PLACE, values, count,
-                                          MPI_INT64_T, op, channel(), &request),
+                                          MPI_INT64_T, op, net_channel(), &request),
                            &request)
                 : MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, op,
-                                channel());
+                                net_channel());
     base_order_in();
     return net_mpi_error(r, "MPI_Allreduce");
 }
@@ -138,7 +143,7 @@ int net_exscan_sum(uint64_t *values, int count)
 {
     MPI_Request request;
     int r = wait_for(MPI_Iexscan(MPI_IN_PLACE, values, count, MPI_UINT64_T,
-                                 MPI_SUM, channel(), &request),
+                                 MPI_SUM, net_channel(), &request),
                      &request);
     if (net.rank == 0) {
         memset(values, 0, (size_t)count * sizeof *values);
@@ -154,8 +159,8 @@ static int transfer(bool sending, void *data, size_t bytes, int peer)
         char *p = (char *)data + at;
         int n = (int)piece(bytes - at);
         MPI_Request request;
-        r = sending ? MPI_Isend(p, n, MPI_BYTE, peer, 0, channel(), &request)
-                    : MPI_Irecv(p, n, MPI_BYTE, peer, 0, channel(), &request);
+        r = sending ? MPI_Isend(p, n, MPI_BYTE, peer, 0, net_channel(), &request)
+                    : MPI_Irecv(p, n, MPI_BYTE, peer, 0, net_channel(), &request);
         r = wait_for(r, &request);
     }
     return net_mpi_error(r, sending ? "MPI_Send" : "MPI_Recv");
@@ -166,7 +171,7 @@ int net_allgather(const void *mine, size_t bytes, void *all)
     MPI_Request request;
     int n = (int)bytes;
     int r = wait_for(MPI_Iallgather(mine, n, MPI_BYTE, all, n, MPI_BYTE,
-                                    channel(), &request),
+                                    net_channel(), &request),
                      &request);
     return net_mpi_error(r, "MPI_Allgather");
 }
@@ -176,7 +181,7 @@ int net_gather(const void *mine, size_t bytes, void *all, int root)
     MPI_Request request;
     int n = (int)bytes;
     int r = wait_for(MPI_Igather(mine, n, MPI_BYTE, all, n, MPI_BYTE, root,
-                                 channel(), &request),
+                                 net_channel(), &request),
                      &request);
     return net_mpi_error(r, "MPI_Gather");
 }
@@ -209,10 +214,10 @@ static int exchange(const void *send, size_t bytes, int to, void *receive,
     MPI_Request requests[2];
     int r =
         MPI_Irecv(receive, (int)most, MPI_BYTE, from < 0 ? MPI_PROC_NULL : from,
-                  tag, channel(), &requests[0]);
+                  tag, net_channel(), &requests[0]);
     if (r == MPI_SUCCESS) {
         r = MPI_Isend(send, (int)bytes, MPI_BYTE, to < 0 ? MPI_PROC_NULL : to,
-                      tag, channel(), &requests[1]);
+                      tag, net_channel(), &requests[1]);
     }
     r = wait_for(r, &requests[0]);
     return wait_for(r, &requests[1]);

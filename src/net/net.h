@@ -56,6 +56,35 @@ int net_gatherv(const void *mine, size_t bytes, void *all,
 int net_alltoallv(const void *send, const uint64_t *send_bytes, void *receive,
                   const uint64_t *receive_bytes);
 
+/*
+ * Sends parcels to some ranks; nobody knows what it gets. `take` is called for each
+ * parcel that comes, in any order, my own included; the data lie there until it
+ * returns. Its first error is this rank's outcome, after all the others have been
+ * sent and received. Costs a message per parcel and a barrier.
+ */
+enum {
+    NET_PARCEL = 262144 /* bytes of one, at most */
+};
+struct net_parcel {
+    int to;
+    size_t bytes;
+    const void *data;
+};
+typedef int (*net_taker)(void *context, const void *data, size_t bytes);
+int net_exchange(const struct net_parcel *parcels, size_t count, net_taker take,
+                 void *context);
+
+/* A list of parcels; free(items). */
+struct net_parcels {
+    struct net_parcel *items;
+    size_t count;
+    size_t room;
+};
+/* Adds data, which stay where they are; they join the parcel before them if they are
+ * for the same rank and lie behind its own, and are never divided. RECTO_ENOMEM. */
+int net_parcels_add(struct net_parcels *list, int to, const void *data,
+                    size_t bytes);
+
 /* Sends to one rank and receives from another, at most `most` bytes and less than
  * 2 GiB; -1: nobody. Both call it. */
 int net_sendrecv(const void *send, size_t bytes, int to, void *receive,

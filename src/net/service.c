@@ -137,8 +137,8 @@ static void push_or_wait(const struct net_msg *msg)
         uint64_t now = base_now();
         start = start == 0 ? now : start;
         if (net.timeout > 0 && now - start > net.timeout) {
-            base_fatal("rank %d takes no messages for %lu s", msg->target,
-                       (unsigned long)(net.timeout / 1000000000U));
+            base_fatal("rank %d on %s took no messages within %s", msg->target,
+                       net_host(msg->target), base_env_name(BASE_ENV_TIMEOUT));
         }
         sched_yield();
     }

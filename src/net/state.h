@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the files of net share: who we are, the communicators, the inboxes.
- * Set by net_init, constant afterwards, cleared by net_finalize.
+ * Set by net_init, constant afterwards but for a counter, cleared by net_finalize.
  */
 #ifndef RECTO_SRC_NET_STATE_H
 #define RECTO_SRC_NET_STATE_H
@@ -46,6 +46,7 @@ struct net_state {
     struct net_peer *peers;
     int control_fd;
     uint64_t timeout;    /* RECTO_TIMEOUT in ns */
+    unsigned exchanges;  /* net_exchange so far */
     MPI_Comm comm;       /* application threads' collectives, windows */
     MPI_Comm carrier;    /* service threads' messages */
     MPI_Comm background; /* MPI_COMM_NULL: none yet */
@@ -55,6 +56,11 @@ extern struct net_state net;
 
 /* Records RECTO_EMPI for a failed MPI call; 0 for MPI_SUCCESS. */
 int net_mpi_error(int code, const char *what);
+
+/* The communicator of this thread's collectives, and whether it waits for them by
+ * looking now and then (collective.c). */
+MPI_Comm net_channel(void);
+bool net_in_background(void);
 
 int net_topology_find(void); /* fills peers, domains; opens controls */
 void net_topology_forget(void);

@@ -245,8 +245,16 @@ static void segment_free(struct space_segment *s)
         close(s->fd);
     }
     space_homes_move(s, NULL);
+    space_claims_free(s);
     free(s->versos);
     free(s);
+}
+
+/* What I home is known, and had if it must be. */
+static int memory_ready(struct space_segment *s)
+{
+    int r = space_claims_create(s);
+    return r == 0 ? space_commit_reserve(s) : r;
 }
 
 static int segment_build(struct space_segment *s)
@@ -260,7 +268,7 @@ static int segment_build(struct space_segment *s)
     r = r == 0 ? memory_create(s, fds) : r;
     r = r == 0 ? versos_map(s, fds) : r;
     free(fds);
-    r = r == 0 ? net_verdict(space_commit_reserve(s)) : r;
+    r = r == 0 ? net_verdict(memory_ready(s)) : r;
     r = r == 0 ? space_address_map(s) : r;
     r = r == 0 ? net_window_create(s->versos[net_domain()],
                                    s->pages * SPACE_PAGE, &s->window)

@@ -103,6 +103,26 @@ bool space_home_run(const struct space_segment *s, int rank, uint64_t from,
     return false;
 }
 
+uint64_t space_home_stretch(const struct space_segment *s, uint64_t page,
+                            uint64_t most)
+{
+    const struct space_moved_run *moved = space_moved_after(s, page);
+    uint64_t limit = most < s->pages - page ? page + most : s->pages;
+    uint64_t first = 0;
+    uint64_t count = 0;
+    if (moved != NULL && moved->first <= page) {
+        return (moved->end < limit ? moved->end : limit) - page;
+    }
+    limit = moved != NULL && moved->first < limit ? moved->first : limit;
+    if (placement(s) == RECTO_FIRST_TOUCH) {
+        return space_touch_stretch(s, page, limit);
+    }
+    bool found =
+        placed_run(s, space_home(s, page), page, limit, &first, &count);
+    RECTO_ASSERT(found && first == page);
+    return found ? count : 1;
+}
+
 uint64_t space_home_pages(const struct space_segment *s, int rank)
 {
     if (s->attr.placement == RECTO_CYCLIC && space_moved_after(s, 0) == NULL) {
@@ -125,6 +145,9 @@ uint64_t space_home_pages(const struct space_segment *s, int rank)
 uint64_t space_homed_bytes(const struct space_segment *s)
 {
     uint64_t pages = 0;
+    if (placement(s) == RECTO_FIRST_TOUCH) {
+        return s->homed;
+    }
     for (int r = 0; r < net_size(); r++) {
         pages += net_domain_of(r) == net_domain() ? space_home_pages(s, r) : 0;
     }

@@ -16,7 +16,6 @@
 #include "space/moved.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/base.h"
 
@@ -43,86 +42,83 @@ const struct space_moved_run *space_moved_next(const struct space_moved *m,
     return m != NULL && i < m->count ? &m->runs[i] : NULL;
 }
 
-struct space_moved *space_moved_copy(const struct space_moved *m)
+static struct space_moved *create(uint64_t room)
 {
-    struct space_moved *copy = calloc(1, sizeof *copy);
-    if (copy == NULL || m == NULL || m->count == 0) {
-        return copy;
+    struct space_moved *m =
+        malloc(sizeof *m + room * sizeof(struct space_moved_run));
+    if (m != NULL) {
+        m->count = 0;
     }
-    copy->runs = malloc(m->count * sizeof *copy->runs);
-    if (copy->runs == NULL) {
-        free(copy);
-        return NULL;
-    }
-    memcpy(copy->runs, m->runs, m->count * sizeof *copy->runs);
-    copy->count = m->count;
-    copy->room = m->count;
-    return copy;
+    return m;
 }
 
 void space_moved_free(struct space_moved *m)
 {
+    free(m);
+}
+
+/* At the end: behind all runs of m. */
+static void append(struct space_moved *m, struct space_moved_run run)
+{
+    struct space_moved_run *last = m->count > 0 ? &m->runs[m->count - 1] : NULL;
+    if (run.first >= run.end) {
+        return;
+    }
+    RECTO_ASSERT(last == NULL || last->end <= run.first);
+    if (last != NULL && last->end == run.first && last->home == run.home) {
+        last->end = run.end;
+    } else {
+        m->runs[m->count++] = run;
+    }
+}
+
+struct space_moved *space_moved_of(struct space_moved_run run)
+{
+    struct space_moved *m = create(1);
     if (m != NULL) {
-        free(m->runs);
-        free(m);
+        append(m, run);
+    }
+    return m;
+}
+
+/* What lies of the runs from *at on in pages [from, to). A run that goes on behind
+ * `to` stays the next. */
+static void append_part(struct space_moved *m, const struct space_moved *of,
+                        uint64_t *at, uint64_t from, uint64_t to)
+{
+    for (; *at < of->count && of->runs[*at].first < to; (*at)++) {
+        struct space_moved_run run = of->runs[*at];
+        bool goes_on = run.end > to;
+        run.first = run.first > from ? run.first : from;
+        run.end = goes_on ? to : run.end;
+        append(m, run);
+        if (goes_on) {
+            return;
+        }
     }
 }
 
-/* Puts `put` runs in the place of runs [at, at + taken). */
-static bool splice(struct space_moved *m, uint64_t at, uint64_t taken,
-                   const struct space_moved_run *runs, uint64_t put)
+struct space_moved *space_moved_join(const struct space_moved *under,
+                                     const struct space_moved *over)
 {
-    if (m->count - taken + put > m->room) {
-        uint64_t room = m->room * 2 + put;
-        struct space_moved_run *more = realloc(m->runs, room * sizeof *more);
-        if (more == NULL) {
-            return false;
-        }
-        m->runs = more;
-        m->room = room;
+    static const struct space_moved none;
+    under = under != NULL ? under : &none;
+    /* each run may cut one of those below in two */
+    struct space_moved *m = create(under->count + 2 * over->count);
+    uint64_t at = 0;
+    uint64_t from = 0;
+    for (uint64_t i = 0; m != NULL && i < over->count; i++) {
+        append_part(m, under, &at, from, over->runs[i].first);
+        append(m, over->runs[i]);
+        from = over->runs[i].end;
     }
-    memmove(&m->runs[at + put], &m->runs[at + taken],
-            (m->count - at - taken) * sizeof *m->runs);
-    memcpy(&m->runs[at], runs, put * sizeof *runs);
-    m->count = m->count - taken + put;
-    return true;
-}
-
-bool space_moved_put(struct space_moved *m, uint64_t first, uint64_t end,
-                     int home)
-{
-    struct space_moved_run put[3];
-    uint64_t n = 0;
-    uint64_t at = find(m, first);
-    struct space_moved_run middle = {first, end, home};
-    if (at > 0 && m->runs[at - 1].end == first &&
-        m->runs[at - 1].home == home) {
-        at--; /* it touches the one before */
+    if (m == NULL) {
+        return NULL;
     }
-    uint64_t stop = at;
-    while (stop < m->count &&
-           (m->runs[stop].first < end ||
-            (m->runs[stop].first == end && m->runs[stop].home == home))) {
-        stop++;
-    }
-    if (stop > at && m->runs[at].first < first) {
-        if (m->runs[at].home == home) {
-            middle.first = m->runs[at].first;
-        } else {
-            put[n++] = (struct space_moved_run){m->runs[at].first, first,
-                                                m->runs[at].home};
-        }
-    }
-    struct space_moved_run last =
-        stop > at ? m->runs[stop - 1] : (struct space_moved_run){0};
-    if (last.end > end && last.home == home) {
-        middle.end = last.end;
-    }
-    put[n++] = middle;
-    if (last.end > end && last.home != home) {
-        put[n++] = (struct space_moved_run){end, last.end, last.home};
-    }
-    return splice(m, at, stop - at, put, n);
+    append_part(m, under, &at, from, UINT64_MAX);
+    struct space_moved *fit =
+        realloc(m, sizeof *m + m->count * sizeof(struct space_moved_run));
+    return fit != NULL ? fit : m;
 }
 
 static const struct space_moved *table(const struct space_segment *s)

@@ -14,17 +14,16 @@ struct space_moved_run {
 
 struct space_moved {
     uint64_t count;
-    uint64_t room;
-    struct space_moved_run *runs;
+    struct space_moved_run runs[];
 };
 
-/* A table like m, which may be NULL: none; NULL: no memory. */
-struct space_moved *space_moved_copy(const struct space_moved *m);
+/* A table of one run; of none if it is empty. NULL: no memory. */
+struct space_moved *space_moved_of(struct space_moved_run run);
+/* What `over` says, and elsewhere what `under` says, which may be NULL: nothing. In
+ * one pass over both. NULL: no memory. */
+struct space_moved *space_moved_join(const struct space_moved *under,
+                                     const struct space_moved *over);
 void space_moved_free(struct space_moved *m);
-/* Gives pages [first, end), at least one, to `home`; false when memory is out, and
- * nothing has changed. */
-bool space_moved_put(struct space_moved *m, uint64_t first, uint64_t end,
-                     int home);
 /* The run that holds `page`, or the first one behind it; NULL: none. */
 const struct space_moved_run *space_moved_next(const struct space_moved *m,
                                                uint64_t page);

@@ -31,6 +31,7 @@ enum {
     SPACE_PAGE = 4096
 }; /* unit of coherence, homes and checkpoints */
 
+struct space_claims;
 struct space_moved;
 
 struct space_segment {
@@ -50,8 +51,10 @@ struct space_segment {
     uint64_t homed;         /* bytes homed in my domain */
     bool eager;             /* home pages start writable in their domain */
     bool tracking;          /* writes since the last checkpoint are noted */
-    bool settled;           /* first touch is over: all homes are decided */
     bool heap;              /* of recto_malloc: grows, is never settled */
+    _Atomic bool
+        settled; /* first touch is over: what nobody has is its keeper's */
+    struct space_claims *claims; /* first touch: what I home (claims.c) */
     recto_vm_range *range;
     net_window *window; /* over the verso of my domain; may be NULL */
     /* Homes that recto_migrate gave; NULL: none (moved.h). */
@@ -69,17 +72,41 @@ struct space_segment *space_segment_by_id(uint32_t id);
 /* By address, lock-free, async-signal-safe; NULL outside shared memory. */
 struct space_segment *space_segment_at(const void *p);
 
-/* Home rank of a page; the rank that block placement makes it where nobody has
- * touched it yet, or this rank has not asked. */
+/*
+ * Who homes a page. Where the placement says so, every rank knows; of a first-touch
+ * segment a rank knows what it homes itself, what it reaches in memory, and what it has
+ * asked about (touch.c). What each function needs and tells:
+ *
+ *   space_home          known pages: whoever has a right to a page, a copy of it or a
+ *                       message about it has asked. For others, the keeper, who
+ *                       knows and can hand on what was meant for the home
+ *   space_home_known    nothing; never waits
+ *   space_home_claim    nothing; may wait for the keeper
+ *   space_home_ask      the same
+ *   space_homes_ask     the same, for many pages by few messages
+ *   space_home_stretch  as space_home, for neighbours
+ *   space_home_run      of my own: a space_homes_list or _settle since the last claim
+ *
+ * Never wait: the service thread, and whoever holds a page's lock or a guard.
+ */
+
+/* Home rank of a page; the rank that keeps its granule where nobody has touched it
+ * yet, or this rank does not know. */
 int space_home(const struct space_segment *s, uint64_t page);
 
 /*
  * Runs of neighbouring pages homed by `rank`, ascending: sets [*first,
  * *first + *count) to the first run at or after page `from`. False when there
- * is none.
+ * is none. Of first touch my own cost what there is of them; those of another
+ * rank, as far as known here, a look at every granule: for checks.
  */
 bool space_home_run(const struct space_segment *s, int rank, uint64_t from,
                     uint64_t *first, uint64_t *count);
+
+/* Pages from `page` on, at least 1 and at most `most`, that have its home and are known
+ * if it is; there may be more. */
+uint64_t space_home_stretch(const struct space_segment *s, uint64_t page,
+                            uint64_t most);
 
 /* Home rank; who asks becomes it if nobody is. Before a right to the page is
  * taken or a message about it is sent. Async-signal-safe; not in the service
@@ -87,6 +114,8 @@ bool space_home_run(const struct space_segment *s, int rank, uint64_t from,
 int space_home_claim(struct space_segment *s, uint64_t page);
 /* The same without a claim. */
 int space_home_ask(struct space_segment *s, uint64_t page);
+/* Asks for all of these pages that I do not know; what nobody has stays unknown. */
+void space_homes_ask(struct space_segment *s, uint64_t first, uint64_t count);
 /* Is it decided, as far as this rank knows? */
 bool space_home_known(const struct space_segment *s, uint64_t page);
 /* Makes me the home of pages that nobody can have touched; whole granules.
@@ -94,13 +123,19 @@ bool space_home_known(const struct space_segment *s, uint64_t page);
 void space_homes_claim(struct space_segment *s, uint64_t first, uint64_t count);
 /* The service thread was asked as the page's home. */
 void space_home_learn(struct space_segment *s, uint64_t page);
-/* All ranks learn all homes; `settle` decides what is undecided. Collective; no
- * thread accesses the segment meanwhile. */
-int space_homes_share(struct space_segment *s, bool settle);
 
-/* Number of pages homed by `rank`. */
+/* Brings the list of what I home up to date; of what nobody has claimed that is what I
+ * keep. Local, while no thread accesses the segment. RECTO_ENOMEM. */
+int space_homes_list(struct space_segment *s);
+/* Also decides that it stays so (but in the heap). On all ranks in one collective
+ * call, which no rank leaves before all have done it. */
+int space_homes_settle(struct space_segment *s);
+/* Do the lists of all ranks make up the segment? Collective. RECTO_ESTATE. */
+int space_homes_check(struct space_segment *s);
+
+/* Number of pages homed by `rank`, as space_home_run tells. */
 uint64_t space_home_pages(const struct space_segment *s, int rank);
-/* Bytes homed in my domain. */
+/* Bytes homed in my domain; of first touch as the allocation promised. */
 uint64_t space_homed_bytes(const struct space_segment *s);
 
 /* My domain's memory of a page through the verso. */

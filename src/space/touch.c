@@ -3,24 +3,37 @@
  * RECTO_FIRST_TOUCH: the rank that first accesses a granule becomes its home.
  *
  * Each granule has a *keeper*, the rank that block placement would make its
- * home (of the heap stripes go round the ranks); the word that decides lies in the memory of the keeper's domain. Ranks
- * that share with the keeper read and claim it by CPU atomics; others ask the
- * keeper's service thread and note the answer in the word at the same place in
- * their own domain's memory:
+ * home (of the heap stripes go round the ranks); the word that decides lies in the
+ * memory of the keeper's domain. Ranks that share with the keeper read and claim it by
+ * CPU atomics; others ask the keeper's service thread and note the answer in the word
+ * at the same place in their own domain's memory:
  *
  *   thread                 its service thread      keeper's service thread
  *     |-- ask, claim or not ------------------------------>| claims for it
  *     | waits                  |<-- home ------------------|
  *     |                        | notes, wakes
  *
+ * The answer brings the words of the granules behind it that the keeper keeps too,
+ * so whoever goes through memory that others touched asks once in NEIGHBOURS.
+ *
+ * A checkpoint or restart *settles* the segment (but not the heap): what nobody has
+ * claimed is its keeper's from then on. That is a rule, not a message: in a settled
+ * segment word 0 means the keeper to those who reach the deciding word; to others it
+ * means what it always does, not known. So a rank holds the words of the granules that
+ * it keeps and of those that it asked about, never of all.
+ *
  * Invariants
- * 1. A word is 0 (nobody, or not known here) or home + 1, and then stays.
+ * 1. A word is 0 or home + 1, and then stays. Where the deciding word is reached, 0 is
+ *    nobody, or in a settled segment the keeper; elsewhere, not known here.
  * 2. A rank asks for the home before it takes a right to a page or sends a
- *    message about it; until then block placement stands in, and the page reads
+ *    message about it; until then the keeper stands in, and the page reads
  *    as zero everywhere.
  * 3. Who gets a message as home of a page is it, even if the answer to its own
  *    claim is still under way (space_home_learn).
- * 4. Nothing is waited for under a lock that the service thread takes.
+ * 4. Nothing is waited for under a lock that the service thread takes, and nothing in
+ *    the service thread: both look only for homes of pages that invariant 2 or 3
+ *    has made known, or do without those that are not (space_home_known).
+ * 5. `settled` changes on all ranks inside one collective call, while nobody claims.
  */
 #include "space/touch.h"
 
@@ -33,23 +46,30 @@
 #include "space/moved.h"
 
 enum touch_message {
-    TOUCH_ASK,   /* a = granule, b = wait, c = claim, d = granules */
-    TOUCH_ANSWER /* the same, c = word of the first */
+    TOUCH_ASK, /* a = granule, b = wait, c = claim, d = granules */
+    TOUCH_ANSWER /* a and b the same, c = word of the first, d = the claim made it;
+                    with it, the words from the first on, if others are known */
+};
+
+enum {
+    NEIGHBOURS = 64, /* told unasked */
+    WORDS_MOST = NET_DATA / sizeof(uint32_t)
 };
 
 struct touch_wait {
     _Atomic uint32_t done; /* futex word */
     uint32_t word;
+    bool made; /* by this claim */
 };
 
-static uint64_t granules(const struct space_segment *s)
+uint64_t space_touch_granules(const struct space_segment *s)
 {
     return (s->pages + s->granule_pages - 1) / s->granule_pages;
 }
 
 uint64_t space_touch_bytes(const struct space_segment *s)
 {
-    return space_touches(s) ? granules(s) * sizeof(uint32_t) : 0;
+    return space_touches(s) ? space_touch_granules(s) * sizeof(uint32_t) : 0;
 }
 
 /* ---- keepers: granules in blocks, or in stripes of the heap ----------------------- */
@@ -63,7 +83,7 @@ static uint64_t kept(const struct space_segment *s)
 {
     uint64_t unit = s->heap ? STRIPE : 1;
     uint64_t share = unit * (uint64_t)net_size();
-    return (granules(s) + share - 1) / share * unit;
+    return (space_touch_granules(s) + share - 1) / share * unit;
 }
 
 static int keeper(const struct space_segment *s, uint64_t granule)
@@ -72,35 +92,70 @@ static int keeper(const struct space_segment *s, uint64_t granule)
                    : (int)(granule / kept(s));
 }
 
-/* The i-th granule that a rank keeps; it may lie behind the last. */
-static uint64_t kept_granule(const struct space_segment *s, uint64_t rank,
-                             uint64_t i)
+/* Granules from this one on that have its keeper and follow each other. */
+static uint64_t keeper_stretch(const struct space_segment *s, uint64_t granule)
 {
-    return s->heap ? (i / STRIPE * (uint64_t)net_size() + rank) * STRIPE +
-                         i % STRIPE
-                   : rank * kept(s) + i;
+    uint64_t unit = s->heap ? STRIPE : kept(s);
+    uint64_t end = (granule / unit + 1) * unit;
+    uint64_t last = space_touch_granules(s);
+    return (end < last ? end : last) - granule;
 }
 
-static _Atomic uint32_t *words(const struct space_segment *s, int domain)
+bool space_touch_kept(const struct space_segment *s, uint64_t from,
+                      uint64_t *first, uint64_t *end)
+{
+    uint64_t unit = s->heap ? STRIPE : kept(s);
+    uint64_t ranks = (uint64_t)net_size();
+    uint64_t me = (uint64_t)net_rank();
+    uint64_t at = from / unit;
+    if (at % ranks != me) { /* a stripe of mine begins behind it */
+        at += (me + ranks - at % ranks) % ranks;
+        from = at * unit;
+    }
+    if (from >= space_touch_granules(s) || (!s->heap && at != me)) {
+        return false;
+    }
+    *first = from;
+    *end = from + keeper_stretch(s, from);
+    return true;
+}
+
+_Atomic uint32_t *space_touch_words(const struct space_segment *s, int domain)
 {
     return (_Atomic uint32_t *)(void *)(s->versos[domain] +
                                         space_touch_offset(s));
 }
 
+/* Do I reach the deciding word? */
+static bool reached(const struct space_segment *s, uint64_t granule)
+{
+    return s->versos[net_domain_of(keeper(s, granule))] != NULL;
+}
+
 static _Atomic uint32_t *word_of(const struct space_segment *s,
                                  uint64_t granule)
 {
-    int domain = net_domain_of(keeper(s, granule));
-    return &words(s,
-                  s->versos[domain] != NULL ? domain : net_domain())[granule];
+    int domain =
+        reached(s, granule) ? net_domain_of(keeper(s, granule)) : net_domain();
+    return &space_touch_words(s, domain)[granule];
 }
 
 /* ---- lookup ---------------------------------------------------------------------- */
 
+uint32_t space_touch_word(const struct space_segment *s, uint64_t granule)
+{
+    uint32_t word =
+        atomic_load_explicit(word_of(s, granule), memory_order_acquire);
+    /* pairs with the release in space_homes_settle */
+    return word == 0 && reached(s, granule) &&
+                   atomic_load_explicit(&s->settled, memory_order_acquire)
+               ? (uint32_t)keeper(s, granule) + 1
+               : word;
+}
+
 static bool decided(const struct space_segment *s, uint64_t page)
 {
-    return atomic_load_explicit(word_of(s, page / s->granule_pages),
-                                memory_order_acquire) != 0;
+    return space_touch_word(s, page / s->granule_pages) != 0;
 }
 
 bool space_home_known(const struct space_segment *s, uint64_t page)
@@ -112,29 +167,36 @@ bool space_home_known(const struct space_segment *s, uint64_t page)
 int space_touch_home(const struct space_segment *s, uint64_t page)
 {
     uint64_t granule = page / s->granule_pages;
-    uint32_t word =
-        atomic_load_explicit(word_of(s, granule), memory_order_acquire);
+    uint32_t word = space_touch_word(s, granule);
     return word != 0 ? (int)word - 1 : keeper(s, granule);
+}
+
+uint64_t space_touch_stretch(const struct space_segment *s, uint64_t page,
+                             uint64_t limit)
+{
+    uint64_t start = page;
+    int home = space_touch_home(s, page);
+    bool known = decided(s, page);
+    do {
+        page = (page / s->granule_pages + 1) * s->granule_pages;
+    } while (page < limit && space_touch_home(s, page) == home &&
+             decided(s, page) == known);
+    return (page < limit ? page : limit) - start;
 }
 
 bool space_touch_run(const struct space_segment *s, int rank, uint64_t from,
                      uint64_t limit, uint64_t *first, uint64_t *count)
 {
+    if (rank == net_rank()) {
+        return space_claims_run(s, from, limit, first, count);
+    }
     uint64_t page = from;
     while (page < limit && space_touch_home(s, page) != rank) {
         page = (page / s->granule_pages + 1) * s->granule_pages;
     }
-    if (page >= limit) {
-        return false;
-    }
-    bool known = decided(s, page);
     *first = page;
-    do {
-        page = (page / s->granule_pages + 1) * s->granule_pages;
-    } while (page < limit && space_touch_home(s, page) == rank &&
-             decided(s, page) == known);
-    *count = (page < limit ? page : limit) - *first;
-    return true;
+    *count = page < limit ? space_touch_stretch(s, page, limit) : 0;
+    return page < limit;
 }
 
 void space_home_learn(struct space_segment *s, uint64_t page)
@@ -150,38 +212,42 @@ void space_home_learn(struct space_segment *s, uint64_t page)
 
 /* ---- claims ------------------------------------------------------------------------- */
 
-/* Where I reach the deciding word. Returns what it is afterwards. */
-static uint32_t decide(struct space_segment *s, uint64_t granule, int rank)
+/* This thread made me the home of a granule. Of what I keep the words tell. */
+static void claim_note(struct space_segment *s, uint64_t granule)
 {
-    uint32_t word = 0;
+    if (keeper(s, granule) != net_rank()) {
+        space_claims_add(s, granule);
+    }
+}
+
+/* Where the deciding word is reached, or for a note of mine. Returns what it is
+ * afterwards; *made: by this. */
+static uint32_t decide(struct space_segment *s, uint64_t granule, int rank,
+                       bool *made)
+{
+    uint32_t word = space_touch_word(s, granule);
     uint32_t claim = (uint32_t)rank + 1;
-    return atomic_compare_exchange_strong_explicit(word_of(s, granule), &word,
-                                                   claim, memory_order_acq_rel,
-                                                   memory_order_acquire)
-               ? claim
-               : word;
+    *made = word == 0 && atomic_compare_exchange_strong_explicit(
+                             word_of(s, granule), &word, claim,
+                             memory_order_acq_rel, memory_order_acquire);
+    return *made ? claim : word;
 }
 
-static void post(int target, enum touch_message type, struct net_msg msg)
-{
-    msg.service = NET_SERVICE_SPACE;
-    msg.type = (uint8_t)type;
-    net_post(target, &msg);
-}
-
-/* For `count` granules of one keeper; returns the word of the first. */
+/* About `count` granules of one keeper; returns the word of the first. *made: by
+ * this claim. */
 static uint32_t ask(struct space_segment *s, uint64_t granule, bool claim,
-                    uint64_t count)
+                    uint64_t count, bool *made)
 {
     struct touch_wait wait = {0};
     net_mpi_wait(s->recto + granule * s->granule_pages * SPACE_PAGE);
     int target = keeper(s, granule);
-    post(target, TOUCH_ASK,
-         (struct net_msg){.object = s->id,
-                          .a = granule,
-                          .b = (uintptr_t)&wait,
-                          .c = claim,
-                          .d = count});
+    net_post_masked(target, &(struct net_msg){.service = NET_SERVICE_SPACE,
+                                              .type = TOUCH_ASK,
+                                              .object = s->id,
+                                              .a = granule,
+                                              .b = (uintptr_t)&wait,
+                                              .c = claim,
+                                              .d = count});
     net_await_begin();
     while (atomic_load_explicit(&wait.done, memory_order_acquire) == 0) {
         if (net_futex_wait((const uint32_t *)&wait.done, 0, net_timeout(),
@@ -194,6 +260,7 @@ static uint32_t ask(struct space_segment *s, uint64_t granule, bool claim,
         }
     }
     net_await_end();
+    *made = wait.made;
     return wait.word;
 }
 
@@ -204,10 +271,14 @@ static int find(struct space_segment *s, uint64_t page, bool claim)
         return space_home(s, page);
     }
     uint32_t word = 0;
+    bool made = false;
     if (!net_shares(keeper(s, granule))) {
-        word = ask(s, granule, claim, 1);
+        word = ask(s, granule, claim, 1, &made);
     } else if (claim) {
-        word = decide(s, granule, net_rank());
+        word = decide(s, granule, net_rank(), &made);
+    }
+    if (made) {
+        claim_note(s, granule);
     }
     return word != 0 ? (int)word - 1 : keeper(s, granule);
 }
@@ -223,41 +294,131 @@ int space_home_ask(struct space_segment *s, uint64_t page)
                                                  : space_home(s, page);
 }
 
+void space_homes_ask(struct space_segment *s, uint64_t first, uint64_t count)
+{
+    if (!space_touches(s) || net_domains() == 1 || count == 0) {
+        return;
+    }
+    uint64_t end = (first + count - 1) / s->granule_pages + 1;
+    for (uint64_t g = first / s->granule_pages; g < end;) {
+        uint64_t run = keeper_stretch(s, g);
+        run = run < end - g ? run : end - g;
+        if (!reached(s, g)) {
+            uint64_t known = 0;
+            while (known < run && space_touch_word(s, g + known) != 0) {
+                known++;
+            }
+            g += known;
+            run -= known;
+            run = run < WORDS_MOST ? run : WORDS_MOST;
+            bool made = false;
+            if (run > 0) {
+                (void)ask(s, g, false, run, &made);
+            }
+        }
+        g += run;
+    }
+}
+
+/* Granules of one keeper, which nobody else can claim: all are new, or all are mine. */
+static void run_claim(struct space_segment *s, uint64_t granule, uint64_t count)
+{
+    bool far = !net_shares(keeper(s, granule));
+    bool made = false;
+    if (far) {
+        (void)ask(s, granule, true, count, &made);
+    }
+    for (uint64_t g = granule; g < granule + count; g++) {
+        /* far: a note; another answer to my domain may have brought it */
+        bool noted = false;
+        uint32_t word = decide(s, g, net_rank(), &noted);
+        RECTO_ASSERT((int)word == net_rank() + 1);
+        (void)word;
+        if (far ? made : noted) {
+            claim_note(s, g);
+        }
+    }
+}
+
 void space_homes_claim(struct space_segment *s, uint64_t first, uint64_t count)
 {
     uint64_t granule = first / s->granule_pages;
     uint64_t end = granule + count / s->granule_pages;
-    if (!space_touches(s)) {
-        return;
-    }
-    while (granule < end) {
-        uint64_t run = 1;
-        while (granule + run < end &&
-               keeper(s, granule + run) == keeper(s, granule)) {
-            run++;
-        }
-        if (!net_shares(keeper(s, granule))) {
-            (void)ask(s, granule, true, run);
-        }
-        for (uint64_t g = granule; g < granule + run; g++) {
-            uint32_t word = decide(s, g, net_rank());
-            RECTO_ASSERT((int)word == net_rank() + 1);
-            (void)word;
-        }
+    while (space_touches(s) && granule < end) {
+        uint64_t run = keeper_stretch(s, granule);
+        run = run < end - granule ? run : end - granule;
+        run_claim(s, granule, run);
         granule += run;
     }
 }
 
+/* ---- the keeper, and the answer ------------------------------------------------------- */
+
+/* Words of the granules that were asked about, and of neighbours. Returns how many of
+ * them say something. */
+static uint64_t tell(const struct space_segment *s, const struct net_msg *msg,
+                     uint32_t *words)
+{
+    uint64_t wanted = msg->c != 0 ? 1 : msg->d;
+    uint64_t most = keeper_stretch(s, msg->a);
+    uint64_t n = wanted > NEIGHBOURS ? wanted : NEIGHBOURS;
+    uint64_t known = 0;
+    n = n < most ? n : most;
+    for (uint64_t i = 0; i < n; i++) {
+        words[i] = space_touch_word(s, msg->a + i);
+        known = words[i] != 0 ? i + 1 : known;
+    }
+    return known;
+}
+
 static void asked(struct space_segment *s, const struct net_msg *msg)
 {
+    static uint32_t words[WORDS_MOST + 1]; /* the service thread's */
     struct net_msg answer = *msg;
-    answer.c = msg->c != 0 ? decide(s, msg->a, msg->source)
-                           : atomic_load_explicit(word_of(s, msg->a),
-                                                  memory_order_acquire);
-    for (uint64_t i = 1; msg->c != 0 && i < msg->d; i++) {
-        (void)decide(s, msg->a + i, msg->source);
+    bool made = false;
+    RECTO_ASSERT(msg->d <= WORDS_MOST || msg->c != 0);
+    for (uint64_t i = 0; msg->c != 0 && i < msg->d; i++) {
+        bool before = made;
+        (void)decide(s, msg->a + i, msg->source, &made);
+        RECTO_ASSERT(i == 0 || made == before);
+        (void)before;
     }
-    post(msg->source, TOUCH_ANSWER, answer);
+    answer.c = space_touch_word(s, msg->a);
+    answer.d = made;
+    answer.type = TOUCH_ANSWER;
+    /* who claims many knows what they are */
+    uint64_t n = msg->c != 0 && msg->d > 1 ? 1 : tell(s, msg, words);
+    if (n > 1) {
+        words[n] = 0; /* data come in eights */
+        net_post_data(msg->source, &answer, words,
+                      (n + 1) / 2 * 2 * sizeof *words);
+    } else {
+        net_post(msg->source, &answer);
+    }
+}
+
+static void note(const struct space_segment *s, uint64_t granule, uint32_t word)
+{
+    if (word != 0 && granule < space_touch_granules(s)) {
+        atomic_store_explicit(word_of(s, granule), word, memory_order_release);
+    }
+}
+
+static void answered(struct space_segment *s, const struct net_msg *msg)
+{
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): it went round as one */
+    struct touch_wait *w = (struct touch_wait *)(uintptr_t)msg->b;
+    size_t bytes = 0;
+    const uint32_t *words = net_data(&bytes);
+    for (uint64_t i = 0; words != NULL && i < bytes / sizeof *words; i++) {
+        note(s, msg->a + i, words[i]);
+    }
+    note(s, msg->a, (uint32_t)msg->c);
+    w->word = (uint32_t)msg->c;
+    w->made = msg->d != 0;
+    /* *w may be gone after the store, so the wake is on an address only */
+    atomic_store_explicit(&w->done, 1, memory_order_release);
+    net_futex_wake((const uint32_t *)&w->done, 1, false);
 }
 
 static void receive(const struct net_msg *msg)
@@ -268,18 +429,9 @@ static void receive(const struct net_msg *msg)
     }
     if (msg->type == TOUCH_ASK) {
         asked(s, msg);
-        return;
+    } else {
+        answered(s, msg);
     }
-    /* NOLINTNEXTLINE(performance-no-int-to-ptr): it went round as one */
-    struct touch_wait *w = (struct touch_wait *)(uintptr_t)msg->b;
-    if (msg->c != 0) {
-        atomic_store_explicit(word_of(s, msg->a), (uint32_t)msg->c,
-                              memory_order_release);
-    }
-    w->word = (uint32_t)msg->c;
-    /* *w may be gone after the store, so the wake is on an address only */
-    atomic_store_explicit(&w->done, 1, memory_order_release);
-    net_futex_wake((const uint32_t *)&w->done, 1, false);
 }
 
 void space_touch_init(void)
@@ -287,53 +439,10 @@ void space_touch_init(void)
     net_service_receiver(NET_SERVICE_SPACE, receive);
 }
 
-/* ---- what all ranks do together ------------------------------------------------------- */
-
-/* The words that I keep, where I reach them myself. */
-static void kept_copy(const struct space_segment *s, uint32_t *out, bool settle)
+int space_homes_settle(struct space_segment *s)
 {
-    for (uint64_t i = 0; i < kept(s); i++) {
-        uint64_t granule = kept_granule(s, (uint64_t)net_rank(), i);
-        if (granule >= granules(s)) {
-            break;
-        }
-        _Atomic uint32_t *word = word_of(s, granule);
-        uint32_t nobody = 0;
-        if (settle) {
-            atomic_compare_exchange_strong_explicit(
-                word, &nobody, (uint32_t)net_rank() + 1, memory_order_acq_rel,
-                memory_order_relaxed);
-        }
-        out[i] = atomic_load_explicit(word, memory_order_acquire);
+    if (space_touches(s) && !s->heap) {
+        atomic_store_explicit(&s->settled, true, memory_order_release);
     }
-}
-
-int space_homes_share(struct space_segment *s, bool settle)
-{
-    if (!space_touches(s) || s->settled) {
-        return 0;
-    }
-    bool decides = settle && !s->heap;
-    uint64_t n = kept(s);
-    uint32_t *mine = calloc(n, sizeof *mine);
-    uint32_t *all = calloc(n * (uint64_t)net_size(), sizeof *all);
-    int r = mine != NULL && all != NULL
-                ? 0
-                : base_error(RECTO_ENOMEM, "homes of \"%s\"", s->name);
-    r = net_verdict(r);
-    if (r == 0) {
-        kept_copy(s, mine, decides);
-        r = net_allgather(mine, n * sizeof *mine, all);
-    }
-    for (uint64_t i = 0; r == 0 && i < n * (uint64_t)net_size(); i++) {
-        if (all[i] != 0) {
-            uint64_t g = kept_granule(s, i / n, i % n);
-            atomic_store_explicit(word_of(s, g), all[i], memory_order_release);
-        }
-    }
-    free(mine);
-    free(all);
-    r = net_verdict(r);
-    s->settled = r == 0 && decides;
-    return r;
+    return space_homes_list(s);
 }

@@ -73,6 +73,14 @@ int MPI_Send(const void *buffer, int n, MPI_Datatype type, int to, int tag,
     return PMPI_Send(buffer, n, type, to, tag, comm);
 }
 
+int MPI_Issend(const void *buffer, int n, MPI_Datatype type, int to, int tag,
+               MPI_Comm comm, MPI_Request *request)
+{
+    count(PAIRS, 1);
+    count(PAIR_BYTES, bytes_of(n, type));
+    return PMPI_Issend(buffer, n, type, to, tag, comm, request);
+}
+
 int MPI_Sendrecv(const void *out, int n, MPI_Datatype type, int to, int tag,
                  void *in, int m, MPI_Datatype in_type, int from, int in_tag,
                  MPI_Comm comm, MPI_Status *status)

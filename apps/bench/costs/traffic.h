@@ -38,8 +38,8 @@
     X(ALLGATHERS, "MPI_Allgather")                                             \
     X(ALLGATHER_BYTES, "MPI_Allgather, bytes")                                 \
     X(SCANS, "MPI_Exscan")                                                     \
-    X(PAIRS, "MPI_Send, MPI_Sendrecv")                                         \
-    X(PAIR_BYTES, "MPI_Send, MPI_Sendrecv, bytes")
+    X(PAIRS, "MPI_Send and its kin")                                           \
+    X(PAIR_BYTES, "MPI_Send and its kin, bytes")
 
 enum traffic {
 #define TRAFFIC_ENUM(name, text) name,
