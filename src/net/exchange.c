@@ -21,12 +21,14 @@
 #include <recto/error.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/base.h"
 #include "net/state.h"
 
 enum {
     UNDER_WAY = 64,
+    NAP_NS = 100000, /* of a background thread */
     TAG_EXCHANGE = 3 /* and the one after it, in turn */
 };
 
@@ -96,8 +98,8 @@ static int receive(struct exchange *x, bool *came)
     int bytes = 0;
     MPI_Message message = MPI_MESSAGE_NULL;
     MPI_Status status;
-    int r =
-        MPI_Improbe(MPI_ANY_SOURCE, x->tag, net_channel(), &here, &message, &status);
+    int r = MPI_Improbe(MPI_ANY_SOURCE, x->tag, net_channel(), &here, &message,
+                        &status);
     *came = r == MPI_SUCCESS && here;
     if (!*came) {
         return r;
@@ -133,6 +135,16 @@ int net_parcels_add(struct net_parcels *list, int to, const void *data,
     return 0;
 }
 
+static void rest(void)
+{
+    static const struct timespec nap = {0, NAP_NS};
+    if (net_in_background()) {
+        (void)nanosleep(&nap, NULL);
+    } else {
+        (void)sched_yield();
+    }
+}
+
 int net_exchange(const struct net_parcel *parcels, size_t count, net_taker take,
                  void *context)
 {
@@ -160,7 +172,7 @@ int net_exchange(const struct net_parcel *parcels, size_t count, net_taker take,
             r = MPI_Test(&barrier, &through, MPI_STATUS_IGNORE);
         }
         if (!came && !through) {
-            (void)sched_yield();
+            rest();
         }
     }
     return r != MPI_SUCCESS ? net_mpi_error(r, "exchange of parcels") : x.taken;

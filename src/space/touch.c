@@ -44,6 +44,7 @@
 
 #include "base/base.h"
 #include "space/moved.h"
+#include "space/snapshot.h"
 
 enum touch_message {
     TOUCH_ASK, /* a = granule, b = wait, c = claim, d = granules */
@@ -220,6 +221,16 @@ static void claim_note(struct space_segment *s, uint64_t granule)
     }
 }
 
+/* Of the snapshot under way the keeper writes the pages, which were its own. */
+static void before_claim(const struct space_segment *s, uint64_t granule)
+{
+    int home = keeper(s, granule);
+    uint64_t first = granule * s->granule_pages;
+    for (uint64_t i = 0; i < s->granule_pages && first + i < s->pages; i++) {
+        space_before_write_at(s, first + i, home);
+    }
+}
+
 /* Where the deciding word is reached, or for a note of mine. Returns what it is
  * afterwards; *made: by this. */
 static uint32_t decide(struct space_segment *s, uint64_t granule, int rank,
@@ -227,6 +238,9 @@ static uint32_t decide(struct space_segment *s, uint64_t granule, int rank,
 {
     uint32_t word = space_touch_word(s, granule);
     uint32_t claim = (uint32_t)rank + 1;
+    if (word == 0 && rank != keeper(s, granule)) {
+        before_claim(s, granule);
+    }
     *made = word == 0 && atomic_compare_exchange_strong_explicit(
                              word_of(s, granule), &word, claim,
                              memory_order_acq_rel, memory_order_acquire);
