@@ -226,7 +226,9 @@ static void before_claim(const struct space_segment *s, uint64_t granule)
 {
     int home = keeper(s, granule);
     uint64_t first = granule * s->granule_pages;
-    for (uint64_t i = 0; i < s->granule_pages && first + i < s->pages; i++) {
+    for (uint64_t i = 0;
+         net_shares(home) && i < s->granule_pages && first + i < s->pages;
+         i++) {
         space_before_write_at(s, first + i, home);
     }
 }
