@@ -53,9 +53,9 @@ struct chunk *chunk_at(int owner, uint64_t chunk)
 }
 
 /* The header is about to change: the snapshot under way gets it as it is. */
-static void changes(int owner, uint64_t chunk)
+static void changes(uint64_t chunk)
 {
-    space_before_write_at(heap.s, chunk * CHUNK_PAGES, owner);
+    space_before_write(heap.s, chunk * CHUNK_PAGES);
 }
 
 /* It changed: the next checkpoint has it. */
@@ -67,7 +67,7 @@ static void changed(int owner, uint64_t chunk)
 void chunk_set(int owner, uint64_t chunk, enum chunk_kind kind, uint64_t count)
 {
     struct chunk *c = chunk_at(owner, chunk);
-    changes(owner, chunk);
+    changes(chunk);
     memset((void *)c, 0, sizeof *c);
     c->count = (uint32_t)count;
     c->owner = owner;
@@ -246,7 +246,7 @@ static void ready_push(struct chunk *c, uint64_t chunk)
 static void chunk_collect(int owner, uint64_t chunk)
 {
     struct chunk *c = chunk_at(owner, chunk);
-    changes(owner, chunk);
+    changes(chunk);
     atomic_exchange_explicit(&c->listed, 0, memory_order_acq_rel);
     for (uint32_t w = 0; w < CHUNK_WORDS; w++) {
         if (atomic_load_explicit(&c->ready[w], memory_order_relaxed) == 0) {
@@ -333,7 +333,7 @@ static uint64_t block_take(int owner, uint64_t chunk)
     uint32_t bit = (uint32_t)__builtin_ctzll(~used);
     uint32_t block = word * 64 + bit;
     RECTO_ASSERT(block < chunk_blocks(c));
-    changes(owner, chunk);
+    changes(chunk);
     atomic_fetch_or_explicit(&c->used[word], (uint64_t)1 << bit,
                              memory_order_relaxed);
     c->hint = word;
@@ -432,7 +432,7 @@ enum block_fault block_free(int home, uint64_t offset)
         return BLOCK_NOT;
     }
     uint64_t bit = (uint64_t)1 << block % 64;
-    changes(home, offset / CHUNK_BYTES);
+    changes(offset / CHUNK_BYTES);
     if ((atomic_load_explicit(&c->used[block / 64], memory_order_acquire) &
          bit) == 0 ||
         (atomic_fetch_or_explicit(&c->freed[block / 64], bit,
@@ -486,7 +486,7 @@ int block_ready(int home, uint64_t offset, bool patient)
         mixed_ready(chunk, c->count, patient);
         return HEAP_DONE;
     }
-    changes(home, chunk);
+    changes(chunk);
     atomic_fetch_add_explicit(&c->givers, 1, memory_order_relaxed);
     atomic_fetch_or_explicit(&c->ready[block / 64], (uint64_t)1 << block % 64,
                              memory_order_acq_rel);
