@@ -496,7 +496,7 @@ void ckpt_job_free(struct ckpt_job *job)
 {
     for (uint64_t i = 0; job->parts != NULL && i < job->epoch.nobjects; i++) {
         struct ckpt_part *part = &job->parts[i];
-        ckpt_pages_free(&part->dirty);
+        base_runs_free(&part->dirty);
         free(part->sums);
         free(part->piece_sums);
         free(part->hashes);

@@ -16,63 +16,6 @@
 #include "coherence/coherence.h"
 #include "state.h"
 
-/* ---- pages as runs -------------------------------------------------------------- */
-
-/* Appends a run behind all others. */
-static int pages_add(void *list, uint64_t first, uint64_t count)
-{
-    struct ckpt_pages *pages = list;
-    struct ckpt_run *last =
-        pages->count > 0 ? &pages->runs[pages->count - 1] : NULL;
-    if (last != NULL && last->first + last->count == first) {
-        last->count += count;
-        return 0;
-    }
-    if (pages->runs == NULL || pages->count == pages->room) {
-        uint64_t room = pages->room * 2 + 16;
-        void *more = realloc(pages->runs, room * sizeof *pages->runs);
-        if (more == NULL) {
-            return base_error(RECTO_ENOMEM, "list of pages written");
-        }
-        pages->runs = more;
-        pages->room = room;
-    }
-    pages->runs[pages->count++] = (struct ckpt_run){first, count};
-    return 0;
-}
-
-/* The first run of pages at or after `from`, from there on. */
-static bool pages_run(const struct ckpt_pages *pages, uint64_t from,
-                      uint64_t *first, uint64_t *count)
-{
-    uint64_t low = 0;
-    uint64_t high = pages->count;
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-        const struct ckpt_run *run = &pages->runs[middle];
-        if (run->first + run->count <= from) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    if (low == pages->count) {
-        return false;
-    }
-    uint64_t end = pages->runs[low].first + pages->runs[low].count;
-    *first = pages->runs[low].first > from ? pages->runs[low].first : from;
-    *count = end - *first;
-    return true;
-}
-
-void ckpt_pages_free(struct ckpt_pages *pages)
-{
-    free(pages->runs);
-    *pages = (struct ckpt_pages){0};
-}
-
-/* ---- parts -------------------------------------------------------------------------- */
-
 /* The part's pages of a run; false: none. */
 static bool run_cut(const struct ckpt_part *part, uint64_t first,
                     uint64_t *count)
@@ -80,6 +23,19 @@ static bool run_cut(const struct ckpt_part *part, uint64_t first,
     uint64_t most = first < part->pages ? part->pages - first : 0;
     *count = *count < most ? *count : most;
     return most > 0;
+}
+
+/* The first run of pages with marks at or after `from`, from there on. */
+static bool dirty_run(const struct ckpt_part *part, uint64_t from,
+                      uint64_t *first, uint64_t *count)
+{
+    const struct base_run *run = base_runs_from(&part->dirty, from);
+    if (run == NULL) {
+        return false;
+    }
+    *first = run->first > from ? run->first : from;
+    *count = run->end - *first;
+    return true;
 }
 
 bool ckpt_home_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
@@ -94,7 +50,7 @@ bool ckpt_part_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
                    uint64_t *count)
 {
     if (!part->all) {
-        return pages_run(&part->dirty, from, first, count) &&
+        return dirty_run(part, from, first, count) &&
                run_cut(part, *first, count);
     }
     if (part->segment != NULL) {
@@ -134,6 +90,13 @@ const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
                : (const char *)part->region->p + page * CKPT_PAGE;
 }
 
+static int dirty_add(void *runs, uint64_t first, uint64_t count)
+{
+    return base_runs_add(runs, first, first + count)
+               ? 0
+               : base_error(RECTO_ENOMEM, "list of pages written");
+}
+
 /* Brings the master copies home and takes the marks. Collective. */
 static int collect_shared(struct ckpt_job *job, struct ckpt_part *part)
 {
@@ -145,7 +108,7 @@ static int collect_shared(struct ckpt_job *job, struct ckpt_part *part)
     bool tracked = space_dirty_tracking(s);
     part->all =
         job->epoch.full || !tracked || part->object->uid >= job->first_new;
-    status = tracked ? space_dirty_collect(s, pages_add, &part->dirty)
+    status = tracked ? space_dirty_collect(s, dirty_add, &part->dirty)
                      : space_dirty_start(s);
     return net_verdict(status);
 }
@@ -173,7 +136,7 @@ static int collect_private(const struct ckpt_job *job, struct ckpt_part *part)
         const char *data = ckpt_part_page(part, page, &bytes);
         XXH128_hash_t hash = ckpt_region_hash(data, bytes);
         if (!XXH128_isEqual(hash, r->hashes[page])) {
-            status = pages_add(&part->dirty, page, 1);
+            status = dirty_add(&part->dirty, page, 1);
         }
     }
     return status;
@@ -216,8 +179,9 @@ void ckpt_collect_undo(struct ckpt_job *job)
         const struct ckpt_part *part = &job->parts[i];
         for (uint64_t r = 0; part->segment != NULL && r < part->dirty.count;
              r++) {
-            space_dirty_restore(part->segment, part->dirty.runs[r].first,
-                                part->dirty.runs[r].count);
+            const struct base_run *run = &part->dirty.items[r];
+            space_dirty_restore(part->segment, run->first,
+                                run->end - run->first);
         }
     }
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <xxhash.h>
 
+#include "base/runs.h"
 #include "format.h"
 #include "io.h"
 #include "space/space.h"
@@ -55,17 +56,6 @@ struct ckpt_state {
 extern pthread_mutex_t ckpt_mutex;
 extern struct ckpt_state ckpt_state;
 
-/* Pages as runs, ascending, apart. */
-struct ckpt_run {
-    uint64_t first;
-    uint64_t count;
-};
-struct ckpt_pages {
-    struct ckpt_run *runs; /* owned */
-    uint64_t count;
-    uint64_t room;
-};
-
 /* What this rank has to do for one object of an epoch. */
 struct ckpt_part {
     struct ckpt_object *object;
@@ -78,7 +68,7 @@ struct ckpt_part {
     bool all; /* every page of mine is written */
     /* Pages to write, unless all; shared: the marks collected, to be restored on
      * failure. */
-    struct ckpt_pages dirty;
+    struct base_runs dirty;
     uint64_t mine; /* pages I write */
     /* The last stretch asked for, shared: pages [hole, data) of the domain's
      * memory are holes, [data, data_end) hold data. */
@@ -147,7 +137,6 @@ int ckpt_epoch_share(struct ckpt_epoch *epoch);
 int ckpt_collect(struct ckpt_job *job);
 /* After a failure: gives the marks back. */
 void ckpt_collect_undo(struct ckpt_job *job);
-void ckpt_pages_free(struct ckpt_pages *pages);
 /* The first run of pages that I write at or after `from`; false: none. */
 bool ckpt_part_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
                    uint64_t *count);
