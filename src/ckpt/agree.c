@@ -496,9 +496,10 @@ void ckpt_job_free(struct ckpt_job *job)
 {
     for (uint64_t i = 0; job->parts != NULL && i < job->epoch.nobjects; i++) {
         struct ckpt_part *part = &job->parts[i];
-        ckpt_pages_free(&part->dirty);
-        ckpt_pages_free(&part->mine);
-        ckpt_pages_free(&part->data);
+        base_runs_free(&part->dirty);
+        base_runs_free(&part->mine);
+        base_runs_free(&part->data);
+        free(part->before);
         free(part->copy);
         free(part->sums);
         free(part->piece_sums);

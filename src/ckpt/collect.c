@@ -17,9 +17,11 @@
 #include "space/snapshot.h"
 #include "state.h"
 
-static int dirty_add(void *pages, uint64_t first, uint64_t count)
+static int dirty_add(void *runs, uint64_t first, uint64_t count)
 {
-    return ckpt_pages_add(pages, first, count);
+    return base_runs_add(runs, first, first + count)
+               ? 0
+               : base_error(RECTO_ENOMEM, "list of pages written");
 }
 
 /* What of the pages that I write holds data now. */
@@ -27,12 +29,12 @@ static int data_find(struct ckpt_part *part)
 {
     int status = 0;
     for (uint64_t i = 0; i < part->mine.count && status == 0; i++) {
-        uint64_t page = part->mine.runs[i].first;
-        uint64_t end = page + part->mine.runs[i].count;
-        uint64_t stop = page;
-        for (; page < end && status == 0; page = stop) {
-            if (!ckpt_part_hole(part, page, end, &stop)) {
-                status = ckpt_pages_add(&part->data, page, stop - page);
+        const struct base_run *run = &part->mine.items[i];
+        uint64_t stop = 0;
+        for (uint64_t page = run->first; page < run->end && status == 0;
+             page = stop) {
+            if (!ckpt_part_hole(part, page, run->end, &stop)) {
+                status = dirty_add(&part->data, page, stop - page);
             }
         }
     }
@@ -53,18 +55,18 @@ static int pages_choose(struct ckpt_part *part)
         return status == 0 ? data_find(part) : status;
     }
     for (uint64_t i = 0; i < part->dirty.count && status == 0; i++) {
-        status = ckpt_part_add(part, part->dirty.runs[i].first,
-                               part->dirty.runs[i].count);
+        const struct base_run *run = &part->dirty.items[i];
+        status = ckpt_part_add(part, run->first, run->end - run->first);
     }
     return status;
 }
 
 static void snapshot_add(const struct ckpt_part *part)
 {
-    const struct ckpt_pages *pages = part->all ? &part->data : &part->mine;
+    const struct base_runs *pages = part->all ? &part->data : &part->mine;
     for (uint64_t i = 0; i < pages->count; i++) {
-        space_snapshot_add(part->segment, pages->runs[i].first,
-                           pages->runs[i].count);
+        const struct base_run *run = &pages->items[i];
+        space_snapshot_add(part->segment, run->first, run->end - run->first);
     }
 }
 
@@ -82,7 +84,7 @@ static int collect_shared(struct ckpt_job *job, struct ckpt_part *part)
     status = tracked ? space_dirty_collect(s, dirty_add, &part->dirty)
                      : space_dirty_start(s);
     status = status == 0 ? pages_choose(part) : status;
-    status = net_verdict(status);
+    status = net_verdict(status == 0 ? ckpt_part_count(part) : status);
     if (status == 0 && job->concurrent) {
         snapshot_add(part);
     }
@@ -99,29 +101,26 @@ static const char *region_page(const struct ckpt_part *part, uint64_t page,
 /* The pages that I write, since the program goes on writing to its own. */
 static int region_copy(struct ckpt_part *part)
 {
-    uint64_t pages = ckpt_pages_sum(&part->mine);
-    part->copy = malloc(pages * CKPT_PAGE + 1);
+    part->copy = malloc(part->written * CKPT_PAGE + 1);
     if (part->copy == NULL) {
         return base_error(RECTO_ENOMEM, "copy of \"%s\"", part->object->name);
     }
     for (uint64_t i = 0; i < part->mine.count; i++) {
-        const struct ckpt_run *run = &part->mine.runs[i];
+        const struct base_run *run = &part->mine.items[i];
         uint64_t start = run->first * CKPT_PAGE;
-        uint64_t end = (run->first + run->count) * CKPT_PAGE;
-        memcpy(part->copy + run->before * CKPT_PAGE,
+        uint64_t end = run->end * CKPT_PAGE;
+        memcpy(part->copy + part->before[i] * CKPT_PAGE,
                (const char *)part->region->p + start,
                (end < part->bytes ? end : part->bytes) - start);
     }
     return 0;
 }
 
-static int collect_private(const struct ckpt_job *job, struct ckpt_part *part)
+/* The pages of private memory that I write: all, or those that changed. */
+static int region_choose(const struct ckpt_job *job, struct ckpt_part *part)
 {
     const struct ckpt_region *r = part->region;
     part->all = job->epoch.full || part->object->uid >= job->first_new;
-    if (part->pages == 0) {
-        return 0;
-    }
     part->hashes = calloc(part->pages, sizeof *part->hashes);
     if (part->hashes == NULL) {
         return base_error(RECTO_ENOMEM, "hashes of \"%s\"", r->name);
@@ -143,6 +142,13 @@ static int collect_private(const struct ckpt_job *job, struct ckpt_part *part)
     return status;
 }
 
+static int collect_private(const struct ckpt_job *job, struct ckpt_part *part)
+{
+    int status = part->pages > 0 ? region_choose(job, part) : 0;
+    status = status == 0 ? ckpt_part_count(part) : status;
+    return status == 0 && job->concurrent ? region_copy(part) : status;
+}
+
 int ckpt_collect(struct ckpt_job *job)
 {
     int status = 0;
@@ -155,13 +161,10 @@ int ckpt_collect(struct ckpt_job *job)
         struct ckpt_part *part = &job->parts[i];
         if (part->segment == NULL) {
             status = collect_private(job, part);
-            status = status == 0 && job->concurrent && part->pages > 0
-                         ? region_copy(part)
-                         : status;
         }
     }
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
-        job->my_entries += ckpt_pages_sum(&job->parts[i].mine);
+        job->my_entries += job->parts[i].written;
     }
     if (job->concurrent) {
         space_snapshot_begin();
@@ -175,8 +178,9 @@ void ckpt_collect_undo(struct ckpt_job *job)
         const struct ckpt_part *part = &job->parts[i];
         for (uint64_t r = 0; part->segment != NULL && r < part->dirty.count;
              r++) {
-            space_dirty_restore(part->segment, part->dirty.runs[r].first,
-                                part->dirty.runs[r].count);
+            const struct base_run *run = &part->dirty.items[r];
+            space_dirty_restore(part->segment, run->first,
+                                run->end - run->first);
         }
     }
 }

@@ -57,8 +57,7 @@ static int sums_make(const struct ckpt_job *job)
 {
     for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
         struct ckpt_part *part = &job->parts[i];
-        part->sums =
-            calloc(ckpt_pages_sum(&part->mine) + 1, sizeof *part->sums);
+        part->sums = calloc(part->written + 1, sizeof *part->sums);
         if (part->sums == NULL) {
             return base_error(RECTO_ENOMEM, "page sums of \"%s\"",
                               part->object->name);
@@ -112,9 +111,9 @@ static int sums_pack(const struct ckpt_part *part, struct page_sum *sums,
     uint64_t n = 0;
     int status = 0;
     for (uint64_t i = 0; i < part->mine.count; i++) {
-        uint64_t end = part->mine.runs[i].first + part->mine.runs[i].count;
-        for (uint64_t page = part->mine.runs[i].first;
-             page < end && status == 0; page++) {
+        const struct base_run *run = &part->mine.items[i];
+        for (uint64_t page = run->first; page < run->end && status == 0;
+             page++) {
             while (page >= ckpt_piece_first(part->pages, target + 1, ranks)) {
                 target++;
             }
@@ -137,7 +136,7 @@ static int sums_exchange(struct ckpt_part *part)
                           .end =
                               ckpt_piece_first(part->pages, rank + 1, ranks)};
     struct net_parcels parcels = {0};
-    struct page_sum *sums = calloc(ckpt_pages_sum(&part->mine) + 1, sizeof *sums);
+    struct page_sum *sums = calloc(part->written + 1, sizeof *sums);
     part->piece_sums = calloc(piece.end - piece.first + 1, sizeof(uint64_t));
     piece.sums = part->piece_sums;
     int status = sums != NULL && part->piece_sums != NULL
@@ -267,15 +266,14 @@ static int part_verify(const struct ckpt_job *job, struct ckpt_part *part,
 {
     int status = 0;
     for (uint64_t i = 0; i < part->mine.count && status == 0; i++) {
-        const struct ckpt_run *run = &part->mine.runs[i];
-        uint64_t end = run->first + run->count;
+        const struct base_run *run = &part->mine.items[i];
         uint64_t stop = 0;
-        for (uint64_t page = run->first; page < end && status == 0;
+        for (uint64_t page = run->first; page < run->end && status == 0;
              page = stop) {
-            if (!ckpt_part_empty(part, page, end, &stop)) {
+            if (!ckpt_part_empty(part, page, run->end, &stop)) {
                 status = run_verify(
                     job, part, page, stop - page,
-                    part->sums + run->before + page - run->first, buffer);
+                    part->sums + part->before[i] + page - run->first, buffer);
             }
         }
     }

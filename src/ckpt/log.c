@@ -58,7 +58,7 @@ static int pages_write(struct ckpt_job *job)
     uint64_t before = 0;
     for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
         job->parts[i].entries_before = before;
-        before += ckpt_pages_sum(&job->parts[i].mine);
+        before += job->parts[i].written;
     }
     RECTO_ASSERT(before == job->my_entries);
     int status = ckpt_pages_write(job, &format);

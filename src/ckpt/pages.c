@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The pages that a rank writes into an epoch: lists of them, and their way into the
- * file, whether the program stands still or goes on.
+ * The pages that a rank writes into an epoch, and their way into the file, whether the
+ * program stands still or goes on.
  *
  * Invariants
  * 1. Every page of `mine` is written once: by the loop over it, or, when the program
@@ -22,62 +22,6 @@ enum {
     LOOK_PAGES = 16 /* between two looks at the ring */
 };
 
-/* ---- pages as runs -------------------------------------------------------------- */
-
-int ckpt_pages_add(struct ckpt_pages *pages, uint64_t first, uint64_t count)
-{
-    struct ckpt_run *last =
-        pages->count > 0 ? &pages->runs[pages->count - 1] : NULL;
-    if (last != NULL && last->first + last->count == first) {
-        last->count += count;
-        return 0;
-    }
-    if (pages->runs == NULL || pages->count == pages->room) {
-        uint64_t room = pages->room * 2 + 16;
-        void *more = realloc(pages->runs, room * sizeof *pages->runs);
-        if (more == NULL) {
-            return base_error(RECTO_ENOMEM, "list of pages written");
-        }
-        pages->runs = more;
-        pages->room = room;
-    }
-    uint64_t before = ckpt_pages_sum(pages);
-    pages->runs[pages->count++] = (struct ckpt_run){first, count, before};
-    return 0;
-}
-
-uint64_t ckpt_pages_sum(const struct ckpt_pages *pages)
-{
-    if (pages->count == 0) {
-        return 0;
-    }
-    const struct ckpt_run *last = &pages->runs[pages->count - 1];
-    return last->before + last->count;
-}
-
-void ckpt_pages_free(struct ckpt_pages *pages)
-{
-    free(pages->runs);
-    *pages = (struct ckpt_pages){0};
-}
-
-const struct ckpt_run *ckpt_pages_at(const struct ckpt_pages *pages,
-                                     uint64_t page)
-{
-    uint64_t low = 0;
-    uint64_t high = pages->count;
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-        const struct ckpt_run *run = &pages->runs[middle];
-        if (run->first + run->count <= page) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < pages->count ? &pages->runs[low] : NULL;
-}
-
 /* ---- parts -------------------------------------------------------------------------- */
 
 /* The part's pages of a run; false: none. */
@@ -91,9 +35,34 @@ static bool run_cut(const struct ckpt_part *part, uint64_t first,
 
 int ckpt_part_add(struct ckpt_part *part, uint64_t first, uint64_t count)
 {
-    return run_cut(part, first, &count)
-               ? ckpt_pages_add(&part->mine, first, count)
-               : 0;
+    return !run_cut(part, first, &count) ||
+                   base_runs_add(&part->mine, first, first + count)
+               ? 0
+               : base_error(RECTO_ENOMEM, "list of pages written");
+}
+
+int ckpt_part_count(struct ckpt_part *part)
+{
+    part->before = calloc(part->mine.count + 1, sizeof *part->before);
+    if (part->before == NULL) {
+        return base_error(RECTO_ENOMEM, "list of pages written");
+    }
+    for (uint64_t i = 0; i < part->mine.count; i++) {
+        part->before[i] = part->written;
+        part->written += part->mine.items[i].end - part->mine.items[i].first;
+    }
+    return 0;
+}
+
+bool ckpt_part_index(const struct ckpt_part *part, uint64_t page,
+                     uint64_t *index)
+{
+    const struct base_run *run = base_runs_from(&part->mine, page);
+    if (run == NULL || run->first > page) {
+        return false;
+    }
+    *index = part->before[run - part->mine.items] + page - run->first;
+    return true;
 }
 
 bool ckpt_home_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
@@ -131,11 +100,9 @@ bool ckpt_part_empty(const struct ckpt_part *part, uint64_t page, uint64_t end,
     if (part->segment == NULL || !part->all) {
         return false;
     }
-    const struct ckpt_run *run = ckpt_pages_at(&part->data, page);
+    const struct base_run *run = base_runs_from(&part->data, page);
     bool empty = run == NULL || run->first > page;
-    uint64_t alike = run == NULL ? end
-                     : empty     ? run->first
-                                 : run->first + run->count;
+    uint64_t alike = run == NULL ? end : empty ? run->first : run->end;
     *stop = alike < end ? alike : end;
     return empty;
 }
@@ -147,9 +114,9 @@ const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
     if (part->segment != NULL) {
         return space_verso(part->segment, page);
     }
-    if (part->copy != NULL) {
-        const struct ckpt_run *run = ckpt_pages_at(&part->mine, page);
-        return part->copy + (run->before + page - run->first) * CKPT_PAGE;
+    uint64_t index = 0;
+    if (part->copy != NULL && ckpt_part_index(part, page, &index)) {
+        return part->copy + index * CKPT_PAGE;
     }
     return (const char *)part->region->p + page * CKPT_PAGE;
 }
@@ -195,10 +162,8 @@ static void ring_empty(struct writer *w)
     const char *data = NULL;
     while (space_snapshot_pop(&segment, &page, &data)) {
         struct ckpt_part *part = part_of(w->job, segment);
-        const struct ckpt_run *run =
-            part != NULL ? ckpt_pages_at(&part->mine, page) : NULL;
-        if (run != NULL && run->first <= page) {
-            uint64_t index = run->before + page - run->first;
+        uint64_t index = 0;
+        if (part != NULL && ckpt_part_index(part, page, &index)) {
             char *to = ckpt_sink_room(
                 &w->ring, w->format->place(w->job, part, page, index));
             memcpy(to, data, CKPT_PAGE);
@@ -231,12 +196,11 @@ static void page_write(struct writer *w, struct ckpt_part *part, uint64_t page,
 static void part_write(struct writer *w, struct ckpt_part *part)
 {
     for (uint64_t i = 0; i < part->mine.count; i++) {
-        const struct ckpt_run *run = &part->mine.runs[i];
-        uint64_t end = run->first + run->count;
+        const struct base_run *run = &part->mine.items[i];
         uint64_t stop = 0;
-        for (uint64_t page = run->first; page < end; page = stop) {
-            uint64_t index = run->before + page - run->first;
-            if (ckpt_part_empty(part, page, end, &stop)) {
+        for (uint64_t page = run->first; page < run->end; page = stop) {
+            uint64_t index = part->before[i] + page - run->first;
+            if (ckpt_part_empty(part, page, run->end, &stop)) {
                 w->format->empty(w->job, part, page, index, stop - page);
                 continue;
             }
@@ -278,8 +242,9 @@ void ckpt_pages_abandon(const struct ckpt_job *job)
         const struct ckpt_part *part = &job->parts[i];
         for (uint64_t r = 0; part->segment != NULL && r < part->mine.count;
              r++) {
-            space_snapshot_drop(part->segment, part->mine.runs[r].first,
-                                part->mine.runs[r].count);
+            const struct base_run *run = &part->mine.items[r];
+            space_snapshot_drop(part->segment, run->first,
+                                run->end - run->first);
         }
     }
     while (space_snapshot_pop(&segment, &page, &data)) {

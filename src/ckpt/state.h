@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <xxhash.h>
 
+#include "base/runs.h"
 #include "format.h"
 #include "io.h"
 #include "space/space.h"
@@ -56,18 +57,6 @@ struct ckpt_state {
 extern pthread_mutex_t ckpt_mutex;
 extern struct ckpt_state ckpt_state;
 
-/* Pages as runs, ascending, apart. */
-struct ckpt_run {
-    uint64_t first;
-    uint64_t count;
-    uint64_t before; /* pages of the runs before */
-};
-struct ckpt_pages {
-    struct ckpt_run *runs; /* owned */
-    uint64_t count;
-    uint64_t room;
-};
-
 /* What this rank has to do for one object of an epoch. */
 struct ckpt_part {
     struct ckpt_object *object;
@@ -79,11 +68,13 @@ struct ckpt_part {
     uint64_t pages_before;
     bool all; /* every page of mine is written */
     /* Differential, shared: the marks collected, to be restored on failure. */
-    struct ckpt_pages dirty;
-    struct ckpt_pages mine; /* pages I write */
+    struct base_runs dirty;
+    struct base_runs mine; /* pages I write */
+    uint64_t *before; /* of each of these runs: pages in the runs before it */
+    uint64_t written; /* pages in all of them */
     /* All, shared: of these the ones that hold data; the others are zero, and a
      * new file has zeros there. */
-    struct ckpt_pages data;
+    struct base_runs data;
     char *copy; /* private, concurrent: the pages I write, end to end */
     /* At a restart: the last stretch asked for, shared: pages [hole, hole_end) of the
      * domain's memory are holes, [hole_end, data_end) hold data. */
@@ -155,20 +146,18 @@ int ckpt_epoch_share(struct ckpt_epoch *epoch);
 int ckpt_collect(struct ckpt_job *job);
 /* After a failure: gives the marks back. */
 void ckpt_collect_undo(struct ckpt_job *job);
-void ckpt_pages_free(struct ckpt_pages *pages);
+
 /* ---- pages.c -------------------------------------------------------------------- */
 
-/* Appends a run behind all others. RECTO_ENOMEM. */
-int ckpt_pages_add(struct ckpt_pages *pages, uint64_t first, uint64_t count);
-uint64_t ckpt_pages_sum(const struct ckpt_pages *pages);
-void ckpt_pages_free(struct ckpt_pages *pages);
-/* The run that holds the page, or the first behind it; NULL: none. */
-const struct ckpt_run *ckpt_pages_at(const struct ckpt_pages *pages,
-                                     uint64_t page);
-
-/* The pages of a part that I write: a run cut to the part's size. */
+/* Appends a run to part->mine, cut to the part's size. RECTO_ENOMEM. */
 int ckpt_part_add(struct ckpt_part *part, uint64_t first, uint64_t count);
-/* The same of pages that I home, of a shared part: a heap's segment is larger. */
+/* When part->mine is complete: counts it. RECTO_ENOMEM. */
+int ckpt_part_count(struct ckpt_part *part);
+/* The place of a page among those that I write; false: it is none of them. */
+bool ckpt_part_index(const struct ckpt_part *part, uint64_t page,
+                     uint64_t *index);
+/* The first run of pages that I home at or after `from`, of a shared part: a heap's
+ * segment is larger. False: none. */
 bool ckpt_home_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
                    uint64_t *count);
 /* Did nobody ever touch the page? It is zero then, and to be left alone: reading it

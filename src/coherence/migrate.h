@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/runs.h"
 #include "coherence/cache.h"
 #include "net/net.h"
 #include "space/moved.h"
@@ -26,16 +27,6 @@ struct migrate_run {
     int to;
 };
 
-/* Runs of pages, ascending, apart. */
-struct migrate_pages {
-    struct migrate_span {
-        uint64_t first;
-        uint64_t end;
-    } * runs;
-    uint64_t count;
-    uint64_t room;
-};
-
 /*
  * What moves in a segment. `wanted` and `homes` are the same on all ranks; the runs are
  * those from or to ranks of my domain, ascending, apart: a rank's work and memory grow
@@ -48,7 +39,7 @@ struct migrate_plan {
     struct migrate_run *runs;
     uint64_t count;
     uint64_t room;
-    struct migrate_pages leaving; /* what this rank gives up; of `ready` */
+    struct base_runs leaving; /* what this rank gives up; of `ready` */
 };
 
 /* A rank's range: pages [first, first + count), and their home to be. */
@@ -90,11 +81,11 @@ bool migrate_next(const struct migrate_plan *plan, uint64_t *at,
  * domains, what is in its ring of copies, which stands still meanwhile; only what
  * crosses domains, unless `all`. *pages had none, or is made anew. RECTO_ENOMEM. */
 int migrate_pages_find(const struct migrate_plan *plan, struct cache_ring *ring,
-                       bool all, struct migrate_pages *pages);
+                       bool all, struct base_runs *pages);
 /* The next stretch with runs of plan->leaving from *at on, and between them at most a
  * few pages, to which this rank has no right. Start with *at 0; false at the end. */
 bool migrate_leaving_next(const struct migrate_plan *plan, uint64_t *at,
-                          struct migrate_span *stretch);
+                          struct base_run *stretch);
 
 /*
  * Each protocol has three steps, all collective, with one verdict:

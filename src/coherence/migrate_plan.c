@@ -18,7 +18,7 @@ void migrate_plan_free(struct migrate_plan *plan)
     space_moved_free(plan->wanted);
     space_moved_free(plan->homes);
     free(plan->runs);
-    free(plan->leaving.runs);
+    base_runs_free(&plan->leaving);
 }
 
 /* Room for one more element of `size` bytes. */
@@ -227,18 +227,6 @@ bool migrate_next(const struct migrate_plan *plan, uint64_t *at,
 
 /* ---- what I hold ------------------------------------------------------------------------ */
 
-static bool pages_add(struct migrate_pages *pages, uint64_t first, uint64_t end)
-{
-    struct migrate_span span = {first, end};
-    void *runs = grow(pages->runs, pages->count, &pages->room, sizeof span);
-    if (runs == NULL) {
-        return false;
-    }
-    pages->runs = runs;
-    pages->runs[pages->count++] = span;
-    return true;
-}
-
 /* Does a page that I have a copy of move from one other domain to another, or within
  * one if `all`? */
 static bool passes(const struct migrate_plan *plan, uint64_t page, bool all)
@@ -252,46 +240,22 @@ static bool passes(const struct migrate_plan *plan, uint64_t page, bool all)
            (all || net_domain_of(from) != net_domain_of(w->home));
 }
 
-static int by_page(const void *a, const void *b)
-{
-    uint64_t x = ((const struct migrate_span *)a)->first;
-    uint64_t y = ((const struct migrate_span *)b)->first;
-    return (x > y) - (x < y);
-}
-
-/* Sorts them, and joins what touches. */
-static void pages_sort(struct migrate_pages *pages)
-{
-    uint64_t kept = 0;
-    if (pages->count > 1) {
-        qsort(pages->runs, pages->count, sizeof *pages->runs, by_page);
-    }
-    for (uint64_t i = 1; i < pages->count; i++) {
-        if (pages->runs[i].first == pages->runs[kept].end) {
-            pages->runs[kept].end = pages->runs[i].end;
-        } else {
-            pages->runs[++kept] = pages->runs[i];
-        }
-    }
-    pages->count = pages->count > 0 ? kept + 1 : 0;
-}
-
 int migrate_pages_find(const struct migrate_plan *plan, struct cache_ring *ring,
-                       bool all, struct migrate_pages *pages)
+                       bool all, struct base_runs *pages)
 {
     struct migrate_run run;
     bool done = true;
     pages->count = 0;
     for (uint64_t at = 0;
          done && migrate_next(plan, &at, MIGRATE_ANY, all, &run);) {
-        done = pages_add(pages, run.first, run.first + run.count);
+        done = base_runs_add(pages, run.first, run.first + run.count);
     }
     uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
     for (uint64_t at = ring->back; done && at < tail; at++) {
         uint64_t page = cache_ring_get(ring, at, false);
-        done = !passes(plan, page, all) || pages_add(pages, page, page + 1);
+        done = !passes(plan, page, all) || base_runs_add(pages, page, page + 1);
     }
-    pages_sort(pages);
+    (void)base_runs_sort(pages);
     return done ? 0 : base_error(RECTO_ENOMEM, "moving \"%s\"", plan->s->name);
 }
 
@@ -310,15 +274,15 @@ static bool rightless(const struct space_segment *s, uint64_t first,
 }
 
 bool migrate_leaving_next(const struct migrate_plan *plan, uint64_t *at,
-                          struct migrate_span *stretch)
+                          struct base_run *stretch)
 {
-    const struct migrate_pages *pages = &plan->leaving;
+    const struct base_runs *pages = &plan->leaving;
     if (*at >= pages->count) {
         return false;
     }
-    *stretch = pages->runs[(*at)++];
+    *stretch = pages->items[(*at)++];
     for (; *at < pages->count; (*at)++) {
-        const struct migrate_span *next = &pages->runs[*at];
+        const struct base_run *next = &pages->items[*at];
         if (next->first - stretch->end > GAP ||
             !rightless(plan->s, stretch->end, next->first)) {
             break;

@@ -62,7 +62,7 @@ static bool leaves(void *segment, uint64_t page)
     return true;
 }
 
-static bool copies_mark(struct msi_segment *m, const struct migrate_span *span)
+static bool copies_mark(struct msi_segment *m, const struct base_run *span)
 {
     bool some = false;
     for (uint64_t p = span->first; p < span->end; p++) {
@@ -89,8 +89,8 @@ static void states_set(struct msi_segment *m, uint64_t first, uint64_t end,
 int msi_move_leave(const struct migrate_plan *plan)
 {
     struct msi_segment *m = plan->s->coherence;
-    const struct migrate_pages *pages = &plan->leaving;
-    struct migrate_span span;
+    const struct base_runs *pages = &plan->leaving;
+    struct base_run span;
     bool some = false;
     for (uint64_t at = 0; migrate_leaving_next(plan, &at, &span);) {
         int r = recto_vm_protn(m->s->range, span.first, span.end - span.first,
@@ -98,13 +98,13 @@ int msi_move_leave(const struct migrate_plan *plan)
         check(r, m, span.first);
     }
     for (uint64_t i = 0; i < pages->count; i++) {
-        some = copies_mark(m, &pages->runs[i]) || some;
+        some = copies_mark(m, &pages->items[i]) || some;
     }
     if (some) {
         msi_cache_forget(m, leaves);
     }
     for (uint64_t i = 0; i < pages->count; i++) {
-        states_set(m, pages->runs[i].first, pages->runs[i].end, MSI_INVALID);
+        states_set(m, pages->items[i].first, pages->items[i].end, MSI_INVALID);
     }
     return 0;
 }

@@ -18,10 +18,10 @@
 #include "coherence/release.h"
 
 static int pins_check(const struct rel_segment *m,
-                      const struct migrate_pages *pages)
+                      const struct base_runs *pages)
 {
     for (uint64_t i = 0; i < pages->count; i++) {
-        for (uint64_t p = pages->runs[i].first; p < pages->runs[i].end; p++) {
+        for (uint64_t p = pages->items[i].first; p < pages->items[i].end; p++) {
             if (rel_pinned(m, p)) {
                 return base_error(
                     RECTO_EBUSY,
@@ -54,12 +54,11 @@ int rel_move_ready(struct migrate_plan *plan)
 }
 
 /* Marks the copies among pages that leave. */
-static bool copies_leave(struct rel_segment *m,
-                         const struct migrate_pages *pages)
+static bool copies_leave(struct rel_segment *m, const struct base_runs *pages)
 {
     bool some = false;
     for (uint64_t i = 0; i < pages->count; i++) {
-        for (uint64_t p = pages->runs[i].first; p < pages->runs[i].end; p++) {
+        for (uint64_t p = pages->items[i].first; p < pages->items[i].end; p++) {
             uint8_t flags =
                 atomic_load_explicit(&m->flags[p], memory_order_relaxed);
             RECTO_ASSERT((flags & ~(unsigned)(REL_HELD | REL_AGED)) == 0);
@@ -76,7 +75,7 @@ static bool copies_leave(struct rel_segment *m,
 int rel_move_leave(const struct migrate_plan *plan)
 {
     struct rel_segment *m = plan->s->coherence;
-    struct migrate_span span;
+    struct base_run span;
     sigset_t before;
     int code = 0;
     rel_enter(&before);

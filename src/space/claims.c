@@ -17,80 +17,23 @@
 #include <stdlib.h>
 
 #include "base/base.h"
+#include "base/runs.h"
 #include "space/touch.h"
 
-/* Granules [first, end). */
-struct run {
-    uint64_t first;
-    uint64_t end;
-};
-
-struct runs {
-    struct run *items;
-    uint64_t count;
-    uint64_t room;
-};
-
 struct space_claims {
-    _Atomic uint32_t *log;   /* claims since `claimed` was made */
-    _Atomic uint64_t logged; /* how many */
-    struct runs claimed;     /* ascending, apart; others keep them */
-    struct runs homes; /* the same, with what I keep and no other claimed */
+    _Atomic uint32_t *log;    /* claims since `claimed` was made */
+    _Atomic uint64_t logged;  /* how many */
+    struct base_runs claimed; /* ascending, apart; others keep them */
+    struct base_runs
+        homes; /* the same, with what I keep and no other claimed */
 };
 
-/* ---- runs ------------------------------------------------------------------------- */
-
-static bool runs_reserve(struct runs *r, uint64_t more)
+/* Runs are of granules. */
+static void runs_settle(struct base_runs *runs)
 {
-    if (r->count + more <= r->room) {
-        return true;
-    }
-    uint64_t room = 2 * r->room + more;
-    struct run *items = realloc(r->items, room * sizeof *items);
-    if (items == NULL) {
-        return false;
-    }
-    r->items = items;
-    r->room = room;
-    return true;
-}
-
-static bool runs_add(struct runs *r, uint64_t first, uint64_t end)
-{
-    if (r->count > 0 && r->items[r->count - 1].end == first) {
-        r->items[r->count - 1].end = end;
-        return true;
-    }
-    if (!runs_reserve(r, 1)) {
-        return false;
-    }
-    r->items[r->count++] = (struct run){first, end};
-    return true;
-}
-
-static int by_first(const void *a, const void *b)
-{
-    const struct run *x = a;
-    const struct run *y = b;
-    return (x->first > y->first) - (x->first < y->first);
-}
-
-/* Sorts, and joins what touches. */
-static void runs_settle(struct runs *r)
-{
-    uint64_t n = 0;
-    if (r->count > 0) {
-        qsort(r->items, r->count, sizeof *r->items, by_first);
-    }
-    for (uint64_t i = 0; i < r->count; i++) {
-        RECTO_ASSERT(n == 0 || r->items[n - 1].end <= r->items[i].first);
-        if (n > 0 && r->items[n - 1].end == r->items[i].first) {
-            r->items[n - 1].end = r->items[i].end;
-        } else {
-            r->items[n++] = r->items[i];
-        }
-    }
-    r->count = n;
+    bool apart = base_runs_sort(runs);
+    RECTO_ASSERT(apart);
+    (void)apart;
 }
 
 /* ---- claims ------------------------------------------------------------------------- */
@@ -108,12 +51,12 @@ void space_claims_add(struct space_segment *s, uint64_t granule)
 static bool log_read(struct space_claims *c)
 {
     uint64_t n = atomic_load_explicit(&c->logged, memory_order_acquire);
-    if (!runs_reserve(&c->claimed, n)) {
+    if (!base_runs_reserve(&c->claimed, n)) {
         return false;
     }
     for (uint64_t i = 0; i < n; i++) {
         uint64_t g = atomic_load_explicit(&c->log[i], memory_order_acquire);
-        (void)runs_add(&c->claimed, g, g + 1);
+        (void)base_runs_add(&c->claimed, g, g + 1);
     }
     atomic_store_explicit(&c->logged, 0, memory_order_relaxed);
     runs_settle(&c->claimed);
@@ -145,7 +88,7 @@ static void stretch_find(const struct space_segment *s, uint64_t granule,
 
 /* Of granules [first, end), which I keep, those that no other rank claimed. */
 static bool kept_add(const struct space_segment *s, uint64_t first,
-                     uint64_t end, struct stretch *x, struct runs *to)
+                     uint64_t end, struct stretch *x, struct base_runs *to)
 {
     uint32_t mine = (uint32_t)net_rank() + 1;
     const _Atomic uint32_t *words = space_touch_words(s, net_domain());
@@ -156,7 +99,7 @@ static bool kept_add(const struct space_segment *s, uint64_t first,
         uint32_t word =
             g < x->data ? 0
                         : atomic_load_explicit(&words[g], memory_order_acquire);
-        if ((word == 0 || word == mine) && !runs_add(to, g, stop)) {
+        if ((word == 0 || word == mine) && !base_runs_add(to, g, stop)) {
             return false;
         }
         g = stop;
@@ -179,8 +122,8 @@ int space_homes_list(struct space_segment *s)
         done = kept_add(s, first, end, &x, &c->homes);
     }
     for (uint64_t i = 0; done && i < c->claimed.count; i++) {
-        const struct run *run = &c->claimed.items[i];
-        done = runs_add(&c->homes, run->first, run->end);
+        const struct base_run *run = &c->claimed.items[i];
+        done = base_runs_add(&c->homes, run->first, run->end);
     }
     runs_settle(&c->homes);
     return done ? 0 : base_error(RECTO_ENOMEM, "homes of \"%s\"", s->name);
@@ -189,23 +132,13 @@ int space_homes_list(struct space_segment *s)
 bool space_claims_run(const struct space_segment *s, uint64_t from,
                       uint64_t limit, uint64_t *first, uint64_t *count)
 {
-    const struct runs *r = &s->claims->homes;
     uint64_t unit = s->granule_pages;
-    uint64_t low = 0;
-    uint64_t high = r->count;
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-        if (r->items[middle].end * unit <= from) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    if (low == r->count || r->items[low].first * unit >= limit) {
+    const struct base_run *run = base_runs_from(&s->claims->homes, from / unit);
+    if (run == NULL || run->first * unit >= limit) {
         return false;
     }
-    uint64_t start = r->items[low].first * unit;
-    uint64_t end = r->items[low].end * unit;
+    uint64_t start = run->first * unit;
+    uint64_t end = run->end * unit;
     *first = start > from ? start : from;
     *count = (end < limit ? end : limit) - *first;
     return true;
@@ -216,7 +149,7 @@ bool space_claims_run(const struct space_segment *s, uint64_t from,
 /* Do the words that I have say the same? */
 static int claims_check(const struct space_segment *s)
 {
-    const struct runs *r = &s->claims->claimed;
+    const struct base_runs *r = &s->claims->claimed;
     for (uint64_t i = 0; i < r->count; i++) {
         for (uint64_t g = r->items[i].first; g < r->items[i].end; g++) {
             if (space_touch_word(s, g) != (uint32_t)net_rank() + 1) {
@@ -282,8 +215,8 @@ void space_claims_free(struct space_segment *s)
         recto_vm_unmap((void *)c->log,
                        space_touch_granules(s) * sizeof(uint32_t));
     }
-    free(c->claimed.items);
-    free(c->homes.items);
+    base_runs_free(&c->claimed);
+    base_runs_free(&c->homes);
     free(c);
     s->claims = NULL;
 }
