@@ -158,6 +158,11 @@ int ckpt_flight_outcome(void)
     return status;
 }
 
+int64_t ckpt_flight_newest(void)
+{
+    return flight.flying ? (int64_t)flight.job.epoch.number : recto_epoch();
+}
+
 int64_t ckpt_flight_epoch(void)
 {
     return atomic_load(&flight.epoch);

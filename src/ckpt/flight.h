@@ -31,5 +31,8 @@ int ckpt_flight_outcome(void);
 /* The number of the last epoch that was committed, although its flight has not landed,
  * or -1. Any thread. */
 int64_t ckpt_flight_epoch(void);
+/* The number of the epoch that is being written, else of the last one; or -1. Program's
+ * thread. */
+int64_t ckpt_flight_newest(void);
 
 #endif

@@ -197,10 +197,11 @@ static void part_write(struct writer *w, struct ckpt_part *part)
 {
     for (uint64_t i = 0; i < part->mine.count; i++) {
         const struct base_run *run = &part->mine.items[i];
-        uint64_t stop = 0;
+        uint64_t stop = run->end;
         for (uint64_t page = run->first; page < run->end; page = stop) {
             uint64_t index = part->before[i] + page - run->first;
-            if (ckpt_part_empty(part, page, run->end, &stop)) {
+            if (w->format->empty != NULL &&
+                ckpt_part_empty(part, page, run->end, &stop)) {
                 w->format->empty(w->job, part, page, index, stop - page);
                 continue;
             }
