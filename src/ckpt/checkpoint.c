@@ -457,7 +457,7 @@ static int begin(struct ckpt_job *job, struct ckpt_known **known)
     int status = open_all();
     if (status == 0 && ckpt_flight_wanted()) {
         status = ckpt_flight_prepare();
-        job->concurrent = true;
+        job->concurrent = status == 0;
     }
     if (status == 0) {
         status = ckpt_agree(job);
