@@ -198,6 +198,24 @@ START_TEST(memory_may_be_unprotected_meanwhile)
 }
 END_TEST
 
+/* Private memory that the buffer has no room for is written before the call returns. */
+START_TEST(a_small_buffer_holds_the_program_up)
+{
+    (void)setenv("RECTO_CKPT_BUFFER", "4096", 1);
+    begin();
+    (void)unsetenv("RECTO_CKPT_BUFFER");
+    begin_with(SLOW, 1);
+    set(2);
+    ck_assert_int_eq(recto_checkpoint_wait(), 0);
+    begin_with(FAILS, 3); /* and if it fails before */
+    ck_assert_int_eq(recto_checkpoint_wait(), RECTO_EIO);
+    ck_assert_int_eq(ckpt_io_inject("label=epoch-open,hit=1,do=eio"), 0);
+    ck_assert_int_eq(recto_checkpoint(), 0);
+    ck_assert_int_eq(recto_checkpoint_wait(), RECTO_EIO);
+    restores(0, 1);
+}
+END_TEST
+
 START_TEST(wrong_settings_are_refused)
 {
     static const char *const wrong[][2] = {
@@ -231,6 +249,7 @@ int main(void)
     tcase_add_test(t, a_restart_after_it_comes_too_late);
     tcase_add_test(t, an_array_is_freed_when_it_is_on_disk);
     tcase_add_test(t, memory_may_be_unprotected_meanwhile);
+    tcase_add_test(t, a_small_buffer_holds_the_program_up);
     tcase_add_test(t, wrong_settings_are_refused);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);

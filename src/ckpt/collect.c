@@ -14,6 +14,7 @@
 
 #include "base/base.h"
 #include "coherence/coherence.h"
+#include "flight.h"
 #include "space/snapshot.h"
 #include "state.h"
 
@@ -110,7 +111,6 @@ static const char *region_page(const struct ckpt_part *part, uint64_t page,
     return (const char *)part->region->p + page * CKPT_PAGE;
 }
 
-/* The pages that I write, since the program goes on writing to its own. */
 static int region_copy(struct ckpt_part *part)
 {
     part->copy = malloc(part->written * CKPT_PAGE + 1);
@@ -157,8 +157,26 @@ static int region_choose(const struct ckpt_job *job, struct ckpt_part *part)
 static int collect_private(const struct ckpt_job *job, struct ckpt_part *part)
 {
     int status = part->pages > 0 ? region_choose(job, part) : 0;
-    status = status == 0 ? ckpt_part_count(part) : status;
-    return status == 0 && job->concurrent ? region_copy(part) : status;
+    return status == 0 ? ckpt_part_count(part) : status;
+}
+
+/* Copies of private memory, since the program goes on writing to its own; as much as
+ * the buffer is large, else none: then the program waits until it is written. */
+static int private_copy(struct ckpt_job *job)
+{
+    uint64_t pages = 0;
+    int status = 0;
+    for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
+        pages += job->parts[i].segment == NULL ? job->parts[i].written : 0;
+    }
+    job->waits = pages * CKPT_PAGE > ckpt_flight_buffer();
+    for (uint64_t i = 0; i < job->epoch.nobjects && status == 0 && !job->waits;
+         i++) {
+        if (job->parts[i].segment == NULL) {
+            status = region_copy(&job->parts[i]);
+        }
+    }
+    return status;
 }
 
 int ckpt_collect(struct ckpt_job *job)
@@ -178,6 +196,7 @@ int ckpt_collect(struct ckpt_job *job)
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
         job->my_entries += job->parts[i].written;
     }
+    status = status == 0 && job->concurrent ? private_copy(job) : status;
     if (job->concurrent) {
         space_snapshot_begin();
     }

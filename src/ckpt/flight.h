@@ -15,8 +15,12 @@ bool ckpt_flight_wanted(void);
  * on. */
 int ckpt_flight_prepare(void);
 
+/* Bytes of copies that a rank has room for. */
+uint64_t ckpt_flight_buffer(void);
+
 /* Takes the job and `known` over and has the rest of the checkpoint done by a thread of
- * its own. RECTO_ENOMEM, and the job is still the caller's. Local. */
+ * its own; waits for what the job wants to be waited for. RECTO_ENOMEM, and the job is
+ * still the caller's. Local. */
 int ckpt_flight_start(struct ckpt_job *job, struct ckpt_known *known);
 
 /* RECTO_EBUSY if a checkpoint is under way and the program does not want to wait for

@@ -94,12 +94,14 @@ struct ckpt_part {
 /* One checkpoint, or the declared objects at a restart. */
 struct ckpt_job {
     struct ckpt_epoch epoch;
-    uint64_t first_new;      /* uids from here on are new in this epoch */
-    bool same_objects;       /* as in the epoch before */
-    bool concurrent;         /* the program goes on meanwhile */
-    uint64_t began;          /* base_now */
-    uint64_t ended;          /* when it was on disk */
-    struct ckpt_part *parts; /* epoch.nobjects */
+    uint64_t first_new; /* uids from here on are new in this epoch */
+    bool same_objects;  /* as in the epoch before */
+    bool concurrent;    /* the program goes on meanwhile */
+    bool waits;         /* but not before its private memory is written */
+    void (*private_written)(void); /* called then; NULL: nobody waits */
+    uint64_t began;                /* base_now */
+    uint64_t ended;                /* when it was on disk */
+    struct ckpt_part *parts;       /* epoch.nobjects */
     struct ckpt_io_file file;
     struct ckpt_image *image; /* rank 0: the file as laid out; may be NULL */
     char run[CKPT_UUID + 1];
