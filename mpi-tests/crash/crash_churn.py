@@ -10,7 +10,7 @@ import itertools
 
 from common import Driver
 
-SLOW = "label=data-write,hit=0,do=slow"
+SLOW = "label=data-write,hit=0,do=slow,ms=1"
 QUICK = [
     # ranks, RECTO_NODE, RECTO_TRANSPORT, RECTO_VM, buffer, RECTO_INJECT, mode
     (1, "auto", "auto", "auto", "64K", SLOW, "concurrent"),

@@ -17,15 +17,12 @@
 #include "base/base.h"
 #include "io.h"
 
-enum {
-    SLOW_NS = 20000000
-};
-
 static struct {
     enum ckpt_action action;
     int rank; /* -1: every rank */
     int64_t point;
     int64_t hit;
+    int64_t ms;
     bool after;
     char label[32];
     char count[CKPT_PATH_MAX];
@@ -77,6 +74,9 @@ static bool rule_field(const char *key, const char *value)
     if (strcmp(key, "hit") == 0) {
         return number_of(value, &rule.hit);
     }
+    if (strcmp(key, "ms") == 0) {
+        return number_of(value, &rule.ms) && rule.ms < 1000;
+    }
     if (strcmp(key, "label") == 0 && strlen(value) < sizeof rule.label) {
         (void)snprintf(rule.label, sizeof rule.label, "%s", value);
         return true;
@@ -106,6 +106,7 @@ int ckpt_io_inject(const char *text)
     rule.rank = -1;
     rule.point = -1;
     rule.hit = 1;
+    rule.ms = 20;
     char copy[CKPT_PATH_MAX];
     if (strlen(text) >= sizeof copy) {
         return base_error(RECTO_EINVAL, "%s is too long",
@@ -172,7 +173,7 @@ bool ckpt_inject_after(void)
 
 int ckpt_inject_fault(void)
 {
-    static const struct timespec slow = {0, SLOW_NS};
+    const struct timespec slow = {0, rule.ms * 1000000L};
     switch (rule.action) {
     case CKPT_ACTION_KILL: (void)kill(getpid(), SIGKILL); return EIO;
     case CKPT_ACTION_EIO: return EIO;

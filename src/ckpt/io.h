@@ -92,7 +92,8 @@ void ckpt_io_guard_leave(const struct ckpt_io_guard *guard);
  *                     kill: SIGKILL; tear: half of the write, then SIGKILL;
  *                     eio, enospc: the step reports that error, "after": when
  *                     it has in truth been done; short: a short write; slow: the step
- *                     takes 20 ms more
+ *                     takes longer by
+ *   ms=N              (default 20, at most 999)
  *   count=FILE        no fault: appends "rank point label" of each step
  *   trace=FOLDER      records each step (inject.h)
  * RECTO_EINVAL for anything else.

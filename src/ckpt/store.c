@@ -352,7 +352,7 @@ static int choose(const struct ckpt_store *store,
 {
     const struct ckpt_manifest *m = store->manifest;
     uint64_t n = m->nepochs + (epoch != NULL);
-    *list = calloc(n + 1, sizeof **list);
+    *list = calloc(n + 1, sizeof(void *));
     *stay = calloc(n + 1, sizeof **stay);
     if (*list == NULL || *stay == NULL) {
         return base_error(RECTO_ENOMEM, "manifest");

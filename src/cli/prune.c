@@ -20,7 +20,7 @@ static const char help[] =
     "Removes epochs from a checkpoint folder that no job uses. The two newest chains\n"
     "(a full epoch and those that build on it) always stay; of the older epochs those\n"
     "that RULE names, and what they build on:\n"
-    "  chains       none of them (the default, or what RECTO_CKPT_KEEP says)\n"
+    "  chains       none of them (the default, unless the environment says otherwise)\n"
     "  last=N       the newest N epochs\n"
     "  every=M      those whose number is a multiple of M\n"
     "  age=TIME     those that are not older: 3600, 90m, 12h, 7d\n"
@@ -130,7 +130,7 @@ static int failed(int status)
 static int choose(const struct ckpt_store *store, bool **stay)
 {
     const struct ckpt_manifest *m = store->manifest;
-    const struct ckpt_epoch **list = calloc(m->nepochs + 1, sizeof *list);
+    const struct ckpt_epoch **list = calloc(m->nepochs + 1, sizeof(void *));
     *stay = calloc(m->nepochs + 1, sizeof **stay);
     if (list == NULL || *stay == NULL) {
         free(list);

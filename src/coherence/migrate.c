@@ -29,9 +29,9 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "space/snapshot.h"
 #include "coherence/coherence.h"
 #include "coherence/migrate.h"
+#include "space/snapshot.h"
 
 /* ---- what the ranks name ------------------------------------------------------- */
 

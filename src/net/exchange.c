@@ -148,11 +148,12 @@ static void rest(void)
 int net_exchange(const struct net_parcel *parcels, size_t count, net_taker take,
                  void *context)
 {
-    struct exchange x = {.parcels = parcels,
-                         .count = count,
-                         .take = take,
-                         .context = context,
-                         .tag = TAG_EXCHANGE + (int)(net.exchanges++ % 2)};
+    struct exchange x = {
+        .parcels = parcels,
+        .count = count,
+        .take = take,
+        .context = context,
+        .tag = TAG_EXCHANGE + (int)(net.exchanges[net_in_background()]++ % 2)};
     for (int i = 0; i < UNDER_WAY; i++) {
         x.sends[i] = MPI_REQUEST_NULL;
     }

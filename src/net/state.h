@@ -45,11 +45,11 @@ struct net_state {
     int *leaders; /* lowest rank of each domain */
     struct net_peer *peers;
     int control_fd;
-    uint64_t timeout;    /* RECTO_TIMEOUT in ns */
-    unsigned exchanges;  /* net_exchange so far */
-    MPI_Comm comm;       /* application threads' collectives, windows */
-    MPI_Comm carrier;    /* service threads' messages */
-    MPI_Comm background; /* MPI_COMM_NULL: none yet */
+    uint64_t timeout;      /* RECTO_TIMEOUT in ns */
+    unsigned exchanges[2]; /* net_exchange so far, and in the background */
+    MPI_Comm comm;         /* application threads' collectives, windows */
+    MPI_Comm carrier;      /* service threads' messages */
+    MPI_Comm background;   /* MPI_COMM_NULL: none yet */
 };
 
 extern struct net_state net;
