@@ -21,6 +21,7 @@
 #include "coherence/coherence.h"
 #include "due.h"
 #include "heap/heap.h"
+#include "level.h"
 #include "reader.h"
 #include "state.h"
 
@@ -389,7 +390,10 @@ static int restart(void)
 {
     struct ckpt_manifest *m = NULL;
     struct ckpt_job declared = CKPT_JOB_NONE;
-    int status = manifest_share(&m);
+    int status = ckpt_level_recover();
+    if (status == 0) {
+        status = manifest_share(&m);
+    }
     if (status == 0 && m != NULL && m->nepochs > 0) {
         status = ckpt_agree(&declared);
         if (status == 0) {
