@@ -11,7 +11,7 @@
  *   promote  epoch by epoch, oldest first
  *
  * Invariants
- * 1. Nothing is removed: if the restart dies, the next one finds the same, or some of the
+ * 1. No piece is removed: if the restart dies, the next one finds the same, or some of the
  *    epochs in the shared folder already. Files go at the first checkpoint.
  * 2. Nodes are those of now; pieces say of which node of then they are. Any rank count
  *    will do.
@@ -476,6 +476,9 @@ static int chain_promote(const struct recovery *r)
                                                      &count, &beyond)
                                : base_error(RECTO_ENOMEM, "chain");
     status = net_verdict(status);
+    if (status == 0 && count > 0 && net_rank() == 0) {
+        ckpt_store_clean(&ckpt_state.store); /* a killed promotion's file */
+    }
     for (size_t i = 0; i < count && status == 0; i++) {
         status = epoch_promote(r, chain[i]);
     }
