@@ -301,7 +301,8 @@ int recto_unprotect(const char *name);
 /*
  * Writes a checkpoint: all shared memory and all protected memory as they are
  * at the call. The first is full, later ones hold the pages that changed;
- * when it returns 0 the epoch is on disk. Collective: no thread of any rank
+ * when it returns 0 the epoch is on disk; with RECTO_CKPT_LOCAL on the nodes' own disks,
+ * where it survives the loss of as many nodes as its level says. Collective: no thread of any rank
  * writes shared or protected memory during the call, and no lock is held.
  * On failure (RECTO_EIO, RECTO_ENOSPC, RECTO_ELOCKED, ...; the same on every
  * rank) the previous epochs are intact, and the next checkpoint includes all
