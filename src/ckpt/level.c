@@ -94,11 +94,11 @@ static int nodes_find(void)
     }
     ckpt_level.ring =
         (struct ckpt_ring){n, ckpt_level.levels.data, ckpt_level.levels.parity};
-    return n <= 9999 ? 0
-                     : base_error(RECTO_EINVAL,
-                                  "%s: %u nodes, 9999 are "
-                                  "possible",
-                                  base_env_name(BASE_ENV_CKPT_LOCAL), n);
+    return n <= CKPT_NODES_MAX
+               ? 0
+               : base_error(RECTO_EINVAL, "%s: %u nodes, %d are possible",
+                            base_env_name(BASE_ENV_CKPT_LOCAL), n,
+                            CKPT_NODES_MAX);
 }
 
 /* The folder's name, with the domain's number for %d. */

@@ -35,6 +35,7 @@ enum ckpt_level {
 enum {
     CKPT_SET_DATA = 24, /* k that can be asked for, at most */
     CKPT_SET_PARITY = 8,
+    CKPT_NODES_MAX = 9999,
     /* a set takes the nodes that are too few for another one */
     CKPT_SET_MAX = 2 * (CKPT_SET_DATA + CKPT_SET_PARITY) - 1
 };
@@ -122,12 +123,9 @@ struct ckpt_holding {
     struct ckpt_ring ring;
     uint32_t kind;
     uint32_t index;                 /* node that it was written for */
-    uint32_t holder;                /* node that has it now */
-    uint32_t rank;                  /* that reads it */
-    uint64_t length;                /* of the file */
+    uint32_t rank;                  /* that has it and reads it */
     uint64_t segment;               /* parity: bytes of one */
     uint64_t lengths[CKPT_SET_MAX]; /* parity: of the members' shares */
-    char host[32];                  /* where it was written */
 };
 
 struct ckpt_holdings {

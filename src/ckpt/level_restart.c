@@ -98,27 +98,6 @@ static int piece_take(const char *name, void *argument)
     return 0;
 }
 
-static void holding_make(const struct ckpt_share *s, struct ckpt_holding *h)
-{
-    const struct ckpt_share_head *head = &s->head;
-    memset(h, 0, sizeof *h);
-    memcpy(h->uuid, head->epoch.uuid, sizeof h->uuid);
-    memcpy(h->previous, head->previous, sizeof h->previous);
-    h->number = head->epoch.number;
-    h->stamp = head->stamp;
-    h->ring = head->ring;
-    h->kind = head->kind;
-    h->index = head->index;
-    h->holder = ckpt_level.node;
-    h->rank = (uint32_t)net_rank();
-    h->length = s->length;
-    h->segment = head->segment;
-    if (head->kind == CKPT_PIECE_PARITY) {
-        memcpy(h->lengths, s->lengths, head->members * sizeof *h->lengths);
-    }
-    memcpy(h->host, head->host, sizeof h->host);
-}
-
 /* All ranks get the holdings of all nodes, in rank order. Collective. */
 static int report_share(struct recovery *r)
 {
@@ -142,7 +121,8 @@ static int report_share(struct recovery *r)
     }
     status = net_verdict(status);
     for (size_t i = 0; i < m->count && status == 0; i++) {
-        holding_make(&m->items[i], &list[i]);
+        ckpt_share_holding(&m->items[i], m->items[i].head.kind, &list[i]);
+        list[i].rank = (uint32_t)net_rank();
     }
     if (status == 0) {
         status = net_gatherv(list, bytes, r->all.items, sizes, 0);
@@ -415,6 +395,9 @@ static int epoch_get(const struct recovery *r, size_t e,
     if (status == 0 && net_rank() == root) {
         memcpy(epoch->objects, r->mine.items[e - r->first].objects,
                epoch->nobjects * sizeof *epoch->objects);
+    }
+    for (uint64_t i = 0; i < epoch->nobjects; i++) {
+        epoch->objects[i].name[RECTO_NAME_MAX] = '\0';
     }
     return status == 0
                ? net_bcast(epoch->objects,

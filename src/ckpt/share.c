@@ -117,25 +117,52 @@ static int end_read(struct ckpt_share *s)
     if (status == 0) {
         memcpy(&s->head, s->tail, sizeof s->head);
         s->head.epoch.objects = NULL;
+        s->head.epoch.uuid[CKPT_UUID] = '\0';
+        s->head.previous[CKPT_UUID] = '\0';
+        s->head.run[CKPT_UUID] = '\0';
     }
     return status;
 }
 
-/* The end holds what the head says, and the rest of the file has its length. */
+/* Are nodes, set and kind such as can be written? */
+static bool ring_fits(const struct ckpt_share_head *h)
+{
+    if (h->ring.nodes < 1 || h->ring.nodes > CKPT_NODES_MAX ||
+        h->ring.data < 1 || h->ring.data > CKPT_SET_DATA ||
+        h->ring.parity < 1 || h->ring.parity > CKPT_SET_PARITY ||
+        h->index >= h->ring.nodes) {
+        return false;
+    }
+    struct ckpt_set set = ckpt_ring_set(&h->ring, h->index);
+    return h->kind == CKPT_PIECE_SHARE ||
+           (h->kind == CKPT_PIECE_PARITY && set.m > 0 &&
+            h->members == set.k + set.m && h->segments == set.m);
+}
+
+/* The end, of `tail` bytes, holds what the head says, and the rest of the file has its
+ * length. */
 static bool fits(const struct ckpt_share *s, uint64_t tail)
 {
     const struct ckpt_share_head *h = &s->head;
-    uint64_t need = sizeof *h + h->epoch.nobjects * sizeof(struct ckpt_object);
+    uint64_t need = sizeof *h;
+    uint64_t page = CKPT_PAGE + sizeof(struct ckpt_entry);
+    if (!ring_fits(h) || h->epoch.ranks < 1 ||
+        h->epoch.nobjects > tail / sizeof(struct ckpt_object) ||
+        h->writers > tail / sizeof(struct ckpt_writer) ||
+        (h->writers > 0 &&
+         h->rows > tail / sizeof(struct ckpt_piece) / h->writers)) {
+        return false;
+    }
+    need += h->epoch.nobjects * sizeof(struct ckpt_object);
     if (h->kind == CKPT_PIECE_SHARE) {
         need += h->writers * (sizeof(struct ckpt_writer) +
                               h->rows * sizeof(struct ckpt_piece));
-        return need == tail && h->rows > 0 &&
-               s->length == h->pages * (CKPT_PAGE + sizeof(struct ckpt_entry));
+        return need == tail && h->rows > 0 && s->length % page == 0 &&
+               h->pages == s->length / page;
     }
     need += (h->members + (uint64_t)h->segments) * sizeof(uint64_t);
-    return need == tail && h->members <= CKPT_SET_MAX &&
-           h->segments <= CKPT_SET_PARITY &&
-           s->length == h->segment * h->segments;
+    return need == tail && s->length % h->segments == 0 &&
+           h->segment == s->length / h->segments;
 }
 
 static int end_take(struct ckpt_share *s, uint64_t tail)
@@ -196,6 +223,24 @@ void ckpt_share_close(struct ckpt_share *share)
     ckpt_io_close(&share->io);
     free(share->tail);
     share->tail = NULL;
+}
+
+void ckpt_share_holding(const struct ckpt_share *share,
+                        enum ckpt_piece_kind kind, struct ckpt_holding *h)
+{
+    const struct ckpt_share_head *head = &share->head;
+    memset(h, 0, sizeof *h);
+    memcpy(h->uuid, head->epoch.uuid, sizeof h->uuid);
+    memcpy(h->previous, head->previous, sizeof h->previous);
+    h->number = head->epoch.number;
+    h->stamp = head->stamp;
+    h->ring = head->ring;
+    h->kind = (uint32_t)kind;
+    h->index = head->index;
+    h->segment = head->segment;
+    if (kind == CKPT_PIECE_PARITY) {
+        memcpy(h->lengths, share->lengths, head->members * sizeof *h->lengths);
+    }
 }
 
 int ckpt_share_entries(const struct ckpt_share *share, unsigned writer,

@@ -86,6 +86,10 @@ int ckpt_share_open(struct ckpt_share *share, const struct ckpt_dir *dir,
 int ckpt_share_verify(const struct ckpt_share *share);
 void ckpt_share_close(struct ckpt_share *share);
 
+/* What is to be told of it, if its name says `kind`; but for who has it. */
+void ckpt_share_holding(const struct ckpt_share *share,
+                        enum ckpt_piece_kind kind, struct ckpt_holding *h);
+
 /* The index entries of a writer, whose hash is compared; `entries` has room for its
  * pages. */
 int ckpt_share_entries(const struct ckpt_share *share, unsigned writer,

@@ -25,7 +25,9 @@ static const char usage_text[] =
     "                                run a job; restart it when a node is lost "
     "(--help)\n"
     "       recto --help | --version\n"
-    "options: --json                 machine-readable output of ls, info, "
+    "options: --local FOLDER         ls: also what is in this folder of a node; "
+    "repeatable\n"
+    "         --json                 machine-readable output of ls, info, "
     "verify\n"
     "exit status: 0 good; 1 damaged or incomplete; 2 wrong usage;\n"
     "             3 no checkpoint there, or no such epoch\n";
@@ -132,6 +134,9 @@ int main(int argc, char **argv)
         }
         if (strcmp(argv[i], "--json") == 0) {
             request.json = true;
+        } else if (strcmp(argv[i], "--local") == 0 && i + 1 < argc) {
+            argv[request.nlocals++] = argv[i + 1]; /* places read already */
+            i++;
         } else if (argv[i][0] == '-' && argv[i][1] != '\0') {
             return usage_error("unknown option");
         } else if (count == 3) {
@@ -148,6 +153,10 @@ int main(int argc, char **argv)
     if (command == NULL) {
         return usage_error("unknown command");
     }
+    if (request.nlocals > 0 && strcmp(words[0], "ls") != 0) {
+        return usage_error("--local is for ls");
+    }
+    request.locals = argv;
     request.path = words[1];
     if (count == 3 &&
         (!command->epoch || !parse_epoch(words[2], &request.epoch))) {
