@@ -128,9 +128,11 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
     X(CKPT_LOCAL, "RECTO_CKPT_LOCAL", "", "FOLDER",                             \
       "folder of each node's own for epochs between those of the shared "       \
       "folder; %d in it: a folder of each coherence domain; empty: none")       \
-    X(CKPT_LEVELS, "RECTO_CKPT_LEVELS", "partner:4,shared:16", "LEVEL:COUNT,...", \
+    X(CKPT_LEVELS, "RECTO_CKPT_LEVELS", "partner:4,shared:16",                  \
+      "LEVEL:COUNT,...",                                                        \
       "which epochs of RECTO_CKPT_LOCAL are copied to a partner node, made "    \
-      "parity of in a set of nodes, brought to the shared folder: one of COUNT") \
+      "parity of in a set of nodes, brought to the shared folder: one in so "   \
+      "many")                                                                   \
     X(CKPT_SET, "RECTO_CKPT_SET", "4+1", "K+M",                                 \
       "a set of level `set`: K + M nodes, any M of which may be lost")          \
     X(CKPT_INTERVAL, "RECTO_CKPT_INTERVAL", "0", "SECONDS",                     \

@@ -186,6 +186,7 @@ struct code {
     struct ckpt_erasure erasure;
     uint64_t segment; /* bytes */
     uint64_t piece;   /* bytes of a round, at most */
+    uint64_t per;     /* rounds of a stripe */
     XXH3_state_t *hash;
     uint64_t hashes[CKPT_SET_PARITY];
 };
@@ -222,8 +223,8 @@ static int parity_take(struct code *c, const struct stripe *s)
     memcpy(row.rows[0], c->erasure.rows[p], sizeof row.rows[0]);
     memset(c->copy.buffer, 0, s->bytes);
     for (unsigned d = 0; d < c->set.k; d++) {
-        ckpt_erasure_add(&row, d, half(s->round) + d * c->piece, parity,
-                         s->bytes);
+        ckpt_erasure_add(&row, d, half(s->round) + (uint64_t)d * c->piece,
+                         parity, s->bytes);
     }
     if (s->offset == 0) {
         (void)XXH3_64bits_reset(c->hash);
@@ -237,7 +238,7 @@ static int parity_take(struct code *c, const struct stripe *s)
 static int code_round(struct code *c, uint64_t round)
 {
     unsigned n = c->set.k + c->set.m;
-    uint64_t per = rounds_of(c->segment, c->piece);
+    uint64_t per = c->per > 0 ? c->per : 1;
     unsigned stripe = (unsigned)(round / per);
     bool takes_part = ckpt_level_leads() && c->set.m > 0 && stripe < n;
     struct stripe s = {.round = round, .offset = round % per * c->piece};
@@ -267,9 +268,9 @@ static int parity_end(struct code *c)
     head.members = n;
     head.segments = c->set.m;
     head.segment = c->segment;
-    int status = ckpt_share_end(&c->copy.file, c->set.m * c->segment, &head,
-                                c->copy.share.objects, more,
-                                (n + c->set.m) * sizeof *more, "parity-end");
+    int status = ckpt_share_end(
+        &c->copy.file, c->set.m * c->segment, &head, c->copy.share.objects,
+        more, ((size_t)n + c->set.m) * sizeof *more, "parity-end");
     return status == 0 ? ckpt_level_name_file(&c->copy.file, c->copy.name,
                                               "parity-sync", "parity-rename",
                                               "parity-dir")
@@ -286,8 +287,9 @@ static int sizes_find(struct code *c, int64_t *rounds)
         longest = length > longest ? length : longest;
     }
     c->segment = rounds_of(rounds_of(longest, c->set.k), CKPT_PAGE) * CKPT_PAGE;
-    c->piece = CKPT_LEVEL_HALF / c->set.k / CKPT_PAGE * CKPT_PAGE;
-    *rounds = c->set.m > 0 ? (int64_t)(n * rounds_of(c->segment, c->piece)) : 0;
+    c->piece = (uint64_t)CKPT_LEVEL_HALF / c->set.k / CKPT_PAGE * CKPT_PAGE;
+    c->per = rounds_of(c->segment, c->piece);
+    *rounds = c->set.m > 0 ? (int64_t)((uint64_t)n * c->per) : 0;
     return net_allreduce_max(rounds, 1);
 }
 

@@ -52,7 +52,7 @@ const char *ckpt_level_name(enum ckpt_level level);
 /* "partner:4,set:8,shared:16" and "4+1". What is not named is not used, but for the
  * first level, which is every epoch's. RECTO_EINVAL. */
 int ckpt_levels_read(const char *levels, const char *set,
-                     struct ckpt_levels *result);
+                     struct ckpt_levels *l);
 bool ckpt_level_due(const struct ckpt_levels *levels, enum ckpt_level level,
                     uint64_t number);
 

@@ -340,7 +340,7 @@ static int shares_find(const struct recovery *r, size_t e, struct carried *c)
 {
     unsigned nodes = r->all.items[e].ring.nodes;
     int status = 0;
-    c->list = calloc(nodes, sizeof *c->list);
+    c->list = calloc(nodes, sizeof(void *));
     c->rebuilt = calloc(nodes, sizeof *c->rebuilt);
     if (c->list == NULL || c->rebuilt == NULL) {
         status = base_error(RECTO_ENOMEM, "list of shares");

@@ -21,7 +21,7 @@
 enum {
     READ_PAGES = 256
 };
-static const uint64_t MAGIC = 0x3165726168736365; /* "ecshare1" */
+static const uint64_t magic_of_ends = 0x3165726168736365; /* "ecshare1" */
 static const char kinds[CKPT_PIECE_KINDS + 1] = "scp";
 
 /* ---- names ------------------------------------------------------------------------- */
@@ -64,7 +64,7 @@ int ckpt_share_end(struct ckpt_io_file *file, uint64_t at,
     head->row_bytes = sizeof(struct ckpt_piece);
     size_t list = (size_t)head->epoch.nobjects * sizeof *objects;
     size_t size = sizeof *head + list + bytes;
-    struct ckpt_share_trailer trailer = {MAGIC, at, size, 0};
+    struct ckpt_share_trailer trailer = {magic_of_ends, at, size, 0};
     char *all = malloc(size + sizeof trailer);
     if (all == NULL) {
         return base_error(RECTO_ENOMEM, "end of %s", file->name);
@@ -100,7 +100,7 @@ static int end_read(struct ckpt_share *s)
     if (status != 0) {
         return status;
     }
-    if (t.magic != MAGIC || t.bytes < sizeof s->head ||
+    if (t.magic != magic_of_ends || t.bytes < sizeof s->head ||
         t.bytes > s->length - sizeof t ||
         t.at != s->length - sizeof t - t.bytes) {
         return corrupt(s, "it has no end");

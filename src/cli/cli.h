@@ -29,7 +29,7 @@ struct cli_request {
     struct ckpt_dir dir;
     struct ckpt_folder folder;
     const struct ckpt_manifest *manifest; /* the one that counts */
-    char **locals; /* ls: folders of nodes */
+    char **locals;                        /* ls: folders of nodes */
     size_t nlocals;
 };
 

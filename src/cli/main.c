@@ -108,19 +108,33 @@ static const struct command *command_find(const char *name)
     return NULL;
 }
 
+/* Commands with command lines of their own. */
+static int (*own_find(int argc, char **argv))(int, char **)
+{
+    static const struct {
+        const char *name;
+        int (*run)(int, char **);
+    } own[] = {
+        {"halt",  cli_halt },
+        {"prune", cli_prune},
+        {"run",   cli_run  }
+    };
+    for (size_t i = 0; argc > 1 && i < sizeof own / sizeof own[0]; i++) {
+        if (strcmp(argv[1], own[i].name) == 0) {
+            return own[i].run;
+        }
+    }
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     static struct cli_request request;
     const char *words[3] = {NULL, NULL, NULL};
     int count = 0;
-    if (argc > 1 && strcmp(argv[1], "halt") == 0) {
-        return cli_halt(argc - 1, argv + 1);
-    }
-    if (argc > 1 && strcmp(argv[1], "prune") == 0) {
-        return cli_prune(argc - 1, argv + 1);
-    }
-    if (argc > 1 && strcmp(argv[1], "run") == 0) {
-        return cli_run(argc - 1, argv + 1);
+    int (*own)(int, char **) = own_find(argc, argv);
+    if (own != NULL) {
+        return own(argc - 1, argv + 1);
     }
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {

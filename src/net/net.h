@@ -32,9 +32,9 @@ int net_domain_leader(int domain); /* its lowest rank */
 const char *net_host(int rank);    /* host of a rank, for messages */
 bool net_same_machine(int rank);
 int net_machine_of(int rank); /* lowest rank of its machine */
-bool net_shares(int rank); /* reached by loads and stores */
-int net_local_ranks(void); /* ranks on my machine */
-int net_local_cores(void); /* cores of my machine (hwloc) */
+bool net_shares(int rank);    /* reached by loads and stores */
+int net_local_ranks(void);    /* ranks on my machine */
+int net_local_cores(void);    /* cores of my machine (hwloc) */
 
 /* ---- collectives ---------------------------------------------------------
  * By one application thread of every rank, in the same order. Return 0 or
