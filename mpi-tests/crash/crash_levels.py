@@ -32,7 +32,8 @@ class Case:
         return driver.environment(
             folder, RECTO_CKPT_LOCAL=folder + ".n%d", RECTO_NODE="rank",
             RECTO_CKPT_LEVELS=self.levels, RECTO_CKPT_SET=self.code,
-            RECTO_QUIET="0", **more)
+            # by one-sided puts, or through memory that is shared
+            RECTO_TRANSPORT="mpi" if self.nodes == 4 else "auto", **more)
 
 
 def pairs(nodes, lost):
