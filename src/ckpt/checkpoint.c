@@ -459,6 +459,7 @@ int ckpt_epoch_write(struct ckpt_job *job)
     status = net_verdict(net_rank() == 0
                              ? ckpt_store_commit(&ckpt_state.store, &job->epoch)
                              : 0);
+    job->ended = base_now();
     if (status == 0) {
         ckpt_level_supersede(&job->epoch);
     }
@@ -471,6 +472,7 @@ void ckpt_job_end(struct ckpt_job *job, struct ckpt_known *known, int status)
         ckpt_state.bytes += job->written - job->holes;
         ckpt_settle(job, known);
         ckpt_state.checkpoints++;
+        ckpt_due_written(job->ended - job->began);
     } else {
         ckpt_collect_undo(job);
         free(known);
@@ -488,7 +490,7 @@ static int begin(struct ckpt_job *job, struct ckpt_known **known)
     }
     if (status == 0 && ckpt_flight_wanted()) {
         status = ckpt_flight_prepare();
-        job->concurrent = true;
+        job->concurrent = status == 0;
     }
     if (status == 0) {
         status = ckpt_agree(job);
@@ -517,10 +519,11 @@ static int go_on(struct ckpt_job *job, struct ckpt_known **known)
     return status;
 }
 
-static int checkpoint(void)
+static int checkpoint(uint64_t start)
 {
     struct ckpt_job job = CKPT_JOB_NONE;
     struct ckpt_known *known = NULL;
+    job.began = start;
     int status = begin(&job, &known);
     if (status != 0 && job.concurrent) {
         ckpt_pages_abandon(&job);
@@ -534,8 +537,7 @@ static int checkpoint(void)
     return status;
 }
 
-/* Opens a collective call that waits for what is under way: 0, or how that ended. */
-static int meet(enum net_call call, const char *text, int mine)
+int ckpt_meet(enum net_call call, const char *text, int mine)
 {
     coherence_release();
     heap_stop();
@@ -553,12 +555,12 @@ int recto_checkpoint(void)
     if (!ckpt_state.started) {
         return base_error(RECTO_ESTATE, "recto_checkpoint before recto_init");
     }
-    int status =
-        meet(NET_CALL_CHECKPOINT, "recto_checkpoint()", ckpt_flight_refuse());
+    int status = ckpt_meet(NET_CALL_CHECKPOINT, "recto_checkpoint()",
+                           ckpt_flight_refuse());
     if (status == 0) {
         uint64_t start = base_now();
         (void)pthread_mutex_lock(&ckpt_mutex);
-        status = checkpoint();
+        status = checkpoint(start);
         (void)pthread_mutex_unlock(&ckpt_mutex);
         ckpt_due_reset(start, status == 0);
     }
@@ -572,7 +574,8 @@ int recto_checkpoint_wait(void)
         return base_error(RECTO_ESTATE,
                           "recto_checkpoint_wait before recto_init");
     }
-    int status = meet(NET_CALL_CHECKPOINT_WAIT, "recto_checkpoint_wait()", 0);
+    int status =
+        ckpt_meet(NET_CALL_CHECKPOINT_WAIT, "recto_checkpoint_wait()", 0);
     heap_go();
     return status;
 }

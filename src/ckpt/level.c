@@ -603,6 +603,7 @@ int ckpt_level_commit(struct ckpt_job *job)
     }
     ckpt_level.pending[ckpt_level.npending++].image = job->image;
     job->image = NULL;
+    job->ended = base_now();
     deepen(job->epoch.number);
     return 0;
 }
