@@ -307,7 +307,8 @@ int recto_unprotect(const char *name);
  * into a buffer of RECTO_CKPT_BUFFER bytes a rank; who finds it full waits until
  * there is room. Private memory is copied during the call; where it is more than the
  * buffer holds, the call lasts until it is written. With RECTO_CKPT_MODE=sync
- * it lasts until everything is on disk.
+ * it lasts until everything is on disk. With RECTO_CKPT_LOCAL that is the nodes' own
+ * disks, where the epoch survives the loss of as many nodes as its level says.
  * Collective: no thread of any rank writes shared or protected memory during the call,
  * and no lock is held.
  * While a checkpoint is being written the next one waits for it (with

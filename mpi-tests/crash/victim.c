@@ -10,7 +10,9 @@
  *   victim check FILE        for each folder named in FILE: restarts from it,
  *                            compares, does a step, checkpoints, restarts from
  *                            that, compares; prints "FOLDER EPOCH STEP", or
- *                            "FOLDER error CODE" when it does not restore
+ *                            "FOLDER error CODE" when it does not restore.
+ *                            With RECTO_CKPT_LOCAL domain d's local folder is
+ *                            FOLDER.nd
  *
  * Prints "restored EPOCH STEP" or "fresh", then "written EPOCH STEP" when each
  * checkpoint is on disk; exit status 1 for wrong memory or an unexpected error. With
@@ -134,6 +136,11 @@ static int run(int steps, int most)
 static int begin(const char *folder)
 {
     (void)setenv("RECTO_CKPT_DIR", folder, 1);
+    if (getenv("RECTO_CKPT_LOCAL") != NULL) {
+        char local[4096 + 8];
+        (void)snprintf(local, sizeof local, "%s.n%%d", folder);
+        (void)setenv("RECTO_CKPT_LOCAL", local, 1);
+    }
     ckpt_finalize();
     if (ckpt_init(NULL, 0) != 0 || model_protect() != 0) {
         return fail("ckpt_init");

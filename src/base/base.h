@@ -125,6 +125,16 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
     X(CKPT_KEEP, "RECTO_CKPT_KEEP", "chains", "chains|all|RULE",                \
       "epochs that stay beside the two newest chains: none, all, or some of "   \
       "last=N,every=M,age=TIME")                                                \
+    X(CKPT_LOCAL, "RECTO_CKPT_LOCAL", "", "FOLDER",                             \
+      "folder of each node's own for epochs between those of the shared "       \
+      "folder; %d in it: a folder of each coherence domain; empty: none")       \
+    X(CKPT_LEVELS, "RECTO_CKPT_LEVELS", "partner:4,shared:16",                  \
+      "LEVEL:COUNT,...",                                                        \
+      "which epochs of RECTO_CKPT_LOCAL are copied to a partner node, made "    \
+      "parity of in a set of nodes, brought to the shared folder: one in so "   \
+      "many")                                                                   \
+    X(CKPT_SET, "RECTO_CKPT_SET", "4+1", "K+M",                                 \
+      "a set of level `set`: K + M nodes, any M of which may be lost")          \
     X(CKPT_INTERVAL, "RECTO_CKPT_INTERVAL", "0", "SECONDS",                     \
       "recto_checkpoint_due asks for a checkpoint as often; 0: only when told") \
     X(MTBF, "RECTO_MTBF", "0", "SECONDS",                                       \

@@ -18,6 +18,7 @@
 
 #include "base/base.h"
 #include "heap/heap.h"
+#include "level.h"
 #include "state.h"
 
 /* One rank's word about one name. */
@@ -346,9 +347,13 @@ static int epoch_make(struct ckpt_job *job, struct row *rows, uint64_t nrows)
     const struct ckpt_store *store = &ckpt_state.store;
     const struct ckpt_manifest *m = store->manifest;
     struct ckpt_epoch *e = &job->epoch;
-    const struct ckpt_epoch *newest =
-        m != NULL && m->nepochs > 0 ? &m->epochs[m->nepochs - 1] : NULL;
-    struct list list = {.next_uid = m != NULL ? m->next_uid : 1,
+    uint64_t next_uid = m != NULL ? m->next_uid : 1;
+    uint64_t pending = 0;
+    const struct ckpt_epoch *newest = ckpt_level_newest(&next_uid, &pending);
+    if (newest == NULL && m != NULL && m->nepochs > 0) {
+        newest = &m->epochs[m->nepochs - 1];
+    }
+    struct list list = {.next_uid = next_uid,
                         .last = ckpt_state.restarted ? newest : NULL};
     job->first_new = list.next_uid;
     int status = list_make(&list, rows, nrows);
@@ -362,7 +367,8 @@ static int epoch_make(struct ckpt_job *job, struct row *rows, uint64_t nrows)
     }
     e->number = newest != NULL ? newest->number + 1 : 0;
     e->full = newest == NULL || list.last == NULL || new_sparse(job) ||
-              ckpt_store_wants_full(store, ckpt_state.full_every);
+              pending >= ckpt_state.full_every ||
+              ckpt_store_wants_full(store, ckpt_state.full_every - pending);
     e->base = e->full ? e->number : newest->base;
     e->ranks = (uint64_t)net_size();
     e->time = (uint64_t)time(NULL);

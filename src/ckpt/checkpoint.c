@@ -35,6 +35,7 @@
 #include "flight.h"
 #include "heap/heap.h"
 #include "image.h"
+#include "level.h"
 #include "reader.h"
 #include "space/snapshot.h"
 #include "state.h"
@@ -86,6 +87,9 @@ int ckpt_init(const char *dir, unsigned full)
     if (status == 0) {
         status = ckpt_due_init();
     }
+    if (status == 0) {
+        status = ckpt_level_init();
+    }
     if (status != 0) {
         return status;
     }
@@ -112,6 +116,7 @@ void ckpt_finalize(void)
     }
     space_landing_set(NULL);
     ckpt_due_finalize();
+    ckpt_level_finalize();
     (void)pthread_mutex_lock(&ckpt_mutex);
     ckpt_regions_free();
     free(ckpt_state.known);
@@ -242,6 +247,14 @@ static int image_make(struct ckpt_job *job)
                : base_error(RECTO_ENOMEM, "layout");
 }
 
+void ckpt_image_drop(struct ckpt_image *image)
+{
+    if (image != NULL) {
+        ckpt_image_free(image);
+        free(image);
+    }
+}
+
 static int lay_out(struct ckpt_job *job)
 {
     int status = job->epoch.full ? 0 : log_place(job);
@@ -255,7 +268,7 @@ static int lay_out(struct ckpt_job *job)
     return net_verdict(net_rank() == 0 ? image_make(job) : 0);
 }
 
-static int file_open(struct ckpt_job *job)
+int ckpt_job_file_open(struct ckpt_job *job)
 {
     if (!job->epoch.has_file) {
         return 0;
@@ -320,7 +333,7 @@ static int rows_gather(const struct ckpt_job *job, struct ckpt_piece **sorted)
     return status;
 }
 
-static int finish(struct ckpt_job *job, const struct ckpt_piece *pieces)
+int ckpt_job_file_finish(struct ckpt_job *job, const struct ckpt_piece *pieces)
 {
     int status = ckpt_layout_write(&job->epoch, job->image, pieces, &job->file);
     return status == 0 ? ckpt_io_sync(&job->file, "meta-sync") : status;
@@ -343,6 +356,9 @@ static int read_back(struct ckpt_job *job)
 static int write_file(struct ckpt_job *job)
 {
     struct ckpt_piece *pieces = NULL;
+    job->log.pages_at = job->epoch.pages_at;
+    job->log.index_at = job->epoch.index_at;
+    job->log.before = job->entries_before;
     int status = net_verdict(job->epoch.full ? ckpt_full_write(job)
                                              : ckpt_log_write(job));
     if (status == 0) {
@@ -352,7 +368,8 @@ static int write_file(struct ckpt_job *job)
         status = rows_gather(job, &pieces);
     }
     if (status == 0) {
-        status = net_verdict(net_rank() == 0 ? finish(job, pieces) : 0);
+        status = net_verdict(net_rank() == 0 ? ckpt_job_file_finish(job, pieces)
+                                             : 0);
     }
     free(pieces);
     if (status == 0 && job->epoch.full) {
@@ -406,11 +423,23 @@ void ckpt_settle(struct ckpt_job *job, struct ckpt_known *known)
 /* Write, and everybody else may overwrite again. */
 static int file_write(struct ckpt_job *job)
 {
-    int status = file_open(job);
+    if (job->local) {
+        return ckpt_level_write(job);
+    }
+    int status = ckpt_job_file_open(job);
     if (status == 0 && job->epoch.has_file) {
         status = write_file(job);
     }
     return status;
+}
+
+static void abandon(const struct ckpt_job *job)
+{
+    if (job->local) {
+        ckpt_level_abandon(job);
+    } else if (net_rank() == 0) {
+        ckpt_store_abandon(&ckpt_state.store, &job->epoch);
+    }
 }
 
 int ckpt_epoch_write(struct ckpt_job *job)
@@ -421,15 +450,19 @@ int ckpt_epoch_write(struct ckpt_job *job)
         space_snapshot_end();
     }
     if (status != 0) {
-        if (net_rank() == 0) {
-            ckpt_store_abandon(&ckpt_state.store, &job->epoch);
-        }
+        abandon(job);
         return status;
+    }
+    if (job->local) {
+        return ckpt_level_commit(job);
     }
     status = net_verdict(net_rank() == 0
                              ? ckpt_store_commit(&ckpt_state.store, &job->epoch)
                              : 0);
     job->ended = base_now();
+    if (status == 0) {
+        ckpt_level_supersede(&job->epoch);
+    }
     return status;
 }
 
@@ -444,10 +477,7 @@ void ckpt_job_end(struct ckpt_job *job, struct ckpt_known *known, int status)
         ckpt_collect_undo(job);
         free(known);
     }
-    if (job->image != NULL) {
-        ckpt_image_free(job->image);
-        free(job->image);
-    }
+    ckpt_image_drop(job->image);
     ckpt_job_free(job);
 }
 
@@ -455,6 +485,9 @@ void ckpt_job_end(struct ckpt_job *job, struct ckpt_known *known, int status)
 static int begin(struct ckpt_job *job, struct ckpt_known **known)
 {
     int status = open_all();
+    if (status == 0) {
+        status = ckpt_level_prepare();
+    }
     if (status == 0 && ckpt_flight_wanted()) {
         status = ckpt_flight_prepare();
         job->concurrent = status == 0;
@@ -465,6 +498,7 @@ static int begin(struct ckpt_job *job, struct ckpt_known **known)
     if (status != 0) {
         return status;
     }
+    job->local = ckpt_level_on() && !job->epoch.full;
     *known = calloc(job->epoch.nobjects + 1, sizeof **known);
     status = net_verdict(
         *known != NULL ? 0 : base_error(RECTO_ENOMEM, "list of objects"));

@@ -14,18 +14,18 @@
 #include "base/base.h"
 #include "state.h"
 
-/* Slot of a page in the log of all ranks. */
+/* Slot of a page in the file's log. */
 static uint64_t slot_of(const struct ckpt_job *job,
                         const struct ckpt_part *part, uint64_t index)
 {
-    return job->entries_before + part->entries_before + index;
+    return job->log.before + part->entries_before + index;
 }
 
 static uint64_t place(const struct ckpt_job *job, const struct ckpt_part *part,
                       uint64_t page, uint64_t index)
 {
     (void)page;
-    return job->epoch.pages_at + slot_of(job, part, index) * CKPT_PAGE;
+    return job->log.pages_at + slot_of(job, part, index) * CKPT_PAGE;
 }
 
 static void note(struct ckpt_job *job, struct ckpt_part *part, uint64_t page,
@@ -107,8 +107,8 @@ int ckpt_log_write(struct ckpt_job *job)
         status = rows_make(job, ckpt_hash(job->entries, bytes));
     }
     if (status == 0 && bytes > 0) {
-        uint64_t at = job->epoch.index_at +
-                      job->entries_before * sizeof(struct ckpt_entry);
+        uint64_t at =
+            job->log.index_at + job->log.before * sizeof(struct ckpt_entry);
         status =
             ckpt_io_write(&job->file, job->entries, bytes, at, "index-write");
         job->written += bytes;

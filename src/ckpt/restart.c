@@ -22,6 +22,7 @@
 #include "due.h"
 #include "flight.h"
 #include "heap/heap.h"
+#include "level.h"
 #include "reader.h"
 #include "state.h"
 
@@ -390,7 +391,10 @@ static int restart(void)
 {
     struct ckpt_manifest *m = NULL;
     struct ckpt_job declared = CKPT_JOB_NONE;
-    int status = manifest_share(&m);
+    int status = ckpt_level_recover();
+    if (status == 0) {
+        status = manifest_share(&m);
+    }
     if (status == 0 && m != NULL && m->nepochs > 0) {
         status = ckpt_agree(&declared);
         if (status == 0) {

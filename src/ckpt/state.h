@@ -97,6 +97,7 @@ struct ckpt_job {
     uint64_t first_new; /* uids from here on are new in this epoch */
     bool same_objects;  /* as in the epoch before */
     bool concurrent;    /* the program goes on meanwhile */
+    bool local;         /* written to the nodes' own folders (level.h) */
     bool waits;         /* but not before its private memory is written */
     void (*private_written)(void); /* called then; NULL: nobody waits */
     uint64_t began;                /* base_now */
@@ -111,6 +112,11 @@ struct ckpt_job {
     uint64_t nrows;
     uint64_t entries_before; /* differential: of lower ranks */
     uint64_t my_entries;
+    struct { /* where the page log is in `file` */
+        uint64_t pages_at;
+        uint64_t index_at;
+        uint64_t before; /* entries before mine */
+    } log;
     struct ckpt_entry *entries; /* differential: mine */
 };
 #define CKPT_JOB_NONE                                                          \
@@ -247,6 +253,12 @@ int ckpt_full_verify(struct ckpt_job *job);
 
 /* Opens this rank's ckpt_state.dir, which rank 0 has. Local. */
 int ckpt_dir_join(void);
+
+/* Rank 0 makes the epoch's file, all ranks open it. Collective, one verdict. */
+int ckpt_job_file_open(struct ckpt_job *job);
+/* Rank 0: the table of pieces and the metadata into the file. */
+int ckpt_job_file_finish(struct ckpt_job *job, const struct ckpt_piece *pieces);
+void ckpt_image_drop(struct ckpt_image *image); /* NULL is fine */
 
 /* From the layout to the commit, of a job that was agreed and collected. Collective, one
  * verdict. */

@@ -29,10 +29,14 @@ struct cli_request {
     struct ckpt_dir dir;
     struct ckpt_folder folder;
     const struct ckpt_manifest *manifest; /* the one that counts */
+    char **locals;                        /* ls: folders of nodes */
+    size_t nlocals;
 };
 
 /* Each prints to stdout and returns what the shell gets. */
 enum cli_exit cli_ls(const struct cli_request *request);
+/* What `ls` adds for folders of nodes: a table, or the rows of a JSON list. */
+enum cli_exit cli_local(const struct cli_request *request);
 enum cli_exit cli_info(const struct cli_request *request);
 enum cli_exit cli_verify(const struct cli_request *request);
 

@@ -52,7 +52,7 @@ static void ls_json(const struct cli_request *r)
                      e->has_file ? name : "null", e->has_file ? "\"" : "",
                      file_state(r, e));
     }
-    (void)printf("]}\n");
+    (void)printf("]");
 }
 
 static void ls_text(const struct cli_request *r)
@@ -80,17 +80,24 @@ static void ls_text(const struct cli_request *r)
 
 enum cli_exit cli_ls(const struct cli_request *r)
 {
+    enum cli_exit local = CLI_GOOD;
     if (r->json) {
         ls_json(r);
     } else {
         ls_text(r);
     }
+    if (r->nlocals > 0) {
+        (void)fputs(r->json ? ", \"local\": [" : "", stdout);
+        local = cli_local(r);
+        (void)fputs(r->json ? "]" : "", stdout);
+    }
+    (void)fputs(r->json ? "}\n" : "", stdout);
     for (uint64_t i = 0; i < r->manifest->nepochs; i++) {
         if (!state_good(file_state(r, &r->manifest->epochs[i]))) {
             return CLI_DAMAGED;
         }
     }
-    return CLI_GOOD;
+    return local;
 }
 
 static void object_json(const struct ckpt_object *o)

@@ -25,7 +25,9 @@ static const char usage_text[] =
     "                                run a job; restart it when a node is lost "
     "(--help)\n"
     "       recto --help | --version\n"
-    "options: --json                 machine-readable output of ls, info, "
+    "options: --local FOLDER         ls: also what is in this folder of a node; "
+    "repeatable\n"
+    "         --json                 machine-readable output of ls, info, "
     "verify\n"
     "exit status: 0 good; 1 damaged or incomplete; 2 wrong usage;\n"
     "             3 no checkpoint there, or no such epoch\n";
@@ -106,19 +108,33 @@ static const struct command *command_find(const char *name)
     return NULL;
 }
 
+/* Commands with command lines of their own. */
+static int (*own_find(int argc, char **argv))(int, char **)
+{
+    static const struct {
+        const char *name;
+        int (*run)(int, char **);
+    } own[] = {
+        {"halt",  cli_halt },
+        {"prune", cli_prune},
+        {"run",   cli_run  }
+    };
+    for (size_t i = 0; argc > 1 && i < sizeof own / sizeof own[0]; i++) {
+        if (strcmp(argv[1], own[i].name) == 0) {
+            return own[i].run;
+        }
+    }
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     static struct cli_request request;
     const char *words[3] = {NULL, NULL, NULL};
     int count = 0;
-    if (argc > 1 && strcmp(argv[1], "halt") == 0) {
-        return cli_halt(argc - 1, argv + 1);
-    }
-    if (argc > 1 && strcmp(argv[1], "prune") == 0) {
-        return cli_prune(argc - 1, argv + 1);
-    }
-    if (argc > 1 && strcmp(argv[1], "run") == 0) {
-        return cli_run(argc - 1, argv + 1);
+    int (*own)(int, char **) = own_find(argc, argv);
+    if (own != NULL) {
+        return own(argc - 1, argv + 1);
     }
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
@@ -132,6 +148,9 @@ int main(int argc, char **argv)
         }
         if (strcmp(argv[i], "--json") == 0) {
             request.json = true;
+        } else if (strcmp(argv[i], "--local") == 0 && i + 1 < argc) {
+            argv[request.nlocals++] = argv[i + 1]; /* places read already */
+            i++;
         } else if (argv[i][0] == '-' && argv[i][1] != '\0') {
             return usage_error("unknown option");
         } else if (count == 3) {
@@ -148,6 +167,10 @@ int main(int argc, char **argv)
     if (command == NULL) {
         return usage_error("unknown command");
     }
+    if (request.nlocals > 0 && strcmp(words[0], "ls") != 0) {
+        return usage_error("--local is for ls");
+    }
+    request.locals = argv;
     request.path = words[1];
     if (count == 3 &&
         (!command->epoch || !parse_epoch(words[2], &request.epoch))) {

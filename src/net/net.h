@@ -31,9 +31,10 @@ int net_domain_of(int rank);       /* domain of a rank */
 int net_domain_leader(int domain); /* its lowest rank */
 const char *net_host(int rank);    /* host of a rank, for messages */
 bool net_same_machine(int rank);
-bool net_shares(int rank); /* reached by loads and stores */
-int net_local_ranks(void); /* ranks on my machine */
-int net_local_cores(void); /* cores of my machine (hwloc) */
+int net_machine_of(int rank); /* lowest rank of its machine */
+bool net_shares(int rank);    /* reached by loads and stores */
+int net_local_ranks(void);    /* ranks on my machine */
+int net_local_cores(void);    /* cores of my machine (hwloc) */
 
 /* ---- collectives ---------------------------------------------------------
  * By one application thread of every rank, in the same order. Return 0 or
@@ -269,6 +270,12 @@ int net_window_free(net_window *window); /* collective; NULL is fine */
  * many are under way: try again later (net_defer). Service thread only. */
 bool net_window_get(net_window *window, int target, uint64_t offset,
                     void *buffer, size_t bytes, const struct net_msg *then);
+
+/* Copies to `offset` in the memory of a target that is reached by MPI; there when it
+ * returns, to be seen by who then meets this rank in a collective call. By a thread that makes
+ * collective calls. */
+int net_window_put(net_window *window, int target, uint64_t offset,
+                   const void *data, size_t bytes);
 
 /* ---- the program's own MPI calls (src/net/calls.h) ------------------------------ */
 

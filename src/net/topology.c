@@ -358,6 +358,11 @@ const char *net_host(int rank)
     return net.peers[rank].host;
 }
 
+int net_machine_of(int rank)
+{
+    return net.peers[rank].machine;
+}
+
 bool net_same_machine(int rank)
 {
     return net.peers[rank].machine == net.peers[net.rank].machine;

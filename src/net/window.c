@@ -6,7 +6,8 @@
  * 1. A window lies over a verso, never over a recto: a one-sided operation on
  *    a protected page retries without end.
  * 2. One passive epoch for the window's whole life; a request says when the bytes of
- *    a get are here.
+ *    a get are here, a flush when those of a put are there. Only checkpoints put, in a
+ *    thread that may wait.
  * 3. The first window is tried out, so that a launch which cannot work ends at
  *    recto_init, with the settings to change, and not in a page fault.
  * 4. No MPI accumulates or atomics: they lose updates beside CPU atomics.
@@ -189,4 +190,25 @@ bool net_window_get(net_window *window, int target, uint64_t offset,
 {
     touch(buffer, bytes);
     return net_carrier_get(window->win, target, offset, buffer, bytes, then);
+}
+
+/* Bytes of one put. */
+enum {
+    PUT_MOST = 1 << 20
+};
+
+int net_window_put(net_window *window, int target, uint64_t offset,
+                   const void *data, size_t bytes)
+{
+    const char *from = data;
+    int r = MPI_SUCCESS;
+    for (size_t at = 0; at < bytes && r == MPI_SUCCESS; at += PUT_MOST) {
+        int n = (int)(bytes - at < PUT_MOST ? bytes - at : PUT_MOST);
+        r = MPI_Put(from + at, n, MPI_BYTE, target, (MPI_Aint)(offset + at), n,
+                    MPI_BYTE, window->win);
+    }
+    if (r == MPI_SUCCESS) {
+        r = MPI_Win_flush(target, window->win);
+    }
+    return net_mpi_error(r, "MPI_Put");
 }
