@@ -281,6 +281,38 @@ typedef void (*recto_vm_before_write)(uint64_t first, uint64_t count,
 void recto_vm_dirty_before(recto_vm_range *range, recto_vm_before_write before,
                            void *argument);
 
+/* ---- DIRTY for memory of the program's own --------------------------------- */
+
+typedef struct recto_vm_watch recto_vm_watch;
+
+/*
+ * Watches writes to whole pages of private memory that the program mapped itself
+ * (heap, static data, stack) and that no range protects: nothing is ever made
+ * unwritable, no fault is taken, system calls and other processes that copy into it
+ * (process_vm_writev) are seen. All pages count as clean from here on. Huge pages
+ * are split where they are written.
+ *
+ * RECTO_EUNSUPPORTED where it cannot be: the kernel has no scan or RECTO_DIRTY is
+ * fault or hash; shared mappings, since others write through theirs; what has another
+ * userfaultfd. RECTO_EINVAL: no whole pages, or some are watched or in a range. Not
+ * seen are writes of devices (RDMA, GPUs): hash there.
+ */
+int recto_vm_watch_create(void *base, size_t bytes, recto_vm_watch **watch);
+
+/* Before the memory is unmapped; NULL: nothing. */
+void recto_vm_watch_destroy(recto_vm_watch *watch);
+
+/*
+ * Tells the pages written since the last scan, as recto_vm_dirty_runs does (NULL:
+ * nobody wants to know), then in anonymous memory, each time, those that are absent:
+ * zeros that take no memory, since nobody touched them, or gave them back
+ * (MADV_DONTNEED). A page that was only read may count as written once. RECTO_ESTATE:
+ * some of it was unmapped or mapped anew; all of it may have been written, and the
+ * watch is to be destroyed. Not for one watch in two threads.
+ */
+int recto_vm_watch_scan(recto_vm_watch *watch, recto_vm_dirty_run written,
+                        recto_vm_dirty_run absent, void *argument);
+
 /* ---- numbers ------------------------------------------------------------- */
 
 struct recto_vm_counters {

@@ -11,6 +11,7 @@
  *    again and the parent's ranges are dead.
  */
 #include "protect.h"
+#include "scan.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -158,6 +159,9 @@ static int choose_tracker(void)
     const char *wish = base_env(BASE_ENV_DIRTY);
     bool any = strcmp(wish, "auto") == 0;
     int code = RECTO_EINVAL;
+    if (any) {
+        (void)vm_scan_probe(); /* for watches */
+    }
     for (size_t i = 0; i < sizeof trackers / sizeof trackers[0]; i++) {
         if (any || strcmp(wish, trackers[i]->name) == 0) {
             code = trackers[i]->probe();
@@ -188,12 +192,14 @@ const char *recto_vm_dirty_method(void)
 static void fork_prepare(void)
 {
     pthread_mutex_lock(&life);
+    vm_scan_fork_prepare();
     vm_registry_fork_prepare();
 }
 
 static void fork_parent(void)
 {
     vm_registry_fork_parent();
+    vm_scan_fork_parent();
     pthread_mutex_unlock(&life);
 }
 
@@ -206,6 +212,7 @@ static void fork_child(void)
     }
     vm_owner_fork_child();
     vm_registry_fork_child();
+    vm_scan_fork_child();
     pthread_mutex_unlock(&life);
 }
 
@@ -296,6 +303,7 @@ int recto_vm_init(void)
     code = code == 0 ? vm_owner_install() : code;
     if (code != 0 && first) {
         vm_backend->finish();
+        vm_scan_finish();
     }
     if (code == 0) {
         users++;
@@ -317,6 +325,9 @@ int recto_vm_finalize(void)
         vm_owner_restore();
         if (vm_registry_count_ranges() == 0) {
             vm_backend->finish();
+            if (!vm_scan_watches()) {
+                vm_scan_finish();
+            }
         }
     }
     pthread_mutex_unlock(&life);

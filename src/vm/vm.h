@@ -9,11 +9,13 @@
  *   mprotect.c  the protection back end that uses mprotect(2)
  *   pte.c       the one that uses userfaultfd(2)
  *   dirty.c     DIRTY and the tracking method that uses write faults
+ *   scan.c      the kernel's own record of writes; watches
  *   registry.c  which range and which traps an address has; TRAP
  *   dispatch.c  the signal handler
  *   interpose.c who owns SIGSEGV and SIGBUS; sigaction and its relatives
  *
- * Lock order: the life cycle's mutex (vm.c), then the registry's mutex, then
+ * Lock order: the life cycle's mutex (vm.c), the watches' (scan.c), then the
+ * registry's mutex, then
  * claims on pages (protect.c) or the owner's spin lock (interpose.c). The
  * handler takes only the last two, never both.
  */
