@@ -124,6 +124,9 @@ void recto_vm_stats(struct recto_vm_counters *totals)
         .foreign = total(VM_FOREIGN),
         .protect_calls = total(VM_PROTECT_CALLS),
         .coarsened = total(VM_COARSENED),
+        .scans = total(VM_SCANS),
+        .hashed = total(VM_HASHED),
+        .opened = total(VM_OPENED),
         .mappings = vm_mappings(),
     };
 }
@@ -132,7 +135,9 @@ void recto_vm_stats(struct recto_vm_counters *totals)
 
 static const struct vm_backend *const backends[] = {&vm_backend_pte,
                                                     &vm_backend_mprotect};
-static const struct vm_tracker *const trackers[] = {&vm_tracker_fault};
+/* The best first; `auto` takes no other than the first two. */
+static const struct vm_tracker *const trackers[] = {
+    &vm_tracker_scan, &vm_tracker_fault, &vm_tracker_hash};
 
 static int choose_backend(void)
 {
@@ -159,9 +164,6 @@ static int choose_tracker(void)
     const char *wish = base_env(BASE_ENV_DIRTY);
     bool any = strcmp(wish, "auto") == 0;
     int code = RECTO_EINVAL;
-    if (any) {
-        (void)vm_scan_probe(); /* for watches */
-    }
     for (size_t i = 0; i < sizeof trackers / sizeof trackers[0]; i++) {
         if (any || strcmp(wish, trackers[i]->name) == 0) {
             code = trackers[i]->probe();
@@ -173,7 +175,7 @@ static int choose_tracker(void)
     }
     return code != RECTO_EINVAL
                ? code
-               : base_error(code, "%s=%s: auto or fault is needed",
+               : base_error(code, "%s=%s: auto, fault, scan or hash is needed",
                             base_env_name(BASE_ENV_DIRTY), wish);
 }
 
