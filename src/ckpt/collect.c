@@ -87,6 +87,7 @@ static int collect_shared(struct ckpt_job *job, struct ckpt_part *part)
     status = net_verdict(status == 0 ? ckpt_part_count(part) : status);
     if (status == 0 && job->concurrent) {
         snapshot_add(part);
+        status = space_snapshot_shut(s);
     }
     return status;
 }
