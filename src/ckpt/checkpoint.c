@@ -437,9 +437,11 @@ int ckpt_epoch_write(struct ckpt_job *job)
         }
         return status;
     }
-    return net_verdict(net_rank() == 0
-                           ? ckpt_store_commit(&ckpt_state.store, &job->epoch)
-                           : 0);
+    status = net_verdict(net_rank() == 0
+                             ? ckpt_store_commit(&ckpt_state.store, &job->epoch)
+                             : 0);
+    job->ended = base_now();
+    return status;
 }
 
 void ckpt_job_end(struct ckpt_job *job, struct ckpt_known *known, int status)
@@ -448,6 +450,7 @@ void ckpt_job_end(struct ckpt_job *job, struct ckpt_known *known, int status)
         ckpt_state.bytes += job->written - job->holes;
         ckpt_settle(job, known);
         ckpt_state.checkpoints++;
+        ckpt_due_written(job->ended - job->began);
     } else {
         ckpt_collect_undo(job);
         free(known);
@@ -465,7 +468,7 @@ static int begin(struct ckpt_job *job, struct ckpt_known **known)
     int status = open_all();
     if (status == 0 && ckpt_flight_wanted()) {
         status = ckpt_flight_prepare();
-        job->concurrent = true;
+        job->concurrent = status == 0;
     }
     if (status == 0) {
         status = ckpt_agree(job);
@@ -493,10 +496,11 @@ static int go_on(struct ckpt_job *job, struct ckpt_known **known)
     return status;
 }
 
-static int checkpoint(void)
+static int checkpoint(uint64_t start)
 {
     struct ckpt_job job = CKPT_JOB_NONE;
     struct ckpt_known *known = NULL;
+    job.began = start;
     int status = begin(&job, &known);
     if (status != 0) {
         snapshot_end(&job);
@@ -509,8 +513,7 @@ static int checkpoint(void)
     return status;
 }
 
-/* Opens a collective call that waits for what is under way: 0, or how that ended. */
-static int meet(enum net_call call, const char *text, int mine)
+int ckpt_meet(enum net_call call, const char *text, int mine)
 {
     coherence_release();
     heap_stop();
@@ -528,12 +531,12 @@ int recto_checkpoint(void)
     if (!ckpt_state.started) {
         return base_error(RECTO_ESTATE, "recto_checkpoint before recto_init");
     }
-    int status =
-        meet(NET_CALL_CHECKPOINT, "recto_checkpoint()", ckpt_flight_refuse());
+    int status = ckpt_meet(NET_CALL_CHECKPOINT, "recto_checkpoint()",
+                           ckpt_flight_refuse());
     if (status == 0) {
         uint64_t start = base_now();
         (void)pthread_mutex_lock(&ckpt_mutex);
-        status = checkpoint();
+        status = checkpoint(start);
         (void)pthread_mutex_unlock(&ckpt_mutex);
         ckpt_due_reset(start, status == 0);
     }
@@ -547,7 +550,8 @@ int recto_checkpoint_wait(void)
         return base_error(RECTO_ESTATE,
                           "recto_checkpoint_wait before recto_init");
     }
-    int status = meet(NET_CALL_CHECKPOINT_WAIT, "recto_checkpoint_wait()", 0);
+    int status =
+        ckpt_meet(NET_CALL_CHECKPOINT_WAIT, "recto_checkpoint_wait()", 0);
     heap_go();
     return status;
 }

@@ -20,6 +20,7 @@
 #include "ckpt.h"
 #include "coherence/coherence.h"
 #include "due.h"
+#include "flight.h"
 #include "heap/heap.h"
 #include "reader.h"
 #include "state.h"
@@ -410,15 +411,13 @@ int recto_restart(int64_t *epoch)
         return base_error(RECTO_ESTATE, "recto_restart before recto_init");
     }
     int status = 0;
+    ckpt_flight_land();
     if (ckpt_state.restarted) {
         status = base_error(RECTO_ESTATE,
                             "recto_restart after an epoch was written or "
                             "restored");
     }
-    coherence_release();
-    heap_stop();
-    status = net_agree(NET_CALL_RESTART, status, "recto_restart()");
-    coherence_acquire();
+    status = ckpt_meet(NET_CALL_RESTART, "recto_restart()", status);
     if (status != 0) {
         heap_go();
         return status;
