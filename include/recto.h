@@ -352,7 +352,7 @@ typedef struct recto_counters {
     uint64_t read_misses;   /* read faults that fetched data */
     uint64_t write_misses;  /* write faults that fetched data */
     uint64_t upgrades;      /* first writes to pages that could be read */
-    uint64_t tracked;       /* first writes since a checkpoint */
+    uint64_t tracked;       /* first writes since a checkpoint that faulted */
     uint64_t invalidations; /* rights lost to another rank's write; with
                                release consistency write notices received */
     uint64_t downgrades;    /* write rights lost to another rank's read */

@@ -120,9 +120,12 @@ size_t recto_vm_page_size(void);
 
 /* Name of the protection back end in use ("pte", or "mprotect", which also
  * serves ranges that are not on shared memory) and of the dirty
- * tracking method ("fault"). Constant strings. */
+ * tracking method ("scan", "fault" or "hash"; ranges that it cannot serve take
+ * "fault"). Constant strings. */
 const char *recto_vm_backend(void);
 const char *recto_vm_dirty_method(void);
+/* The method that tracks a range, or would. */
+const char *recto_vm_dirty_method_of(const recto_vm_range *range);
 
 /* ---- MAP2: memory and its views ------------------------------------------ */
 
@@ -206,6 +209,14 @@ int recto_vm_unprot(recto_vm_range *range, uint64_t first, uint64_t count,
 int recto_vm_own(recto_vm_range *range, uint64_t first, uint64_t count);
 
 /*
+ * The same for all pages of a range that have no right yet, for good: the client lowers
+ * none of them, so that writes can be tracked without protection, by the kernel's scan
+ * or by hash, where the memory is known (recto_vm_range_memory). Local; RECTO_EINVAL,
+ * RECTO_ENOMEM.
+ */
+int recto_vm_own_all(recto_vm_range *range);
+
+/*
  * Undoes recto_vm_own, where it was called: the pages keep their rights and may
  * be lowered to none again. No thread uses them meanwhile. Local; RECTO_EINVAL,
  * RECTO_ENOMEM when the kernel has no mappings left for it.
@@ -243,7 +254,13 @@ void recto_vm_trap_remove(recto_vm_trap *trap);
 
 /*
  * Starts tracking writes to a range: from now on the first write to each page
- * marks it. Pages start clean. RECTO_ESTATE when tracking already.
+ * marks it. Pages start clean; by hash, all that hold data count as written until they
+ * were collected once. RECTO_ESTATE when tracking already.
+ *
+ * The method is that of RECTO_DIRTY: write faults; the kernel's scan, where no page is
+ * ever protected (recto_vm_own_all); hashes of the contents, where the memory is known.
+ * Elsewhere write faults. Without faults a page that was only read may count as written
+ * once, and by hash a page that was written with what it held before does not.
  */
 int recto_vm_dirty_start(recto_vm_range *range);
 int recto_vm_dirty_stop(recto_vm_range *range);
@@ -269,9 +286,15 @@ int recto_vm_dirty_collect(recto_vm_range *range, uint64_t first,
  * grants a page to a write fault. Does nothing while not tracking. */
 int recto_vm_dirty_mark(recto_vm_range *range, uint64_t first, uint64_t count);
 
+/* Forgets what is known of the contents of pages (hash): they count as written when they
+ * are next collected, if they hold data. For pages that others may have collected. */
+void recto_vm_dirty_forget(recto_vm_range *range, uint64_t first,
+                           uint64_t count);
+
 /*
- * Calls `before` while writes are tracked, before a page gets its first write since the
- * marks were last taken: with no claim held, by the thread that writes or marks, in
+ * Calls `before` while writes are tracked and the range is shut (or the method is that
+ * of write faults), before a page gets its first write since the marks were last taken:
+ * with no claim held, by the thread that writes or marks, in
  * the signal handler (so `before` is async-signal-safe); several threads may call it
  * for one page. What it stores away is the page as it was when the marks were taken.
  * Set before other threads use the range; NULL: nobody.
@@ -280,6 +303,48 @@ typedef void (*recto_vm_before_write)(uint64_t first, uint64_t count,
                                       void *argument);
 void recto_vm_dirty_before(recto_vm_range *range, recto_vm_before_write before,
                            void *argument);
+
+/*
+ * Shuts a range that is tracked: until it is opened `before` is called ahead of every
+ * first write, perhaps for neighbours together and more than once, whatever the method.
+ * To be called after the marks were taken and before the writes that `before` is to see;
+ * costs a system call or two, and a fault for each group of pages that is written
+ * meanwhile. RECTO_ENOMEM. Opening does nothing where it is not shut.
+ */
+int recto_vm_dirty_shut(recto_vm_range *range);
+void recto_vm_dirty_open(recto_vm_range *range);
+
+/* ---- DIRTY for memory of the program's own --------------------------------- */
+
+typedef struct recto_vm_watch recto_vm_watch;
+
+/*
+ * Watches writes to whole pages of private memory that the program mapped itself
+ * (heap, static data, stack) and that no range protects: nothing is ever made
+ * unwritable, no fault is taken, system calls and other processes that copy into it
+ * (process_vm_writev) are seen. All pages count as clean from here on. Huge pages
+ * are split where they are written.
+ *
+ * RECTO_EUNSUPPORTED where it cannot be: the kernel has no scan or RECTO_DIRTY is
+ * fault or hash; shared mappings, since others write through theirs; what has another
+ * userfaultfd. RECTO_EINVAL: no whole pages, or some are watched or in a range. Not
+ * seen are writes of devices (RDMA, GPUs): hash there.
+ */
+int recto_vm_watch_create(void *base, size_t bytes, recto_vm_watch **watch);
+
+/* Before the memory is unmapped; NULL: nothing. */
+void recto_vm_watch_destroy(recto_vm_watch *watch);
+
+/*
+ * Tells the pages written since the last scan, as recto_vm_dirty_runs does (NULL:
+ * nobody wants to know), then in anonymous memory, each time, those that are absent:
+ * zeros that take no memory, since nobody touched them, or gave them back
+ * (MADV_DONTNEED). A page that was only read may count as written once. RECTO_ESTATE:
+ * some of it was unmapped or mapped anew; all of it may have been written, and the
+ * watch is to be destroyed. Not for one watch in two threads.
+ */
+int recto_vm_watch_scan(recto_vm_watch *watch, recto_vm_dirty_run written,
+                        recto_vm_dirty_run absent, void *argument);
 
 /* ---- numbers ------------------------------------------------------------- */
 
@@ -292,6 +357,9 @@ struct recto_vm_counters {
     uint64_t foreign;       /* passed on to the previous owner */
     uint64_t protect_calls; /* kernel calls to change protection */
     uint64_t coarsened;     /* times rights were taken to free mappings */
+    uint64_t scans;         /* stretches of memory that the kernel scanned */
+    uint64_t hashed;        /* pages whose contents were hashed */
+    uint64_t opened;        /* write faults on ranges that were shut */
     uint64_t mappings;      /* kernel mappings that ranges take now */
 };
 void recto_vm_stats(struct recto_vm_counters *totals);

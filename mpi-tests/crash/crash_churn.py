@@ -3,7 +3,7 @@
 """Runs the program `churn`: an epoch is exactly the memory at its call, whatever the
 program does while it is written.
 
-In turn over ranks, domains, transports and back ends; with the buffer as it is by
+In turn over ranks, domains, transports, back ends and methods of tracking; with the buffer as it is by
 default and so small that those who write must wait; with a disk that takes its time;
 and with the program standing still, as a check of the test itself."""
 import itertools
@@ -12,30 +12,32 @@ from common import Driver
 
 SLOW = "label=data-write,hit=0,do=slow,ms=1"
 QUICK = [
-    # ranks, RECTO_NODE, RECTO_TRANSPORT, RECTO_VM, buffer, RECTO_INJECT, mode
-    (1, "auto", "auto", "auto", "64K", SLOW, "concurrent"),
-    (2, "auto", "auto", "mprotect", "64K", "", "concurrent"),
-    (2, "rank", "mpi", "auto", "", SLOW, "concurrent"),
-    (3, "2", "auto", "auto", "64K", SLOW, "concurrent"),
-    (4, "rank", "auto", "auto", "1M", "", "concurrent"),
-    (4, "rank", "mpi", "mprotect", "64K", SLOW, "concurrent"),
-    (4, "2", "mpi", "auto", "64K", "", "concurrent"),
-    (2, "rank", "auto", "auto", "", "", "sync"),
+    # ranks, RECTO_NODE, RECTO_TRANSPORT, RECTO_VM, RECTO_DIRTY, buffer, RECTO_INJECT, mode
+    (1, "auto", "auto", "auto", "fault", "64K", SLOW, "concurrent"),
+    (1, "auto", "auto", "auto", "auto", "64K", SLOW, "concurrent"),
+    (2, "auto", "auto", "mprotect", "fault", "64K", "", "concurrent"),
+    (2, "auto", "auto", "mprotect", "auto", "64K", "", "concurrent"),
+    (2, "auto", "auto", "auto", "hash", "64K", "", "concurrent"),
+    (2, "rank", "mpi", "auto", "auto", "", SLOW, "concurrent"),
+    (3, "2", "auto", "auto", "auto", "64K", SLOW, "concurrent"),
+    (4, "auto", "auto", "auto", "auto", "", "", "concurrent"),
+    (4, "rank", "auto", "auto", "hash", "1M", "", "concurrent"),
+    (4, "rank", "mpi", "mprotect", "fault", "64K", SLOW, "concurrent"),
+    (4, "2", "mpi", "auto", "auto", "64K", "", "concurrent"),
+    (2, "rank", "auto", "auto", "auto", "", "", "sync"),
 ]
 
 
 def every():
     return itertools.product((1, 2, 3, 4, 6), ("auto", "rank", "2"), ("auto", "mpi"),
-                             ("auto", "mprotect"), ("", "64K"), ("", SLOW),
-                             ("concurrent",))
+                             ("auto", "mprotect"), ("auto", "fault", "hash"),
+                             ("", "64K"), ("", SLOW), ("concurrent",))
 
 
 def run(driver, churn, number, case):
-    ranks, node, transport, vm, buffer, inject, mode = case
+    ranks, node, transport, vm, dirty, buffer, inject, mode = case
     more = {"RECTO_NODE": node, "RECTO_TRANSPORT": transport, "RECTO_VM": vm,
-            "RECTO_INJECT": inject, "RECTO_CKPT_MODE": mode}
-    if vm == "mprotect":
-        more["RECTO_DIRTY"] = "fault"
+            "RECTO_DIRTY": dirty, "RECTO_INJECT": inject, "RECTO_CKPT_MODE": mode}
     if buffer:
         more["RECTO_CKPT_BUFFER"] = buffer
     what = "%d ranks, " % ranks + " ".join(

@@ -84,7 +84,7 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * RECTO_ variable is named; the manual and warnings are made from it. */
 #define BASE_ENV_LIST(X)                                                        \
     X(VM, "RECTO_VM", "auto", "auto|mprotect|pte", "page protection back end")  \
-    X(DIRTY, "RECTO_DIRTY", "auto", "auto|fault",                               \
+    X(DIRTY, "RECTO_DIRTY", "auto", "auto|fault|scan|hash",                     \
       "how writes to shared pages are tracked")                                 \
     X(NODE, "RECTO_NODE", "auto", "auto|rank|COUNT",                            \
       "coherence domain: a machine, a rank, or COUNT neighbouring ranks")       \

@@ -442,13 +442,24 @@ static void abandon(const struct ckpt_job *job)
     }
 }
 
+static void snapshot_end(const struct ckpt_job *job)
+{
+    if (!job->concurrent) {
+        return;
+    }
+    ckpt_pages_abandon(job); /* where it came to an end early */
+    space_snapshot_end();
+    for (uint64_t i = 0; job->parts != NULL && i < job->epoch.nobjects; i++) {
+        if (job->parts[i].segment != NULL) {
+            space_snapshot_open(job->parts[i].segment);
+        }
+    }
+}
+
 int ckpt_epoch_write(struct ckpt_job *job)
 {
     int status = file_write(job);
-    if (job->concurrent) {
-        ckpt_pages_abandon(job); /* where it came to an end early */
-        space_snapshot_end();
-    }
+    snapshot_end(job);
     if (status != 0) {
         abandon(job);
         return status;
@@ -525,9 +536,8 @@ static int checkpoint(uint64_t start)
     struct ckpt_known *known = NULL;
     job.began = start;
     int status = begin(&job, &known);
-    if (status != 0 && job.concurrent) {
-        ckpt_pages_abandon(&job);
-        space_snapshot_end();
+    if (status != 0) {
+        snapshot_end(&job);
     }
     bool flies = status == 0 && job.concurrent;
     status = status == 0 ? go_on(&job, &known) : status;

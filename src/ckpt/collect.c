@@ -179,6 +179,18 @@ static int private_copy(struct ckpt_job *job)
     return status;
 }
 
+/* Writes by this rank's threads pass the snapshot from here on. */
+static int segments_shut(const struct ckpt_job *job)
+{
+    int status = 0;
+    for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
+        if (job->parts[i].segment != NULL) {
+            status = space_snapshot_shut(job->parts[i].segment);
+        }
+    }
+    return status;
+}
+
 int ckpt_collect(struct ckpt_job *job)
 {
     int status = 0;
@@ -199,6 +211,7 @@ int ckpt_collect(struct ckpt_job *job)
     status = status == 0 && job->concurrent ? private_copy(job) : status;
     if (job->concurrent) {
         space_snapshot_begin();
+        status = status == 0 ? segments_shut(job) : status;
     }
     return net_verdict(status);
 }

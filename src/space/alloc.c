@@ -214,7 +214,7 @@ static int range_create(struct space_segment *s)
         recto_vm_dirty_before(s->range, space_before_writes, s);
     }
     if (r == 0 && whole) {
-        return recto_vm_own(s->range, 0, s->pages);
+        return recto_vm_own_all(s->range);
     }
     for (int rank = 0; r == 0 && s->eager && rank < net_size(); rank++) {
         uint64_t first = 0;

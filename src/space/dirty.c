@@ -17,7 +17,16 @@
  *    of them takes (a verdict lies between), so each finds all that it homes.
  * 4. What a collection costs a rank grows with the marks of its domain, not with the
  *    pages of the segment.
+ *
+ * By hash (RECTO_DIRTY=hash) a rank looks at the contents of the pages that it homes,
+ * and at no others:
+ *
+ * 5. A rank knows hashes only of pages whose home it was when they were last collected:
+ *    those that get another home are forgotten. Otherwise a page that comes back as it
+ *    was long ago would pass for one that nobody has written since.
  */
+#include <string.h>
+
 #include "base/set.h"
 #include "space/space.h"
 #include "space/touch.h"
@@ -34,6 +43,11 @@ static struct base_set marks_of(const struct space_segment *s, int domain)
     return marks;
 }
 
+static bool by_hash(const struct space_segment *s)
+{
+    return strcmp(recto_vm_dirty_method_of(s->range), "hash") == 0;
+}
+
 int space_dirty_start(struct space_segment *s)
 {
     if (s->tracking) {
@@ -42,6 +56,7 @@ int space_dirty_start(struct space_segment *s)
     int r = net_verdict(recto_vm_dirty_start(s->range));
     if (r == 0) {
         s->tracking = true;
+        r = by_hash(s) ? space_dirty_collect(s, NULL, NULL) : 0;
     }
     return r;
 }
@@ -88,10 +103,37 @@ static void publish_run(uint64_t first, uint64_t count, void *argument)
     }
 }
 
+/* Of the pages in [first, end), which hold data, those that I home. */
+static int homed_publish(struct publish *p, uint64_t first, uint64_t end)
+{
+    int r = 0;
+    for (uint64_t page = first; page < end && r == 0;) {
+        bool mine = space_home(p->s, page) == net_rank();
+        uint64_t stop = page + 1;
+        while (stop < end && mine == (space_home(p->s, stop) == net_rank())) {
+            stop++;
+        }
+        r = mine ? recto_vm_dirty_runs(p->s->range, page, stop - page,
+                                       publish_run, p)
+                 : 0;
+        page = stop;
+    }
+    return r;
+}
+
 static int marks_publish(struct space_segment *s)
 {
     struct publish p = {s, marks_of(s, net_domain())};
-    return recto_vm_dirty_runs(s->range, 0, s->pages, publish_run, &p);
+    uint64_t first = 0;
+    uint64_t end = 0;
+    int r = 0;
+    if (!by_hash(s)) {
+        return recto_vm_dirty_runs(s->range, 0, s->pages, publish_run, &p);
+    }
+    while (r == 0 && space_data_run(s, end, &first, &end)) {
+        r = homed_publish(&p, first, end);
+    }
+    return r;
 }
 
 /* ---- what I home ------------------------------------------------------------------ */
@@ -168,9 +210,16 @@ static void leave_run(uint64_t first, uint64_t count, void *argument)
 int space_dirty_leave(struct space_segment *s, uint64_t first, uint64_t count,
                       bool keep)
 {
-    return s->tracking ? recto_vm_dirty_runs(s->range, first, count,
-                                             keep ? leave_run : NULL, s)
-                       : 0;
+    int r = s->tracking ? recto_vm_dirty_runs(s->range, first, count,
+                                              keep ? leave_run : NULL, s)
+                        : 0;
+    space_dirty_forget(s, first, count);
+    return r;
+}
+
+void space_dirty_forget(struct space_segment *s, uint64_t first, uint64_t count)
+{
+    recto_vm_dirty_forget(s->range, first, count);
 }
 
 void space_dirty_clear(struct space_segment *s, uint64_t first, uint64_t count)

@@ -140,8 +140,20 @@ const struct space_moved_run *space_moved_after(const struct space_segment *s,
     return space_moved_next(table(s), page);
 }
 
+/* Those of a table: more than have moved just now, but no fewer. */
+static void forget(struct space_segment *s, const struct space_moved *m)
+{
+    for (uint64_t i = 0; m != NULL && i < m->count; i++) {
+        space_dirty_forget(s, m->runs[i].first,
+                           m->runs[i].end - m->runs[i].first);
+    }
+}
+
 void space_homes_move(struct space_segment *s, struct space_moved *m)
 {
-    space_moved_free(
-        atomic_exchange_explicit(&s->moved, m, memory_order_acq_rel));
+    struct space_moved *old =
+        atomic_exchange_explicit(&s->moved, m, memory_order_acq_rel);
+    forget(s, old);
+    forget(s, m);
+    space_moved_free(old);
 }

@@ -260,6 +260,16 @@ void space_snapshot_begin(void)
     atomic_store_explicit(&space_snapshot_on, true, memory_order_release);
 }
 
+int space_snapshot_shut(struct space_segment *s)
+{
+    return recto_vm_dirty_shut(s->range);
+}
+
+void space_snapshot_open(struct space_segment *s)
+{
+    recto_vm_dirty_open(s->range);
+}
+
 void space_snapshot_end(void)
 {
     atomic_store_explicit(&space_snapshot_on, false, memory_order_release);

@@ -206,6 +206,9 @@ void space_dirty_mark_in(struct space_segment *s, uint64_t page, int domain);
 int space_dirty_leave(struct space_segment *s, uint64_t first, uint64_t count,
                       bool keep);
 void space_dirty_clear(struct space_segment *s, uint64_t first, uint64_t count);
+/* Pages have another home now: what is known of their contents is old. Local. */
+void space_dirty_forget(struct space_segment *s, uint64_t first,
+                        uint64_t count);
 /* Is it marked, in my domain? */
 bool space_dirty_is_marked(const struct space_segment *s, uint64_t page);
 

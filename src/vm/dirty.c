@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * DIRTY: which pages were written since last asked; and the method that finds
- * out by write faults.
+ * out by write faults. (The others: dirty_scan.c, dirty_hash.c.)
  *
  * Invariants (of the method `fault`; protect.c states the first two as well)
  * 1. While a range is armed the kernel gives WRITE to dirty pages only, so the
@@ -388,6 +388,18 @@ const struct vm_tracker vm_tracker_fault = {
     .mark = fault_mark,
 };
 
+void vm_marks_tell(struct recto_vm_range *range, uint64_t first, uint64_t end,
+                   recto_vm_dirty_run run, void *argument)
+{
+    uint64_t stop = first;
+    while (base_set_run(&range->marked, stop, end, &first, &stop)) {
+        base_set_take_run(&range->marked, first, stop);
+        if (run != NULL) {
+            run(first, stop - first, argument);
+        }
+    }
+}
+
 /* ---- DIRTY --------------------------------------------------------------- */
 
 static int check_pages(const char *call, const struct recto_vm_range *range,
@@ -415,7 +427,13 @@ int recto_vm_dirty_start(recto_vm_range *range)
         return base_error(RECTO_ESTATE,
                           "recto_vm_dirty_start: writes are tracked already");
     }
-    return vm_tracker->start(range);
+    range->tracker = vm_tracker;
+    code = range->tracker->start(range);
+    if (code == RECTO_EUNSUPPORTED) {
+        range->tracker = &vm_tracker_fault;
+        code = range->tracker->start(range);
+    }
+    return code;
 }
 
 int recto_vm_dirty_stop(recto_vm_range *range)
@@ -424,7 +442,7 @@ int recto_vm_dirty_stop(recto_vm_range *range)
     if (code != 0 || !atomic_exchange(&range->tracked, false)) {
         return code;
     }
-    return vm_tracker->stop(range);
+    return range->tracker->stop(range);
 }
 
 static int collect(const char *call, recto_vm_range *range, uint64_t first,
@@ -437,7 +455,7 @@ static int collect(const char *call, recto_vm_range *range, uint64_t first,
     }
     return code != 0 || count == 0
                ? code
-               : vm_tracker->collect(range, first, count, run, argument);
+               : range->tracker->collect(range, first, count, run, argument);
 }
 
 int recto_vm_dirty_runs(recto_vm_range *range, uint64_t first, uint64_t count,
@@ -482,7 +500,43 @@ int recto_vm_dirty_mark(recto_vm_range *range, uint64_t first, uint64_t count)
         return code;
     }
     vm_before_write(range, first, count);
-    return vm_tracker->mark(range, first, count);
+    return range->tracker->mark(range, first, count);
+}
+
+void recto_vm_dirty_forget(recto_vm_range *range, uint64_t first,
+                           uint64_t count)
+{
+    if (atomic_load_explicit(&range->tracked, memory_order_relaxed) &&
+        range->tracker->forget != NULL) {
+        range->tracker->forget(range, first, count);
+    }
+}
+
+int recto_vm_dirty_shut(recto_vm_range *range)
+{
+    int code = check_pages("recto_vm_dirty_shut", range, 0, 0);
+    if (code == 0 &&
+        !atomic_load_explicit(&range->tracked, memory_order_relaxed)) {
+        code = base_error(RECTO_ESTATE,
+                          "recto_vm_dirty_shut: writes are not tracked");
+    }
+    return code != 0 || range->tracker->shut == NULL
+               ? code
+               : range->tracker->shut(range);
+}
+
+void recto_vm_dirty_open(recto_vm_range *range)
+{
+    if (vm_range_alive(range) &&
+        atomic_load_explicit(&range->tracked, memory_order_relaxed) &&
+        range->tracker->open != NULL) {
+        range->tracker->open(range);
+    }
+}
+
+const char *recto_vm_dirty_method_of(const recto_vm_range *range)
+{
+    return range->tracker->name;
 }
 
 void recto_vm_dirty_before(recto_vm_range *range, recto_vm_before_write before,

@@ -145,6 +145,9 @@ static enum outcome resolve(struct recto_vm_range *range, uintptr_t address,
     if (vm_page_intent(state) < needed) {
         return REFUSED;
     }
+    if (needed == RECTO_VM_WRITE && vm_shut_fault(range, page)) {
+        return RESOLVED;
+    }
     if (needed == RECTO_VM_WRITE && (state & VM_PAGE_DIRTY) == 0) {
         vm_before_write(range, page, 1);
     }

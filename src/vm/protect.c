@@ -493,6 +493,9 @@ static bool take_all(struct recto_vm_range *range)
 {
     uint64_t at = 0;
     uint64_t stop = 0;
+    if (range->plain) {
+        vm_shut_again(range);
+    }
     for (; vm_pages_touched(range, &at, range->pages, &stop); at = stop) {
         struct vm_change take = {
             .range = range, .at = at, .end = stop, .kind = VM_TAKE};
@@ -714,7 +717,7 @@ void vm_pages_check(struct recto_vm_range *range, uint64_t *sum)
             count += edge_after(range, page - 1, kernel);
         }
     }
-    RECTO_ASSERT(!range->backend->splits ||
+    RECTO_ASSERT(!range->backend->splits || atomic_load(&range->shut.on) ||
                  count == atomic_load(&range->mappings));
     *sum += atomic_load(&range->mappings);
 }

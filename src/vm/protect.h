@@ -217,8 +217,11 @@ extern const struct vm_backend *vm_backend;
 
 struct vm_tracker {
     const char *name;
+    bool
+        plain; /* ranges of own pages only (recto_vm_own_all) do without protection */
     int (*probe)(void);
-    /* As recto_vm_dirty_start and so on, arguments checked. start and stop are
+    /* As recto_vm_dirty_start and so on, arguments checked. RECTO_EUNSUPPORTED of
+     * start: not this range, take write faults. start, stop, shut, open are
      * ordinary code; mark is async-signal-safe, and collect if `run`, which may be
      * NULL, is. `run` is called with no claim held. */
     int (*start)(struct recto_vm_range *range);
@@ -226,6 +229,12 @@ struct vm_tracker {
     int (*collect)(struct recto_vm_range *range, uint64_t first, uint64_t count,
                    recto_vm_dirty_run run, void *argument);
     int (*mark)(struct recto_vm_range *range, uint64_t first, uint64_t count);
+    /* As recto_vm_dirty_shut and _open. NULL: the range always is. */
+    int (*shut)(struct recto_vm_range *range);
+    void (*open)(struct recto_vm_range *range);
+    /* As recto_vm_dirty_forget; NULL: there is nothing to. */
+    void (*forget)(struct recto_vm_range *range, uint64_t first,
+                   uint64_t count);
 };
 
 /* Asks the client before pages are marked; no claim is held. */
@@ -239,6 +248,26 @@ static inline void vm_before_write(const struct recto_vm_range *range,
 }
 
 extern const struct vm_tracker vm_tracker_fault;
+extern const struct vm_tracker vm_tracker_scan;
+extern const struct vm_tracker vm_tracker_hash;
+/* Chosen by recto_vm_init. */
 extern const struct vm_tracker *vm_tracker;
+
+/* Takes and tells what of [first, end) is in `marked`; both as in
+ * recto_vm_dirty_runs. */
+void vm_marks_tell(struct recto_vm_range *range, uint64_t first, uint64_t end,
+                   recto_vm_dirty_run run, void *argument);
+
+/* ---- shut.c ---------------------------------------------------------------- */
+
+/* Traps writes to a plain range until it is opened. */
+int vm_shut_close(struct recto_vm_range *range);
+void vm_shut_open(struct recto_vm_range *range);
+/* A write fault: true when it is resolved, false when the range is not shut.
+ * Async-signal-safe, as the next. */
+bool vm_shut_fault(struct recto_vm_range *range, uint64_t page);
+/* Takes back rights that faults gave, for mappings. */
+void vm_shut_again(struct recto_vm_range *range);
+void vm_shut_free(struct recto_vm_range *range);
 
 #endif

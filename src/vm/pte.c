@@ -144,13 +144,27 @@ static int write_protect(const struct recto_vm_range *range, uint64_t first,
     return error;
 }
 
+/* Is there data behind all of the pages, as far as is known? */
+static bool is_data(const struct recto_vm_range *range, uint64_t first,
+                    uint64_t end)
+{
+    uint64_t from = range->fd_offset + (first << range->page_shift);
+    uint64_t stop = range->fd_offset + (end << range->page_shift);
+    uint64_t at = 0;
+    uint64_t bytes = 0;
+    return range->fd < 0 ||
+           (recto_vm_memory_next(range->fd, from, stop, &at, &bytes) &&
+            at == from && bytes == stop - from);
+}
+
 /* Without the WP bit an entry is still read-only, and the kernel takes a fault of
  * its own at the first write. For a run one call is cheaper: 0.3 us a page, not
- * 0.9. A hint: it may fail, and then does nothing. */
+ * 0.9. It would fill holes. A hint: it may fail, and then does nothing. */
 static void make_writable(const struct recto_vm_range *range, uint64_t first,
                           uint64_t end)
 {
-    if (end - first >= MAKE_PAGES && end - first <= FILL_PAGES) {
+    if (end - first >= MAKE_PAGES && end - first <= FILL_PAGES &&
+        is_data(range, first, end)) {
         struct uffdio_range pages = span(range, first, end);
         vm_count(VM_PROTECT_CALLS);
         /* NOLINTNEXTLINE(performance-no-int-to-ptr): as in drop */

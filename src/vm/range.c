@@ -70,6 +70,7 @@ static struct recto_vm_range *range_make(uintptr_t base, uint64_t pages)
     }
     range->fd = -1;
     range->backend = vm_backend;
+    range->tracker = &vm_tracker_fault;
     range->base = base;
     range->pages = pages;
     if (tables_make(range) != 0) {
@@ -84,6 +85,10 @@ static struct recto_vm_range *range_make(uintptr_t base, uint64_t pages)
 
 static void range_free(struct recto_vm_range *range)
 {
+    vm_shut_free(range);
+    if (range->hashes != NULL) {
+        (void)recto_vm_unmap(range->hashes, range->hash_bytes);
+    }
     (void)recto_vm_unmap((void *)range->words, range->table_bytes);
     free(range);
 }
@@ -170,6 +175,11 @@ static int change(const char *call, struct recto_vm_range *range,
     }
     if (!vm_range_alive(range)) {
         return base_error(RECTO_ESTATE, "%s: the range belongs to the parent",
+                          call);
+    }
+    if (range->plain && kind == VM_LOWER && right != RECTO_VM_WRITE) {
+        return base_error(RECTO_EINVAL,
+                          "%s: all pages are own for good (recto_vm_own_all)",
                           call);
     }
     if (count == 0) {
@@ -286,6 +296,35 @@ int recto_vm_own(recto_vm_range *range, uint64_t first, uint64_t count)
     }
     return change("recto_vm_own", range, VM_RAISE, first, count,
                   RECTO_VM_WRITE);
+}
+
+/* Writable as a whole, by mprotect(2), in fresh chunks: no page has a right yet. */
+static int plain_make(struct recto_vm_range *range)
+{
+    range->backend->detach(range);
+    range->backend = &vm_backend_mprotect;
+    int error = range->backend->set(range, 0, range->pages, RECTO_VM_WRITE);
+    if (error != 0) {
+        return base_error(RECTO_ENOMEM, "recto_vm_own_all: mprotect: %s",
+                          base_errno_text(error));
+    }
+    base_set_add_run(&range->open, 0, vm_chunks(range->pages));
+    base_set_add_run(&range->fresh, 0, vm_chunks(range->pages));
+    range->plain = true;
+    return 0;
+}
+
+int recto_vm_own_all(recto_vm_range *range)
+{
+    uint64_t chunk = 0;
+    int code = change("recto_vm_own_all", range, VM_RAISE, 0, 0, RECTO_VM_NONE);
+    if (code != 0) {
+        return code;
+    }
+    return vm_tracker->plain && range->fd >= 0 &&
+                   !base_set_next(&range->touched, 0, &chunk)
+               ? plain_make(range)
+               : recto_vm_own(range, 0, range->pages);
 }
 
 /* One run of own pages, which is one kernel mapping or a part of one. */

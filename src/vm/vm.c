@@ -11,6 +11,7 @@
  *    again and the parent's ranges are dead.
  */
 #include "protect.h"
+#include "scan.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -123,6 +124,9 @@ void recto_vm_stats(struct recto_vm_counters *totals)
         .foreign = total(VM_FOREIGN),
         .protect_calls = total(VM_PROTECT_CALLS),
         .coarsened = total(VM_COARSENED),
+        .scans = total(VM_SCANS),
+        .hashed = total(VM_HASHED),
+        .opened = total(VM_OPENED),
         .mappings = vm_mappings(),
     };
 }
@@ -131,7 +135,9 @@ void recto_vm_stats(struct recto_vm_counters *totals)
 
 static const struct vm_backend *const backends[] = {&vm_backend_pte,
                                                     &vm_backend_mprotect};
-static const struct vm_tracker *const trackers[] = {&vm_tracker_fault};
+/* The best first; `auto` takes no other than the first two. */
+static const struct vm_tracker *const trackers[] = {
+    &vm_tracker_scan, &vm_tracker_fault, &vm_tracker_hash};
 
 static int choose_backend(void)
 {
@@ -169,7 +175,7 @@ static int choose_tracker(void)
     }
     return code != RECTO_EINVAL
                ? code
-               : base_error(code, "%s=%s: auto or fault is needed",
+               : base_error(code, "%s=%s: auto, fault, scan or hash is needed",
                             base_env_name(BASE_ENV_DIRTY), wish);
 }
 
@@ -188,12 +194,14 @@ const char *recto_vm_dirty_method(void)
 static void fork_prepare(void)
 {
     pthread_mutex_lock(&life);
+    vm_scan_fork_prepare();
     vm_registry_fork_prepare();
 }
 
 static void fork_parent(void)
 {
     vm_registry_fork_parent();
+    vm_scan_fork_parent();
     pthread_mutex_unlock(&life);
 }
 
@@ -206,6 +214,7 @@ static void fork_child(void)
     }
     vm_owner_fork_child();
     vm_registry_fork_child();
+    vm_scan_fork_child();
     pthread_mutex_unlock(&life);
 }
 
@@ -296,6 +305,7 @@ int recto_vm_init(void)
     code = code == 0 ? vm_owner_install() : code;
     if (code != 0 && first) {
         vm_backend->finish();
+        vm_scan_finish();
     }
     if (code == 0) {
         users++;
@@ -317,6 +327,9 @@ int recto_vm_finalize(void)
         vm_owner_restore();
         if (vm_registry_count_ranges() == 0) {
             vm_backend->finish();
+            if (!vm_scan_watches()) {
+                vm_scan_finish();
+            }
         }
     }
     pthread_mutex_unlock(&life);

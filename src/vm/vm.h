@@ -9,13 +9,17 @@
  *   mprotect.c  the protection back end that uses mprotect(2)
  *   pte.c       the one that uses userfaultfd(2)
  *   dirty.c     DIRTY and the tracking method that uses write faults
+ *   scan.c      the kernel's own record of writes; watches
+ *   dirty_scan.c, dirty_hash.c  the other methods of tracking
+ *   shut.c      writes trapped for a while, for them
  *   registry.c  which range and which traps an address has; TRAP
  *   dispatch.c  the signal handler
  *   interpose.c who owns SIGSEGV and SIGBUS; sigaction and its relatives
  *
- * Lock order: the life cycle's mutex (vm.c), then the registry's mutex, then
- * claims on pages (protect.c) or the owner's spin lock (interpose.c). The
- * handler takes only the last two, never both.
+ * Lock order: the life cycle's mutex (vm.c), the watches' (scan.c), then the
+ * registry's mutex, then
+ * claims on pages (protect.c), a range's rights (shut.c) or the owner's spin lock
+ * (interpose.c). The handler takes only the last three, one at a time.
  */
 #ifndef RECTO_SRC_VM_VM_H
 #define RECTO_SRC_VM_VM_H
@@ -34,6 +38,18 @@
 /* ---- ranges and traps ---------------------------------------------------- */
 
 struct vm_backend; /* protect.h */
+struct vm_tracker;
+
+/* See shut.c. */
+struct vm_shut {
+    atomic_bool on;
+    _Atomic uint32_t lock;
+    _Atomic uint64_t round;
+    unsigned shift;         /* 2^shift pages are a group */
+    struct base_set opened; /* groups */
+    void *table; /* its memory; NULL before the range is first shut */
+    size_t bytes;
+};
 
 struct recto_vm_range {
     const struct vm_backend *backend;
@@ -62,7 +78,16 @@ struct recto_vm_range {
     /* Users that hold no claim yet; range_destroy waits for zero. Raised inside
      * a reader's section of registry.c. */
     atomic_int pins;
-    atomic_bool tracked; /* between dirty_start and dirty_stop */
+    atomic_bool tracked;              /* between dirty_start and dirty_stop */
+    const struct vm_tracker *tracker; /* then */
+    /* All pages are own and never lowered; nothing but shut.c protects them. Set
+     * before they are used. */
+    bool plain;
+    struct vm_shut shut;
+    /* dirty_hash.c */
+    void *hashes;
+    size_t hash_bytes;
+    struct base_set hashed;
     /* Writes are tracked by write faults: WRITE is given to dirty pages only.
      * Set before and cleared before all pages are claimed once. */
     atomic_bool armed;
@@ -157,6 +182,9 @@ enum vm_counter {
     VM_FOREIGN,
     VM_PROTECT_CALLS,
     VM_COARSENED,
+    VM_SCANS,
+    VM_HASHED,
+    VM_OPENED,
     VM_COUNTERS
 };
 void vm_count(enum vm_counter counter);

@@ -11,6 +11,7 @@
  *   scale.c          bench-scale: segments of all sizes
  *   sync.c           bench-sync: barrier, locks, atomics
  *   ckpt.c           bench-ckpt: checkpoints, restart, disk space
+ *   dirty.c          bench-dirty: tracking of writes
  *   sparse.c         bench-sparse: checkpoints of arrays of which little is used
  *
  * How a number comes about. A *measure* is one thing that is timed; a program

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The tracking method `scan`: no fault, the kernel's own record (scan.c). For ranges
+ * that nothing protects (recto_vm_own_all), since a mapping has one userfaultfd; other
+ * ranges are tracked by write faults.
+ *
+ * Invariants
+ * 1. Only memory that holds data is scanned: holes have no entries, and get no markers.
+ *    Data without an entry here counts as written (scan.c, 1): it may have been written
+ *    through this view and the entry been taken by the kernel. So a page that only
+ *    other views have used counts once.
+ * 2. What the kernel told of is in `marked` until it is told on.
+ * 3. Should a scan fail, all that it was to look at counts as written.
+ */
+#include "protect.h"
+#include "scan.h"
+
+static void note(uintptr_t low, uintptr_t high, void *argument)
+{
+    const struct recto_vm_range *range = argument;
+    base_set_add_run(&range->marked, (low - range->base) >> range->page_shift,
+                     (high - range->base) >> range->page_shift);
+}
+
+/* Brings what was written in pages [first, end) into `marked`. */
+static void take(struct recto_vm_range *range, uint64_t first, uint64_t end)
+{
+    uint64_t at = range->fd_offset + (first << range->page_shift);
+    uint64_t stop = range->fd_offset + (end << range->page_shift);
+    uint64_t bytes = 0;
+    while (recto_vm_memory_next(range->fd, at, stop, &at, &bytes)) {
+        uintptr_t low = range->base + (uintptr_t)(at - range->fd_offset);
+        if (vm_scan_written(low, low + bytes, true, note, range) != 0) {
+            note(low, low + bytes, range);
+        }
+        vm_count(VM_SCANS);
+        at += bytes;
+    }
+}
+
+static int scan_start(struct recto_vm_range *range)
+{
+    uintptr_t end =
+        range->base + (uintptr_t)(range->pages << range->page_shift);
+    if (!range->plain || vm_scan_register(range->base, end) != 0) {
+        return RECTO_EUNSUPPORTED;
+    }
+    take(range, 0, range->pages);
+    base_set_take_run(&range->marked, 0, range->pages);
+    return 0;
+}
+
+static int scan_stop(struct recto_vm_range *range)
+{
+    vm_shut_open(range);
+    vm_scan_unregister(range->base,
+                       range->base +
+                           (uintptr_t)(range->pages << range->page_shift));
+    return 0;
+}
+
+static int scan_collect(struct recto_vm_range *range, uint64_t first,
+                        uint64_t count, recto_vm_dirty_run run, void *argument)
+{
+    take(range, first, first + count);
+    vm_marks_tell(range, first, first + count, run, argument);
+    return 0;
+}
+
+static int scan_mark(struct recto_vm_range *range, uint64_t first,
+                     uint64_t count)
+{
+    base_set_add_run(&range->marked, first, first + count);
+    return 0;
+}
+
+const struct vm_tracker vm_tracker_scan = {
+    .name = "scan",
+    .plain = true,
+    .probe = vm_scan_probe,
+    .start = scan_start,
+    .stop = scan_stop,
+    .collect = scan_collect,
+    .mark = scan_mark,
+    .shut = vm_shut_close,
+    .open = vm_shut_open,
+};
