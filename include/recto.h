@@ -16,6 +16,7 @@
  *   checkpoints   recto_protect recto_unprotect recto_checkpoint
  *                 recto_restart recto_epoch
  *                 recto/due.h: recto_checkpoint_due
+ *                 recto/restart.h: recto_restart_select recto_recover
  *   numbers       recto_stats recto_version
  * recto/error.h lists the errors, recto/vm.h page protection without MPI.
  *
@@ -61,6 +62,7 @@
 #include <recto/atomic.h>
 #include <recto/due.h>
 #include <recto/error.h>
+#include <recto/restart.h>
 #include <recto/sync.h>
 
 #define RECTO_VERSION_MAJOR 0
@@ -316,8 +318,8 @@ int recto_checkpoint(void);
 int recto_checkpoint_wait(void);
 
 /*
- * Loads the newest epoch in the checkpoint folder that is intact into the
- * shared and protected memory that the program has declared by now, before it
+ * Loads the newest epoch in the checkpoint folder that is intact, or the one that was
+ * chosen (recto_restart_select, RECTO_RESTART_EPOCH), into the shared and protected memory that the program has declared by now, before it
  * first uses it. 1: restored, *epoch is its number (from 0); 0: the folder
  * holds no checkpoint, a fresh start, nothing is changed. RECTO_ECHANGED when
  * names, types or sizes differ (the message names the first difference; no

@@ -29,6 +29,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "choice.h"
 #include "ckpt.h"
 #include "coherence/coherence.h"
 #include "due.h"
@@ -66,6 +67,7 @@ static int full_of(unsigned option, uint64_t *every)
 int ckpt_init(const char *dir, unsigned full)
 {
     uint64_t every = 0;
+    int64_t chosen = RECTO_NEWEST;
     struct ckpt_keep keep;
     const char *path = dir == NULL || base_env_given(BASE_ENV_CKPT_DIR)
                            ? base_env(BASE_ENV_CKPT_DIR)
@@ -73,6 +75,9 @@ int ckpt_init(const char *dir, unsigned full)
     int status = full_of(full, &every);
     if (status == 0) {
         status = ckpt_keep_read(base_env(BASE_ENV_CKPT_KEEP), &keep);
+    }
+    if (status == 0) {
+        status = ckpt_choice_read(&chosen);
     }
     if (status == 0) {
         status = ckpt_io_inject(base_env(BASE_ENV_INJECT));
@@ -96,6 +101,7 @@ int ckpt_init(const char *dir, unsigned full)
     ckpt_state.full_every = every;
     ckpt_state.keep = keep;
     memcpy(ckpt_state.path, path, strlen(path) + 1);
+    ckpt_state.chosen = chosen;
     ckpt_state.started = true;
     space_landing_set(ckpt_flight_land);
     return 0;
@@ -499,8 +505,7 @@ static int checkpoint(void)
     return status;
 }
 
-/* Opens a collective call that waits for what is under way: 0, or how that ended. */
-static int meet(enum net_call call, const char *text, int mine)
+int ckpt_meet(enum net_call call, const char *text, int mine)
 {
     coherence_release();
     heap_stop();
@@ -518,8 +523,8 @@ int recto_checkpoint(void)
     if (!ckpt_state.started) {
         return base_error(RECTO_ESTATE, "recto_checkpoint before recto_init");
     }
-    int status =
-        meet(NET_CALL_CHECKPOINT, "recto_checkpoint()", ckpt_flight_refuse());
+    int status = ckpt_meet(NET_CALL_CHECKPOINT, "recto_checkpoint()",
+                           ckpt_flight_refuse());
     if (status == 0) {
         uint64_t start = base_now();
         (void)pthread_mutex_lock(&ckpt_mutex);
@@ -537,7 +542,8 @@ int recto_checkpoint_wait(void)
         return base_error(RECTO_ESTATE,
                           "recto_checkpoint_wait before recto_init");
     }
-    int status = meet(NET_CALL_CHECKPOINT_WAIT, "recto_checkpoint_wait()", 0);
+    int status =
+        ckpt_meet(NET_CALL_CHECKPOINT_WAIT, "recto_checkpoint_wait()", 0);
     heap_go();
     return status;
 }

@@ -27,7 +27,10 @@
  *     log.c       writes a differential epoch
  *     checkpoint.c recto_checkpoint
  *     load.c      reads a chain of epochs into memory
+ *     choice.c    which epoch a restart takes
+ *     fit.c       does it fit what the program declares?
  *     restart.c   recto_restart
+ *     recover.c   recto_recover: one name of an epoch
  *     due.c       recto_checkpoint_due
  */
 #ifndef RECTO_SRC_CKPT_CKPT_H

@@ -42,6 +42,7 @@ struct ckpt_state {
     uint64_t full_every;
     struct ckpt_keep keep;
     int64_t epoch;
+    int64_t chosen;               /* to restart from; RECTO_NEWEST */
     struct ckpt_dir dir;          /* every rank */
     struct ckpt_store store;      /* rank 0 */
     struct ckpt_region **regions; /* ascending names */
@@ -235,6 +236,10 @@ int ckpt_log_write(struct ckpt_job *job);
 int ckpt_full_verify(struct ckpt_job *job);
 
 /* ---- checkpoint.c ---------------------------------------------------------------- */
+
+/* Opens a collective call that waits for what is under way: 0, or how that ended.
+ * heap_go ends it. */
+int ckpt_meet(enum net_call call, const char *text, int mine);
 
 /* Opens this rank's ckpt_state.dir, which rank 0 has. Local. */
 int ckpt_dir_join(void);
