@@ -14,7 +14,7 @@
  *                 recto/atomic.h: recto_fetch_add_* recto_exchange_* recto_cas_*
  *                 recto_load_* recto_store_*
  *   checkpoints   recto_protect recto_unprotect recto_checkpoint
- *                 recto_restart recto_epoch
+ *                 recto_checkpoint_wait recto_restart recto_epoch
  *                 recto/due.h: recto_checkpoint_due
  *                 recto/restart.h: recto_restart_select recto_recover
  *   numbers       recto_stats recto_version
@@ -31,9 +31,10 @@
  *   consistent as far as the compiler and the processor keep their order: what
  *   holds between threads of one process holds between ranks, flags made of C11
  *   atomics too. docs/memory-model.md says what each gives.
- * - A checkpoint that recto_checkpoint() reported as written survives a crash
+ * - A checkpoint that recto_checkpoint_wait() reported as written survives a crash
  *   of any rank or of the whole job at any moment, and an unsuccessful one
- *   leaves the previous ones untouched.
+ *   leaves the previous ones untouched. It is exactly the memory at its call,
+ *   whatever is written while it goes to disk.
  * - Every rank gets the same verdict from a collective call.
  *
  * Caveats
@@ -301,10 +302,21 @@ int recto_protect(const char *name, void *p, recto_type type, uint64_t count);
 int recto_unprotect(const char *name);
 
 /*
- * Writes a checkpoint: all shared memory and all protected memory as they are
- * at the call. The first is full, later ones hold the pages that changed;
- * when it returns 0 the epoch is on disk. Collective: no thread of any rank
- * writes shared or protected memory during the call, and no lock is held.
+ * A checkpoint: all shared memory and all protected memory as they are at the
+ * call. The first is full, later ones hold the pages that changed. It returns as
+ * soon as the memory may change, and a thread of each rank writes: pages that
+ * are overwritten before their turn are copied first, by whoever overwrites them,
+ * into a buffer of RECTO_CKPT_BUFFER bytes a rank; who finds it full waits until
+ * there is room. Private memory is copied during the call; where it is more than the
+ * buffer holds, the call lasts until it is written. With RECTO_CKPT_MODE=sync
+ * it lasts until everything is on disk.
+ * Collective: no thread of any rank writes shared or protected memory during the call,
+ * and no lock is held.
+ * While a checkpoint is being written the next one waits for it (with
+ * RECTO_CKPT_BUSY=refuse: RECTO_EBUSY, and nothing happens), and so do recto_free,
+ * recto_migrate and recto_finalize. If it failed, the next recto_checkpoint,
+ * recto_checkpoint_wait or recto_restart returns its error and does nothing else;
+ * recto_finalize prints it.
  * On failure (RECTO_EIO, RECTO_ENOSPC, RECTO_ELOCKED, ...; the same on every
  * rank) the previous epochs are intact, and the next checkpoint includes all
  * that this one should have held.
@@ -312,8 +324,9 @@ int recto_unprotect(const char *name);
 int recto_checkpoint(void);
 
 /*
- * Waits until the checkpoint that is being written is on disk. 0, also when there is
- * none; or the error with which it failed. Collective.
+ * Waits until the checkpoint that is being written is on disk: what it holds survives
+ * any crash from then on. 0, also when none is being written; or the error with which
+ * it failed, once. Collective; contains a barrier.
  */
 int recto_checkpoint_wait(void);
 
@@ -328,7 +341,8 @@ int recto_checkpoint_wait(void);
  */
 int recto_restart(int64_t *epoch);
 
-/* Number of the last epoch written or restored by this run, or -1. Local. */
+/* Number of the last epoch that is on disk, written or restored by this run, or -1.
+ * Local: while a checkpoint ends, ranks may differ. */
 int64_t recto_epoch(void);
 
 /* ---- numbers ------------------------------------------------------------- */

@@ -69,7 +69,8 @@ enum {
     JOIN = 12,         /* those that wait at a page, 512 for each rank */
     JOINS = 12,        /* in front of these */
     OBJECTS = 8392704, /* locks and other objects, and who waits */
-    ENTRY = 16         /* of the directory */
+    ENTRY = 16,        /* of the directory */
+    SNAPSHOT = 1024    /* locks of pages for checkpoints; a bit a page more */
 };
 
 static const char help[] =
@@ -536,20 +537,24 @@ static void sequential(void)
 
 /* ---- checkpoints ------------------------------------------------------------------------ */
 
-static void checkpoint(const char *name, bool full, int64_t segments)
+static void checkpoint(const char *name, bool full, int64_t segments,
+                       bool first)
 {
     int64_t p = bench.ranks;
     int64_t objects = segments + 1; /* and one of protected memory */
-    int64_t reduces = full ? 23 + 5 * segments : 22 + 4 * segments;
+    /* the wait for it, and what the first one makes */
+    int64_t reduces =
+        (full ? 25 + 5 * segments : 24 + 4 * segments) + (first ? 3 : 0);
     int64_t row = PIECE_ROW * (full ? objects : 1);
     case_begin();
     BENCH_OK(recto_checkpoint());
+    BENCH_OK(recto_checkpoint_wait());
     case_expect(MESSAGES, 0, 0);
     case_expect(REDUCES, reduces * p, reduces);
     case_expect(BCASTS, 5 * p, 5);
     case_expect(GATHERS, 2 * p, 2);
     case_expect(GATHER_BYTES, (8 + row) * p, 8 + row);
-    case_expect(ALLGATHERS, 0, 0);
+    case_expect(ALLGATHERS, first ? p : 0, first ? 1 : 0);
     case_expect(SCANS, (full ? 1 : 2) * p, full ? 1 : 2);
     /* names to rank 0; page sums go to where they are written: those of the array
      * in blocks stay, those of the one that rank 0 homes go to all */
@@ -577,23 +582,27 @@ static void checkpoints(page *blocks)
 {
     int64_t p = bench.ranks;
     state_protect();
+    for (int i = 0; i < SPAN && bench.rank == 0; i++) {
+        central[i][0]++; /* sums of what nobody touched are not sent */
+    }
     BENCH_OK(recto_barrier());
-    checkpoint("checkpoint, the first: full", true, 2);
-    checkpoint("checkpoint, full", true, 2);
+    checkpoint("checkpoint, the first: full", true, 2, true);
+    checkpoint("checkpoint, full", true, 2, false);
     blocks[bench.rank * OWN][0] = 1;
     state++;
     BENCH_OK(recto_barrier());
-    checkpoint("checkpoint, differential", false, 2);
+    checkpoint("checkpoint, differential", false, 2, false);
 
     /* homes by first touch: nobody is told of them */
     page *touched = touched_new();
     touched[(bench.rank + 1) % p * GRANULE][0] = 1;
     BENCH_OK(recto_barrier());
-    checkpoint("checkpoint, differential, first touch is settled", false, 3);
+    checkpoint("checkpoint, differential, first touch is settled", false, 3,
+               false);
     touched[(bench.rank + 1) % p * GRANULE][0] = 2; /* at home: no reader */
     state++;
     BENCH_OK(recto_barrier());
-    checkpoint("checkpoint, differential, of first touch", false, 3);
+    checkpoint("checkpoint, differential, of first touch", false, 3, false);
 }
 
 enum {
@@ -727,7 +736,8 @@ static void memory(void)
 {
     int64_t views = bench.far ? 1 : bench.ranks;
     int64_t domain = SPAN * PAGE + whole((SPAN + 63) / 64 * 8) +
-                     whole(SPAN * 4) + whole(SPAN * ENTRY) + SPAN * PAGE;
+                     whole(SPAN * 4) + whole(SPAN * ENTRY) + SPAN * PAGE +
+                     whole(SNAPSHOT + SPAN / 8);
     int64_t boards = 2 * BOARD + whole(bench.ranks * TASK) +
                      whole(JOINS + bench.ranks * 512 * JOIN);
     case_begin();

@@ -8,7 +8,8 @@
  *
  * In each step every rank writes some pages; then comes the checkpoint; then a storm in
  * which every page is overwritten, several times, by ranks in turn, atomics change
- * words, and blocks are freed and allocated. When the checkpoint is on disk, the memory is
+ * words, blocks are freed and allocated, an array is freed and pages change their
+ * home. When the checkpoint is on disk, the memory is
  * restored from it and compared with what it was at the call.
  */
 #include <stdbool.h>
@@ -24,10 +25,12 @@
 enum {
     PAGE = 4096,
     WORDS = PAGE / 8,
-    ARRAYS = 5,
+    ARRAYS = 6,
+    GONE = 5, /* freed while it is written */
     BLOCKS = 40,
     PRIVATE = 30000,
-    ROUNDS = 6
+    ROUNDS = 6,
+    CHANGE = 3 /* the round in which arrays change */
 };
 
 static struct array {
@@ -42,6 +45,7 @@ static struct array {
     {"touch",      400, {.placement = RECTO_FIRST_TOUCH},  NULL, NULL},
     {"one",        100, {.placement = RECTO_AT(0)},        NULL, NULL},
     {"sequential", 60,  {.consistency = RECTO_SEQUENTIAL}, NULL, NULL},
+    {"gone",       90,  {.placement = RECTO_CYCLIC},       NULL, NULL},
 };
 
 /* In shared memory: where the blocks are, and how large. */
@@ -172,11 +176,23 @@ static int blocks_check(void)
 
 /* ---- the storm ------------------------------------------------------------------------- */
 
+/* Calls that wait for the checkpoint: pages change their home, an array goes. */
+static void change(int64_t step)
+{
+    uint64_t each = arrays[0].pages / (uint64_t)recto_size();
+    if (step % 2 == 0) {
+        ok(recto_free(arrays[GONE].p), "recto_free");
+    }
+    ok(recto_migrate(arrays[0].p + (uint64_t)recto_rank() * each * WORDS,
+                     each * PAGE, (recto_rank() + (int)step) % recto_size()),
+       "recto_migrate");
+}
+
 /* Every page of every array gets nonsense, from another rank in each round. */
 static void storm(int64_t step)
 {
     for (int round = 0; round < ROUNDS; round++) {
-        for (uint64_t a = 0; a < ARRAYS; a++) {
+        for (uint64_t a = 0; a < GONE; a++) {
             for (uint64_t page = 0; page < arrays[a].pages; page++) {
                 uint64_t turn = page + (uint64_t)round + a;
                 if ((int)(turn % (uint64_t)recto_size()) == recto_rank()) {
@@ -191,6 +207,9 @@ static void storm(int64_t step)
         memset(private, round, sizeof private);
         steps_done = -round;
         ok(recto_barrier(), "recto_barrier");
+        if (round == CHANGE) {
+            change(step);
+        }
         blocks_step(step, 1 + (uint64_t)round);
         ok(recto_barrier(), "recto_barrier");
     }
@@ -240,14 +259,21 @@ static int compare(int64_t step, int64_t count)
     return wrong + blocks_check();
 }
 
+static void make(struct array *a)
+{
+    a->p = recto_alloc(a->name, a->pages * PAGE, &a->attr);
+    if (a->p == NULL) {
+        (void)fail("recto_alloc");
+    }
+}
+
 static void declare(void)
 {
     for (uint64_t a = 0; a < ARRAYS; a++) {
-        arrays[a].p = recto_alloc(arrays[a].name, arrays[a].pages * PAGE,
-                                  &arrays[a].attr);
+        make(&arrays[a]);
         arrays[a].version = malloc(arrays[a].pages * sizeof(int64_t));
-        if (arrays[a].p == NULL || arrays[a].version == NULL) {
-            (void)fail("recto_alloc");
+        if (arrays[a].version == NULL) {
+            (void)fail("malloc");
         }
         memset(arrays[a].version, 0xff, arrays[a].pages * sizeof(int64_t));
     }
@@ -276,6 +302,9 @@ int main(int argc, char **argv)
         steps_done = step;
         ok(recto_checkpoint(), "recto_checkpoint");
         storm(step);
+        if (step % 2 == 0) {
+            make(&arrays[GONE]);
+        }
         ok(recto_checkpoint_wait(), "recto_checkpoint_wait");
         restore();
         int wrong = compare(step, count);

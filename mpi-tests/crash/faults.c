@@ -134,16 +134,28 @@ static int64_t prepare(const struct scenario *s, const char *folder)
             bad("prepare", recto_last_error());
         }
     }
+    if (recto_checkpoint_wait() != 0) {
+        bad("prepare", recto_last_error());
+    }
     return s->epochs - 1;
 }
 
-/* The checkpoint with the fault in it. `must_fail` 1: an error is wanted. */
-static int faulty(const char *rule, int must_fail)
+/* A checkpoint until it is on disk, or has failed; step `next` is done while it is
+ * written, and in any case. */
+static int save(int64_t next)
+{
+    int status = recto_checkpoint();
+    model_step(next);
+    return status == 0 ? recto_checkpoint_wait() : status;
+}
+
+/* That with a fault in it. `must_fail` 1: an error is wanted. */
+static int faulty(const char *rule, int must_fail, int64_t next)
 {
     if (ckpt_io_inject(rule) != 0) {
         bad("rule", recto_last_error());
     }
-    int status = recto_checkpoint();
+    int status = save(next);
     int64_t both[2] = {status, -status};
     net_allreduce_min(both, 2);
     if (both[0] != -both[1]) {
@@ -168,18 +180,13 @@ static void one_case(const struct scenario *s, const char *rule, int must_fail)
         (void)snprintf(folder, sizeof folder, "%s/inject", base);
         int64_t last = prepare(s, folder);
         model_step(last + 1);
-        int status = faulty(rule, must_fail);
+        int status = faulty(rule, must_fail, last + 2);
         files_check(folder, rule);
         if (at_once) {
             restart_check(folder, status == 0 ? last + 1 : last, last + 1,
                           rule);
         } else {
-            model_step(last + 2);
-            if (recto_checkpoint() != 0) {
-                bad(rule, recto_last_error());
-            }
-            model_step(last + 3);
-            if (recto_checkpoint() != 0) {
+            if (save(last + 3) != 0 || save(last + 4) != 0) {
                 bad(rule, recto_last_error());
             }
             restart_check(folder, last + 3, last + 3, rule);
@@ -254,9 +261,11 @@ static void inject(bool everything)
  * it. */
 static void limit(void)
 {
+    /* in this order: the limit is for memory of several processes, too, and what
+     * checkpoints need of that is made by the first one */
     static const struct scenario scenarios[] = {
-        {"first", 0, 16},
-        {"diff",  3, 16}
+        {"diff",  3, 16},
+        {"first", 0, 16}
     };
     char folder[4096];
     struct rlimit old;
@@ -269,7 +278,7 @@ static void limit(void)
             struct rlimit now = {size, old.rlim_max};
             model_step(++step);
             (void)setrlimit(RLIMIT_FSIZE, &now);
-            int status = faulty("", 0);
+            int status = faulty("", 0, ++step);
             (void)setrlimit(RLIMIT_FSIZE, &old);
             cases++;
             if (status == 0) {
@@ -283,7 +292,7 @@ static void limit(void)
         if (failures == 0) {
             bad("file size limit", "no checkpoint failed");
         }
-        restart_check(folder, step, step, "file size limit");
+        restart_check(folder, step - 1, step - 1, "file size limit");
     }
 }
 
@@ -319,7 +328,7 @@ static void space(void)
     for (uint64_t room = 0;; room += 8192) {
         model_step(++step);
         ballast(room);
-        int status = faulty("", 0);
+        int status = faulty("", 0, ++step);
         cases++;
         if (status == 0) {
             break;
@@ -332,7 +341,7 @@ static void space(void)
     if (failures == 0) {
         bad("full disk", "no checkpoint failed");
     }
-    restart_check(folder, step, step, "full disk");
+    restart_check(folder, step - 1, step - 1, "full disk");
     recto_barrier();
     if (recto_rank() == 0) {
         (void)unlink(name);

@@ -5,14 +5,15 @@
  *
  *   victim run STEPS [MS]    restarts from RECTO_CKPT_DIR, compares all memory,
  *                            then does STEPS steps with a checkpoint after
- *                            each, sleeping up to MS milliseconds in between
+ *                            each, which is written while the next step is done,
+ *                            sleeping up to MS milliseconds in between
  *   victim check FILE        for each folder named in FILE: restarts from it,
  *                            compares, does a step, checkpoints, restarts from
  *                            that, compares; prints "FOLDER EPOCH STEP", or
  *                            "FOLDER error CODE" when it does not restore
  *
- * Prints "restored EPOCH STEP" or "fresh", then "written EPOCH STEP" after each
- * checkpoint; exit status 1 for wrong memory or an unexpected error. With
+ * Prints "restored EPOCH STEP" or "fresh", then "written EPOCH STEP" when each
+ * checkpoint is on disk; exit status 1 for wrong memory or an unexpected error. With
  * RECTO_TEST_PIDS=DIR each rank leaves its pid in DIR/rank, with VICTIM_TIMES
  * "at NANOSECONDS STEP" comes before "written".
  */
@@ -93,6 +94,23 @@ static int resume(int64_t *step)
     return wrong;
 }
 
+/* Saves what is after `step`, and does the next one meanwhile, if there is one. */
+static int save(int64_t step, bool more)
+{
+    if (recto_checkpoint() != 0) {
+        return fail("recto_checkpoint");
+    }
+    if (more) {
+        model_step(step + 1);
+    }
+    if (recto_checkpoint_wait() != 0) {
+        return fail("recto_checkpoint_wait");
+    }
+    say_when(step);
+    say("written", recto_epoch(), step);
+    return 0;
+}
+
 static int run(int steps, int most)
 {
     unsigned seed = (unsigned)getpid();
@@ -101,14 +119,14 @@ static int run(int steps, int most)
     if (resume(&step) != 0) {
         return 1;
     }
+    if (steps > 0) {
+        model_step(step + 1);
+    }
     for (int i = 0; i < steps; i++) {
-        model_step(++step);
         nap(&seed, most);
-        if (recto_checkpoint() != 0) {
-            return fail("recto_checkpoint");
+        if (save(++step, i + 1 < steps) != 0) {
+            return 1;
         }
-        say_when(step);
-        say("written", recto_epoch(), step);
     }
     return 0;
 }
@@ -157,7 +175,7 @@ static int check_folder(const char *folder)
                      (long long)(status == 1 ? epoch : -1), (long long)step);
     }
     model_step(step + 1);
-    if (recto_checkpoint() != 0) {
+    if (recto_checkpoint() != 0 || recto_checkpoint_wait() != 0) {
         return fail(folder);
     }
     model_scramble();

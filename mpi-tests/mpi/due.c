@@ -158,11 +158,13 @@ static void interval(void)
               now() - start >= 1.0);
     }
     /* The second epoch from now is the last, and is not written twice. */
+    CHECK_OK(recto_checkpoint_wait());
     int64_t epoch = recto_epoch();
     halt(0, "--after", "2");
     until(RECTO_DUE_CHECKPOINT);
     CHECK_OK(recto_checkpoint());
     until(RECTO_DUE_STOP);
+    CHECK_OK(recto_checkpoint_wait());
     CHECK(recto_epoch() == epoch + 1);
     CHECK_OK(recto_checkpoint());
     end();

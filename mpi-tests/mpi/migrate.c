@@ -551,6 +551,7 @@ static uint64_t epoch_bytes(void)
     CHECK_OK(recto_stats(&c));
     int64_t before = (int64_t)c.ckpt_bytes;
     CHECK_OK(recto_checkpoint());
+    CHECK_OK(recto_checkpoint_wait());
     CHECK_OK(recto_stats(&c));
     if (rank() == 0) {
         *sum = 0;

@@ -77,6 +77,7 @@ static void is_filled(const unsigned char *p, uint64_t bytes, int seed)
 static void checkpoint(void)
 {
     int status = recto_checkpoint();
+    status = status == 0 ? recto_checkpoint_wait() : status;
     ck_assert_msg(status == 0, "%s", recto_last_error());
 }
 

@@ -502,7 +502,9 @@ void ckpt_job_free(struct ckpt_job *job)
         free(part->before);
         free(part->copy);
         free(part->sums);
-        free(part->piece_sums);
+        if (part->piece_sums != NULL) {
+            (void)recto_vm_unmap(part->piece_sums, part->piece_bytes);
+        }
         free(part->hashes);
     }
     free(job->parts);

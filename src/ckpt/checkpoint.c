@@ -432,9 +432,11 @@ int ckpt_epoch_write(struct ckpt_job *job)
         }
         return status;
     }
-    return net_verdict(net_rank() == 0
-                           ? ckpt_store_commit(&ckpt_state.store, &job->epoch)
-                           : 0);
+    status = net_verdict(net_rank() == 0
+                             ? ckpt_store_commit(&ckpt_state.store, &job->epoch)
+                             : 0);
+    job->ended = base_now();
+    return status;
 }
 
 void ckpt_job_end(struct ckpt_job *job, struct ckpt_known *known, int status)
@@ -443,6 +445,7 @@ void ckpt_job_end(struct ckpt_job *job, struct ckpt_known *known, int status)
         ckpt_state.bytes += job->written - job->holes;
         ckpt_settle(job, known);
         ckpt_state.checkpoints++;
+        ckpt_due_written(job->ended - job->began);
     } else {
         ckpt_collect_undo(job);
         free(known);
@@ -460,7 +463,7 @@ static int begin(struct ckpt_job *job, struct ckpt_known **known)
     int status = open_all();
     if (status == 0 && ckpt_flight_wanted()) {
         status = ckpt_flight_prepare();
-        job->concurrent = true;
+        job->concurrent = status == 0;
     }
     if (status == 0) {
         status = ckpt_agree(job);
@@ -488,10 +491,11 @@ static int go_on(struct ckpt_job *job, struct ckpt_known **known)
     return status;
 }
 
-static int checkpoint(void)
+static int checkpoint(uint64_t start)
 {
     struct ckpt_job job = CKPT_JOB_NONE;
     struct ckpt_known *known = NULL;
+    job.began = start;
     int status = begin(&job, &known);
     if (status != 0 && job.concurrent) {
         ckpt_pages_abandon(&job);
@@ -528,7 +532,7 @@ int recto_checkpoint(void)
     if (status == 0) {
         uint64_t start = base_now();
         (void)pthread_mutex_lock(&ckpt_mutex);
-        status = checkpoint();
+        status = checkpoint(start);
         (void)pthread_mutex_unlock(&ckpt_mutex);
         ckpt_due_reset(start, status == 0);
     }

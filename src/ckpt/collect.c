@@ -14,6 +14,7 @@
 
 #include "base/base.h"
 #include "coherence/coherence.h"
+#include "flight.h"
 #include "space/snapshot.h"
 #include "state.h"
 
@@ -24,36 +25,44 @@ static int dirty_add(void *runs, uint64_t first, uint64_t count)
                : base_error(RECTO_ENOMEM, "list of pages written");
 }
 
-/* What of the pages that I write holds data now. */
-static int data_find(struct ckpt_part *part)
+/* Of a run of pages that I home: what holds data now. */
+static int data_find(struct ckpt_part *part, uint64_t first, uint64_t count,
+                     struct base_runs *data)
 {
     int status = 0;
-    for (uint64_t i = 0; i < part->mine.count && status == 0; i++) {
-        const struct base_run *run = &part->mine.items[i];
-        uint64_t stop = 0;
-        for (uint64_t page = run->first; page < run->end && status == 0;
-             page = stop) {
-            if (!ckpt_part_hole(part, page, run->end, &stop)) {
-                status = dirty_add(&part->data, page, stop - page);
-            }
+    uint64_t stop = 0;
+    for (uint64_t page = first; page < first + count && status == 0;
+         page = stop) {
+        if (!ckpt_part_hole(part, page, first + count, &stop)) {
+            status = dirty_add(data, page, stop - page);
+        } else {
+            part->holes += (stop - page - 1) * CKPT_PAGE +
+                           ckpt_page_bytes(part->bytes, stop - 1);
         }
     }
     return status;
 }
 
-/* The pages of a segment that I write: all that I home, or those with marks. */
-static int pages_choose(struct ckpt_part *part)
+/* All pages that I home: a full epoch needs those with data only, the log has each. */
+static int homes_choose(struct ckpt_part *part, bool full)
 {
     uint64_t first = 0;
     uint64_t count = 0;
     int status = 0;
-    if (part->all) {
-        while (status == 0 &&
-               ckpt_home_run(part, first + count, &first, &count)) {
-            status = ckpt_part_add(part, first, count);
+    while (status == 0 && ckpt_home_run(part, first + count, &first, &count)) {
+        status = full ? 0 : ckpt_part_add(part, first, count);
+        if (status == 0) {
+            status =
+                data_find(part, first, count, full ? &part->mine : &part->data);
         }
-        return status == 0 ? data_find(part) : status;
     }
+    return status;
+}
+
+/* The pages with marks. */
+static int marks_choose(struct ckpt_part *part)
+{
+    int status = 0;
     for (uint64_t i = 0; i < part->dirty.count && status == 0; i++) {
         const struct base_run *run = &part->dirty.items[i];
         status = ckpt_part_add(part, run->first, run->end - run->first);
@@ -61,9 +70,10 @@ static int pages_choose(struct ckpt_part *part)
     return status;
 }
 
-static void snapshot_add(const struct ckpt_part *part)
+static void snapshot_add(const struct ckpt_part *part, bool full)
 {
-    const struct base_runs *pages = part->all ? &part->data : &part->mine;
+    const struct base_runs *pages =
+        part->all && !full ? &part->data : &part->mine;
     for (uint64_t i = 0; i < pages->count; i++) {
         const struct base_run *run = &pages->items[i];
         space_snapshot_add(part->segment, run->first, run->end - run->first);
@@ -83,10 +93,13 @@ static int collect_shared(struct ckpt_job *job, struct ckpt_part *part)
         job->epoch.full || !tracked || part->object->uid >= job->first_new;
     status = tracked ? space_dirty_collect(s, dirty_add, &part->dirty)
                      : space_dirty_start(s);
-    status = status == 0 ? pages_choose(part) : status;
+    if (status == 0) {
+        status = part->all ? homes_choose(part, job->epoch.full)
+                           : marks_choose(part);
+    }
     status = net_verdict(status == 0 ? ckpt_part_count(part) : status);
     if (status == 0 && job->concurrent) {
-        snapshot_add(part);
+        snapshot_add(part, job->epoch.full);
     }
     return status;
 }
@@ -98,7 +111,6 @@ static const char *region_page(const struct ckpt_part *part, uint64_t page,
     return (const char *)part->region->p + page * CKPT_PAGE;
 }
 
-/* The pages that I write, since the program goes on writing to its own. */
 static int region_copy(struct ckpt_part *part)
 {
     part->copy = malloc(part->written * CKPT_PAGE + 1);
@@ -145,8 +157,26 @@ static int region_choose(const struct ckpt_job *job, struct ckpt_part *part)
 static int collect_private(const struct ckpt_job *job, struct ckpt_part *part)
 {
     int status = part->pages > 0 ? region_choose(job, part) : 0;
-    status = status == 0 ? ckpt_part_count(part) : status;
-    return status == 0 && job->concurrent ? region_copy(part) : status;
+    return status == 0 ? ckpt_part_count(part) : status;
+}
+
+/* Copies of private memory, since the program goes on writing to its own; as much as
+ * the buffer is large, else none: then the program waits until it is written. */
+static int private_copy(struct ckpt_job *job)
+{
+    uint64_t pages = 0;
+    int status = 0;
+    for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
+        pages += job->parts[i].segment == NULL ? job->parts[i].written : 0;
+    }
+    job->waits = pages * CKPT_PAGE > ckpt_flight_buffer();
+    for (uint64_t i = 0; i < job->epoch.nobjects && status == 0 && !job->waits;
+         i++) {
+        if (job->parts[i].segment == NULL) {
+            status = region_copy(&job->parts[i]);
+        }
+    }
+    return status;
 }
 
 int ckpt_collect(struct ckpt_job *job)
@@ -166,6 +196,7 @@ int ckpt_collect(struct ckpt_job *job)
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
         job->my_entries += job->parts[i].written;
     }
+    status = status == 0 && job->concurrent ? private_copy(job) : status;
     if (job->concurrent) {
         space_snapshot_begin();
     }

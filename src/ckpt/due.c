@@ -10,7 +10,9 @@
  * How often is best for a given mean time M between failures, where a checkpoint costs
  * D: after J. Daly, "A higher order estimate of the optimum checkpoint interval for
  * restart dumps" (FGCS 22, 2006), whose first term is J. Young's (CACM 17, 1974). D is
- * measured: the mean of the checkpoints so far, of which the newest count most.
+ * measured: for how long the program stood still, in the mean of the checkpoints so far,
+ * of which the newest count most. No checkpoint is asked for before the last one can be
+ * on disk.
  *
  * Invariants
  * 1. The answer is the same on every rank: it is the result of one reduction, which
@@ -34,6 +36,7 @@
 
 #include "base/base.h"
 #include "ckpt.h"
+#include "flight.h"
 #include "halt.h"
 #include "net/net.h"
 #include "state.h"
@@ -69,9 +72,11 @@ static struct {
     uint64_t called;   /* of the last call; 0: none */
     uint64_t looked;   /* at the folder */
     uint64_t gap;      /* longest between two calls, ns */
-    uint64_t cost;     /* longest checkpoint, ns */
-    uint64_t mean;     /* of a checkpoint, ns; 0: none was written */
-    bool halt;         /* the last look found a request that is due */
+    uint64_t cost;     /* longest checkpoint until it was on disk, ns */
+    uint64_t
+        mean; /* the program stood still for a checkpoint, ns; 0: none was */
+    uint64_t flight; /* the last one until it was on disk, ns */
+    bool halt;       /* the last look found a request that is due */
 } due;
 
 /* ---- signals ----------------------------------------------------------------------- */
@@ -160,14 +165,19 @@ int ckpt_due_init(void)
     return 0;
 }
 
-void ckpt_due_reset(uint64_t begin, int written)
+void ckpt_due_written(uint64_t ns)
+{
+    due.flight = ns;
+    due.cost = ns > due.cost ? ns : due.cost;
+}
+
+void ckpt_due_reset(uint64_t begin, int saved)
 {
     due.last = base_now();
-    if (!written) {
+    if (!saved) {
         return;
     }
     uint64_t cost = due.last - begin;
-    due.cost = cost > due.cost ? cost : due.cost;
     due.mean = due.mean == 0
                    ? cost
                    : (due.mean * (COST_WEIGHT - 1) + cost) / COST_WEIGHT;
@@ -191,7 +201,9 @@ static uint64_t interval_now(void)
     if (due.interval > 0 || due.mtbf == 0) {
         return due.interval;
     }
-    return ckpt_due_best(due.mean > 0 ? due.mean : FIRST_COST, due.mtbf);
+    uint64_t best =
+        ckpt_due_best(due.mean > 0 ? due.mean : FIRST_COST, due.mtbf);
+    return best > due.flight ? best : due.flight;
 }
 
 /* ---- requests (rank 0) ------------------------------------------------------------- */
@@ -207,7 +219,7 @@ static uint64_t margin_seconds(void)
     return (margin() + SECOND - 1) / SECOND;
 }
 
-/* `epoch`: the last one, or the one that is about to be written anyway. */
+/* `epoch`: the last one, or the one that is being written, or is about to be anyway. */
 static bool is_due(const struct ckpt_halt *halt, int64_t epoch)
 {
     switch (halt->when) {
@@ -296,7 +308,7 @@ static int64_t first_word(uint64_t now)
     due.called = now;
     if (due.looked == 0 || now - due.looked >= LOOK || interval) {
         due.looked = now;
-        due.halt = requested(recto_epoch() + (interval ? 1 : 0));
+        due.halt = requested(ckpt_flight_newest() + (interval ? 1 : 0));
     }
     bool over = due.walltime > 0 && now + margin() >= due.walltime;
     return due.halt || over ? RECTO_DUE_STOP

@@ -11,9 +11,11 @@
 int ckpt_due_init(void);
 /* Removes the requests that this run fulfilled and gives the signals back. Local. */
 void ckpt_due_finalize(void);
-/* A checkpoint or a restart that began at `begin` (base_now) has ended, however it
- * ended; its time counts when `written`. Local. */
-void ckpt_due_reset(uint64_t begin, int written);
+/* The program stood still from `begin` (base_now) on for a checkpoint or a restart,
+ * and goes on now; its time counts when `saved`. Local. */
+void ckpt_due_reset(uint64_t begin, int saved);
+/* A checkpoint was on disk `ns` after its call. Local. */
+void ckpt_due_written(uint64_t ns);
 
 /* The best time between checkpoints that cost `cost` where a failure comes every
  * `mtbf`; all in ns. */

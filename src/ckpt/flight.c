@@ -18,6 +18,8 @@
  * 3. Each flight ends with a verdict, so it ends alike on all ranks; its error is told
  *    once, by the next collective call that concerns checkpoints.
  * 4. The thread takes no signal.
+ * 5. Private memory is copied before the program goes on. What does not fit into the
+ *    buffer is not: the thread writes it first, and the program waits until it has.
  */
 #include "flight.h"
 
@@ -42,9 +44,14 @@ static struct {
     atomic_bool done;
     _Atomic int64_t
         epoch; /* committed by a flight that has not landed; or -1 */
-    int told;  /* outcome that nobody was told of; 0: none */
+    pthread_mutex_t mutex;
+    pthread_cond_t may_go;
+    bool waits; /* the program, for its private memory to be written */
+    int told;   /* outcome that nobody was told of; 0: none */
     char message[1024];
-} flight = {.epoch = -1};
+} flight = {.epoch = -1,
+            .mutex = PTHREAD_MUTEX_INITIALIZER,
+            .may_go = PTHREAD_COND_INITIALIZER};
 
 /* ---- settings ----------------------------------------------------------------------- */
 
@@ -72,6 +79,11 @@ int ckpt_flight_init(void)
                        : status;
 }
 
+uint64_t ckpt_flight_buffer(void)
+{
+    return flight.buffer;
+}
+
 bool ckpt_flight_wanted(void)
 {
     return flight.concurrent;
@@ -85,6 +97,24 @@ int ckpt_flight_prepare(void)
 
 /* ---- the thread --------------------------------------------------------------------- */
 
+static void private_written(void)
+{
+    (void)pthread_mutex_lock(&flight.mutex);
+    flight.waits = false;
+    (void)pthread_cond_broadcast(&flight.may_go);
+    (void)pthread_mutex_unlock(&flight.mutex);
+}
+
+/* In the program's thread. */
+static void private_wait(void)
+{
+    (void)pthread_mutex_lock(&flight.mutex);
+    while (flight.waits) {
+        (void)pthread_cond_wait(&flight.may_go, &flight.mutex);
+    }
+    (void)pthread_mutex_unlock(&flight.mutex);
+}
+
 static void *fly(void *argument)
 {
     (void)argument;
@@ -97,6 +127,7 @@ static void *fly(void *argument)
         atomic_store(&flight.epoch, (int64_t)flight.job.epoch.number);
     }
     atomic_store(&flight.done, true);
+    private_written(); /* where it came to an end early */
     return NULL;
 }
 
@@ -105,6 +136,8 @@ int ckpt_flight_start(struct ckpt_job *job, struct ckpt_known *known)
     sigset_t all;
     sigset_t before;
     flight.job = *job;
+    flight.job.private_written = private_written;
+    flight.waits = job->waits;
     flight.known = known;
     atomic_store(&flight.done, false);
     (void)sigfillset(&all);
@@ -117,6 +150,7 @@ int ckpt_flight_start(struct ckpt_job *job, struct ckpt_known *known)
     }
     flight.flying = true;
     *job = (struct ckpt_job)CKPT_JOB_NONE;
+    private_wait();
     return 0;
 }
 
@@ -156,6 +190,11 @@ int ckpt_flight_outcome(void)
     }
     flight.told = 0;
     return status;
+}
+
+int64_t ckpt_flight_newest(void)
+{
+    return flight.flying ? (int64_t)flight.job.epoch.number : recto_epoch();
 }
 
 int64_t ckpt_flight_epoch(void)

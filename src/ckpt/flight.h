@@ -15,8 +15,12 @@ bool ckpt_flight_wanted(void);
  * on. */
 int ckpt_flight_prepare(void);
 
+/* Bytes of copies that a rank has room for. */
+uint64_t ckpt_flight_buffer(void);
+
 /* Takes the job and `known` over and has the rest of the checkpoint done by a thread of
- * its own. RECTO_ENOMEM, and the job is still the caller's. Local. */
+ * its own; waits for what the job wants to be waited for. RECTO_ENOMEM, and the job is
+ * still the caller's. Local. */
 int ckpt_flight_start(struct ckpt_job *job, struct ckpt_known *known);
 
 /* RECTO_EBUSY if a checkpoint is under way and the program does not want to wait for
@@ -31,5 +35,8 @@ int ckpt_flight_outcome(void);
 /* The number of the last epoch that was committed, although its flight has not landed,
  * or -1. Any thread. */
 int64_t ckpt_flight_epoch(void);
+/* The number of the epoch that is being written, else of the last one; or -1. Program's
+ * thread. */
+int64_t ckpt_flight_newest(void);
 
 #endif

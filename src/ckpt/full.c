@@ -19,7 +19,8 @@
 #include "state.h"
 
 enum {
-    VERIFY_PAGES = 256 /* read back at a time */
+    VERIFY_PAGES = 256, /* read back at a time */
+    VERIFY_BYTES = VERIFY_PAGES * CKPT_PAGE
 };
 
 /* ---- data ------------------------------------------------------------------------- */
@@ -42,21 +43,11 @@ static void note(struct ckpt_job *job, struct ckpt_part *part, uint64_t page,
     }
 }
 
-static void note_empty(struct ckpt_job *job, struct ckpt_part *part,
-                       uint64_t page, uint64_t index, uint64_t count)
-{
-    uint64_t zero = ckpt_zero_sum();
-    for (uint64_t i = 0; i < count; i++) {
-        part->sums[index + i] = zero;
-    }
-    job->holes += (count - 1) * CKPT_PAGE +
-                  ckpt_page_bytes(part->bytes, page + count - 1);
-}
-
-static int sums_make(const struct ckpt_job *job)
+static int sums_make(struct ckpt_job *job)
 {
     for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
         struct ckpt_part *part = &job->parts[i];
+        job->holes += part->holes;
         part->sums = calloc(part->written + 1, sizeof *part->sums);
         if (part->sums == NULL) {
             return base_error(RECTO_ENOMEM, "page sums of \"%s\"",
@@ -68,8 +59,7 @@ static int sums_make(const struct ckpt_job *job)
 
 static int data_write(struct ckpt_job *job)
 {
-    static const struct ckpt_format format = {
-        .place = place, .note = note, .empty = note_empty};
+    static const struct ckpt_format format = {.place = place, .note = note};
     int status = sums_make(job);
     status = status == 0 ? ckpt_pages_write(job, &format) : status;
     job->written += job->holes;
@@ -126,6 +116,26 @@ static int sums_pack(const struct ckpt_part *part, struct page_sum *sums,
     return status;
 }
 
+/* The sums of a piece, of zeros. They are a table, not of malloc: the thread that
+ * writes a checkpoint would keep the memory. */
+static int piece_make(struct ckpt_part *part, struct piece *piece)
+{
+    uint64_t pages = piece->end - piece->first;
+    uint64_t zero = ckpt_zero_sum();
+    void *table = NULL;
+    int status =
+        recto_vm_table_create((pages + 1) * sizeof *piece->sums, &table);
+    if (status != 0) {
+        return status;
+    }
+    part->piece_sums = piece->sums = table;
+    part->piece_bytes = (pages + 1) * sizeof *piece->sums;
+    for (uint64_t i = 0; i < pages; i++) {
+        piece->sums[i] = zero;
+    }
+    return 0;
+}
+
 /* Pieces are of pages, homes of any placement: a home knows whom its pages' sums are
  * for, and nobody needs to know who is whose home. */
 static int sums_exchange(struct ckpt_part *part)
@@ -137,11 +147,9 @@ static int sums_exchange(struct ckpt_part *part)
                               ckpt_piece_first(part->pages, rank + 1, ranks)};
     struct net_parcels parcels = {0};
     struct page_sum *sums = calloc(part->written + 1, sizeof *sums);
-    part->piece_sums = calloc(piece.end - piece.first + 1, sizeof(uint64_t));
-    piece.sums = part->piece_sums;
-    int status = sums != NULL && part->piece_sums != NULL
-                     ? sums_pack(part, sums, &parcels)
-                     : base_error(RECTO_ENOMEM, "page sums");
+    int status = sums != NULL ? piece_make(part, &piece)
+                              : base_error(RECTO_ENOMEM, "page sums");
+    status = status == 0 ? sums_pack(part, sums, &parcels) : status;
     status = net_verdict(status);
     if (status == 0) {
         status = net_exchange(parcels.items, parcels.count, sums_take, &piece);
@@ -261,42 +269,47 @@ static int run_verify(const struct ckpt_job *job, const struct ckpt_part *part,
     return 0;
 }
 
+/* The sums of my piece, as many at a time as there is room for. */
+static int sums_verify(const struct ckpt_job *job, const struct ckpt_part *part,
+                       const struct ckpt_piece *row, char *buffer)
+{
+    uint64_t at = part->object->sums + row->first_sum * sizeof(uint64_t);
+    uint64_t left = row->sums * sizeof(uint64_t);
+    XXH3_state_t *state = XXH3_createState();
+    if (state == NULL) {
+        return base_error(RECTO_ENOMEM, "page sums");
+    }
+    (void)XXH3_64bits_reset(state);
+    int status = 0;
+    while (left > 0 && status == 0) {
+        size_t n = left < VERIFY_BYTES ? (size_t)left : (size_t)VERIFY_BYTES;
+        status = ckpt_io_read(&job->file, buffer, n, at);
+        (void)XXH3_64bits_update(state, buffer, n);
+        at += n;
+        left -= n;
+    }
+    if (status == 0 && XXH3_64bits_digest(state) != row->hash) {
+        status = mismatch(job, part, "checksums of piece", row->rank);
+    }
+    (void)XXH3_freeState(state);
+    return status;
+}
+
 static int part_verify(const struct ckpt_job *job, struct ckpt_part *part,
                        const struct ckpt_piece *row, char *buffer)
 {
     int status = 0;
     for (uint64_t i = 0; i < part->mine.count && status == 0; i++) {
         const struct base_run *run = &part->mine.items[i];
-        uint64_t stop = 0;
-        for (uint64_t page = run->first; page < run->end && status == 0;
-             page = stop) {
-            if (!ckpt_part_empty(part, page, run->end, &stop)) {
-                status = run_verify(
-                    job, part, page, stop - page,
-                    part->sums + part->before[i] + page - run->first, buffer);
-            }
-        }
+        status = run_verify(job, part, run->first, run->end - run->first,
+                            part->sums + part->before[i], buffer);
     }
-    uint64_t bytes = row->sums * sizeof(uint64_t);
-    uint64_t *sums = malloc(bytes + 1);
-    if (sums == NULL) {
-        return base_error(RECTO_ENOMEM, "page sums");
-    }
-    if (status == 0) {
-        status = ckpt_io_read(&job->file, sums, bytes,
-                              part->object->sums +
-                                  row->first_sum * sizeof(uint64_t));
-    }
-    if (status == 0 && ckpt_hash(sums, bytes) != row->hash) {
-        status = mismatch(job, part, "checksums of piece", row->rank);
-    }
-    free(sums);
-    return status;
+    return status == 0 ? sums_verify(job, part, row, buffer) : status;
 }
 
 int ckpt_full_verify(struct ckpt_job *job)
 {
-    char *buffer = malloc((size_t)VERIFY_PAGES * CKPT_PAGE);
+    char *buffer = malloc(VERIFY_BYTES);
     if (buffer == NULL) {
         return base_error(RECTO_ENOMEM, "buffer to read back");
     }

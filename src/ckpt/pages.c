@@ -178,10 +178,11 @@ static void page_write(struct writer *w, struct ckpt_part *part, uint64_t page,
 {
     char *to =
         ckpt_sink_room(&w->sink, w->format->place(w->job, part, page, index));
+    if (w->job->concurrent && w->taken++ % LOOK_PAGES == 0 &&
+        space_snapshot_presses()) {
+        ring_empty(w);
+    }
     if (w->job->concurrent && part->segment != NULL) {
-        if (w->taken++ % LOOK_PAGES == 0 && space_snapshot_presses()) {
-            ring_empty(w);
-        }
         if (!space_snapshot_take(part->segment, page, to)) {
             return;
         }
@@ -197,16 +198,28 @@ static void part_write(struct writer *w, struct ckpt_part *part)
 {
     for (uint64_t i = 0; i < part->mine.count; i++) {
         const struct base_run *run = &part->mine.items[i];
-        uint64_t stop = 0;
+        uint64_t stop = run->end;
         for (uint64_t page = run->first; page < run->end; page = stop) {
             uint64_t index = part->before[i] + page - run->first;
-            if (ckpt_part_empty(part, page, run->end, &stop)) {
+            if (w->format->empty != NULL &&
+                ckpt_part_empty(part, page, run->end, &stop)) {
                 w->format->empty(w->job, part, page, index, stop - page);
                 continue;
             }
             for (uint64_t p = page; p < stop; p++) {
                 page_write(w, part, p, index + p - page);
             }
+        }
+    }
+}
+
+/* All parts; or, of a program that waits, its private memory, and then the rest. */
+static void parts_write(struct writer *w, bool private)
+{
+    for (uint64_t i = 0; i < w->job->epoch.nobjects; i++) {
+        struct ckpt_part *part = &w->job->parts[i];
+        if (!w->job->waits || private == (part->segment == NULL)) {
+            part_write(w, part);
         }
     }
 }
@@ -219,8 +232,10 @@ int ckpt_pages_write(struct ckpt_job *job, const struct ckpt_format *format)
         status = ckpt_sink_open(&w.ring, &job->file, "data-write");
     }
     if (status == 0) {
-        for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
-            part_write(&w, &job->parts[i]);
+        parts_write(&w, job->waits);
+        if (job->waits) {
+            job->private_written();
+            parts_write(&w, false);
         }
         if (job->concurrent) {
             ring_empty(&w);

@@ -12,6 +12,7 @@
 #include "base/runs.h"
 #include "format.h"
 #include "io.h"
+#include "net/net.h"
 #include "space/space.h"
 #include "store.h"
 
@@ -73,8 +74,10 @@ struct ckpt_part {
     struct base_runs mine; /* pages I write */
     uint64_t *before; /* of each of these runs: pages in the runs before it */
     uint64_t written; /* pages in all of them */
-    /* All, shared: of these the ones that hold data; the others are zero, and a
-     * new file has zeros there. */
+    /* Full, shared: bytes of mine that are not written, since a new file is zero
+     * there. */
+    uint64_t holes;
+    /* Differential, all, shared: what of `mine` holds data; the rest is zero. */
     struct base_runs data;
     char *copy; /* private, concurrent: the pages I write, end to end */
     /* At a restart: the last stretch asked for, shared: pages [hole, hole_end) of the
@@ -85,16 +88,21 @@ struct ckpt_part {
     uint64_t entries_before; /* differential: of my parts before this */
     uint64_t *sums;          /* full: of the pages I write, ascending */
     uint64_t *piece_sums;    /* full, shared: of my piece's pages */
-    XXH128_hash_t *hashes;   /* private: as the epoch will hold them */
+    size_t piece_bytes;
+    XXH128_hash_t *hashes; /* private: as the epoch will hold them */
 };
 
 /* One checkpoint, or the declared objects at a restart. */
 struct ckpt_job {
     struct ckpt_epoch epoch;
-    uint64_t first_new;      /* uids from here on are new in this epoch */
-    bool same_objects;       /* as in the epoch before */
-    bool concurrent;         /* the program goes on meanwhile */
-    struct ckpt_part *parts; /* epoch.nobjects */
+    uint64_t first_new; /* uids from here on are new in this epoch */
+    bool same_objects;  /* as in the epoch before */
+    bool concurrent;    /* the program goes on meanwhile */
+    bool waits;         /* but not before its private memory is written */
+    void (*private_written)(void); /* called then; NULL: nobody waits */
+    uint64_t began;                /* base_now */
+    uint64_t ended;                /* when it was on disk */
+    struct ckpt_part *parts;       /* epoch.nobjects */
     struct ckpt_io_file file;
     struct ckpt_image *image; /* rank 0: the file as laid out; may be NULL */
     char run[CKPT_UUID + 1];
@@ -165,7 +173,8 @@ bool ckpt_home_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
  * would take memory. *stop: the end of pages alike, at most `end`. */
 bool ckpt_part_hole(struct ckpt_part *part, uint64_t page, uint64_t end,
                     uint64_t *stop);
-/* The same of a page that I write, at the moment of the collection. */
+/* The same of a page that I write into a differential epoch, at the moment of the
+ * collection. */
 bool ckpt_part_empty(const struct ckpt_part *part, uint64_t page, uint64_t end,
                      uint64_t *stop);
 /* Where a page's bytes are, and how many belong to the object. */
@@ -181,7 +190,7 @@ struct ckpt_format {
     /* Its copy, as it is written. */
     void (*note)(struct ckpt_job *job, struct ckpt_part *part, uint64_t page,
                  uint64_t index, const char *copy, size_t bytes);
-    /* Pages that are zero in the file anyway; NULL: there are none. */
+    /* Pages that are zero in the file anyway; NULL: there are none among mine. */
     void (*empty)(struct ckpt_job *job, struct ckpt_part *part, uint64_t page,
                   uint64_t index, uint64_t count);
 };
@@ -237,10 +246,6 @@ int ckpt_full_verify(struct ckpt_job *job);
 
 /* ---- checkpoint.c ---------------------------------------------------------------- */
 
-/* Opens a collective call that waits for what is under way: 0, or how that ended.
- * heap_go ends it. */
-int ckpt_meet(enum net_call call, const char *text, int mine);
-
 /* Opens this rank's ckpt_state.dir, which rank 0 has. Local. */
 int ckpt_dir_join(void);
 
@@ -250,6 +255,11 @@ int ckpt_epoch_write(struct ckpt_job *job);
 /* What came of it takes effect: the epoch's state, or the marks are given back; frees the
  * job. Takes `known` over. */
 void ckpt_job_end(struct ckpt_job *job, struct ckpt_known *known, int status);
+
+/* Opens a collective call: all ranks meet, what this one wrote is home, nobody is inside
+ * the heap, no checkpoint is under way. 0, `mine` of some rank, or how the checkpoint
+ * under way ended; heap_go() in any case afterwards. */
+int ckpt_meet(enum net_call call, const char *text, int mine);
 
 /* The epoch takes effect: what it holds is what the next one builds on.
  * `known` has room for its objects and belongs to the state afterwards. */

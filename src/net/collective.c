@@ -159,7 +159,7 @@ static int transfer(bool sending, void *data, size_t bytes, int peer)
         char *p = (char *)data + at;
         int n = (int)piece(bytes - at);
         MPI_Request request;
-        r = sending ? MPI_Isend(p, n, MPI_BYTE, peer, 0, net_channel(), &request)
+        r = sending ? MPI_Issend(p, n, MPI_BYTE, peer, 0, net_channel(), &request)
                     : MPI_Irecv(p, n, MPI_BYTE, peer, 0, net_channel(), &request);
         r = wait_for(r, &request);
     }
@@ -216,7 +216,7 @@ static int exchange(const void *send, size_t bytes, int to, void *receive,
         MPI_Irecv(receive, (int)most, MPI_BYTE, from < 0 ? MPI_PROC_NULL : from,
                   tag, net_channel(), &requests[0]);
     if (r == MPI_SUCCESS) {
-        r = MPI_Isend(send, (int)bytes, MPI_BYTE, to < 0 ? MPI_PROC_NULL : to,
+        r = MPI_Issend(send, (int)bytes, MPI_BYTE, to < 0 ? MPI_PROC_NULL : to,
                       tag, net_channel(), &requests[1]);
     }
     r = wait_for(r, &requests[0]);

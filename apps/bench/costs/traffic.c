@@ -65,30 +65,12 @@ int MPI_Isend(const void *buffer, int n, MPI_Datatype type, int to, int tag,
     return PMPI_Isend(buffer, n, type, to, tag, comm, request);
 }
 
-int MPI_Send(const void *buffer, int n, MPI_Datatype type, int to, int tag,
-             MPI_Comm comm)
-{
-    count(PAIRS, 1);
-    count(PAIR_BYTES, bytes_of(n, type));
-    return PMPI_Send(buffer, n, type, to, tag, comm);
-}
-
 int MPI_Issend(const void *buffer, int n, MPI_Datatype type, int to, int tag,
                MPI_Comm comm, MPI_Request *request)
 {
-    count(PAIRS, 1);
-    count(PAIR_BYTES, bytes_of(n, type));
-    return PMPI_Issend(buffer, n, type, to, tag, comm, request);
-}
-
-int MPI_Sendrecv(const void *out, int n, MPI_Datatype type, int to, int tag,
-                 void *in, int m, MPI_Datatype in_type, int from, int in_tag,
-                 MPI_Comm comm, MPI_Status *status)
-{
     count(PAIRS, to != MPI_PROC_NULL);
     count(PAIR_BYTES, to != MPI_PROC_NULL ? bytes_of(n, type) : 0);
-    return PMPI_Sendrecv(out, n, type, to, tag, in, m, in_type, from, in_tag,
-                         comm, status);
+    return PMPI_Issend(buffer, n, type, to, tag, comm, request);
 }
 
 int MPI_Get(void *buffer, int n, MPI_Datatype type, int from, MPI_Aint at,
@@ -122,25 +104,42 @@ int MPI_Bcast(void *buffer, int n, MPI_Datatype type, int root, MPI_Comm comm)
     return PMPI_Bcast(buffer, n, type, root, comm);
 }
 
-int MPI_Gather(const void *out, int n, MPI_Datatype type, void *in, int m,
-               MPI_Datatype in_type, int root, MPI_Comm comm)
+int MPI_Iallreduce(const void *out, void *in, int n, MPI_Datatype type,
+                   MPI_Op operation, MPI_Comm comm, MPI_Request *request)
+{
+    count(REDUCES, 1);
+    count(REDUCE_BYTES, bytes_of(n, type));
+    return PMPI_Iallreduce(out, in, n, type, operation, comm, request);
+}
+
+int MPI_Ibcast(void *buffer, int n, MPI_Datatype type, int root, MPI_Comm comm,
+               MPI_Request *request)
+{
+    count(BCASTS, 1);
+    count(BCAST_BYTES, bytes_of(n, type));
+    return PMPI_Ibcast(buffer, n, type, root, comm, request);
+}
+
+int MPI_Igather(const void *out, int n, MPI_Datatype type, void *in, int m,
+                MPI_Datatype in_type, int root, MPI_Comm comm,
+                MPI_Request *request)
 {
     count(GATHERS, 1);
     count(GATHER_BYTES, bytes_of(n, type));
-    return PMPI_Gather(out, n, type, in, m, in_type, root, comm);
+    return PMPI_Igather(out, n, type, in, m, in_type, root, comm, request);
 }
 
-int MPI_Allgather(const void *out, int n, MPI_Datatype type, void *in, int m,
-                  MPI_Datatype in_type, MPI_Comm comm)
+int MPI_Iallgather(const void *out, int n, MPI_Datatype type, void *in, int m,
+                   MPI_Datatype in_type, MPI_Comm comm, MPI_Request *request)
 {
     count(ALLGATHERS, 1);
     count(ALLGATHER_BYTES, bytes_of(n, type));
-    return PMPI_Allgather(out, n, type, in, m, in_type, comm);
+    return PMPI_Iallgather(out, n, type, in, m, in_type, comm, request);
 }
 
-int MPI_Exscan(const void *out, void *in, int n, MPI_Datatype type,
-               MPI_Op operation, MPI_Comm comm)
+int MPI_Iexscan(const void *out, void *in, int n, MPI_Datatype type,
+                MPI_Op operation, MPI_Comm comm, MPI_Request *request)
 {
     count(SCANS, 1);
-    return PMPI_Exscan(out, in, n, type, operation, comm);
+    return PMPI_Iexscan(out, in, n, type, operation, comm, request);
 }
