@@ -232,7 +232,7 @@ static int log_place(struct ckpt_job *job)
     job->epoch.entries = (uint64_t)total;
     job->epoch.pieces = 1; /* rows that each rank hands in */
     for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
-        job->epoch.pieces += job->parts[i].segment == NULL &&
+        job->epoch.pieces += !ckpt_part_shared(&job->parts[i]) &&
                              job->parts[i].object->uid >= job->first_new;
     }
     return status;

@@ -94,6 +94,13 @@ static int lacking(const struct ckpt_object *o, const struct ckpt_epoch *e,
         (unsigned long long)e->number);
 }
 
+static const char *what_is(const struct ckpt_object *o)
+{
+    return ckpt_is_block(o)         ? "a distributed array"
+           : o->kind == CKPT_SHARED ? "an array"
+                                    : "protected memory";
+}
+
 /* Kind, type and shape. */
 static int shape_compare(const struct ckpt_object *old,
                          const struct ckpt_object *now,
@@ -101,12 +108,11 @@ static int shape_compare(const struct ckpt_object *old,
 {
     char was[CKPT_SHAPE_MAX];
     char is[CKPT_SHAPE_MAX];
-    if (old->kind != now->kind) {
-        const char *what[] = {"an array", "protected memory"};
+    if (strcmp(what_is(old), what_is(now)) != 0) {
         return base_error(RECTO_ECHANGED,
                           "\"%s\" is %s in epoch %llu and %s in the program",
-                          old->name, what[old->kind],
-                          (unsigned long long)e->number, what[now->kind]);
+                          old->name, what_is(old),
+                          (unsigned long long)e->number, what_is(now));
     }
     if (old->type != now->type || old->ndims != now->ndims ||
         memcmp(old->dims, now->dims,

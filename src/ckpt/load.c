@@ -10,6 +10,7 @@
  *             checked, and each entry is sent to the rank that needs the page
  *   sums      the pieces' page sums are divided likewise and checked
  *   shared    each rank reads the pages that it homes into the verso
+ *   blocks    each rank reads its piece of the array; from there to the blocks (block.c)
  *   private   into a staging area; copied when all ranks are good
  *
  * Invariants
@@ -308,7 +309,7 @@ static int full_read(const struct load *l, struct ckpt_part *part,
     }
     uint64_t offset = 0;
     uint64_t first = g->page;
-    if (part->segment == NULL) {
+    if (!ckpt_part_shared(part)) {
         const struct ckpt_piece *piece =
             ckpt_file_piece(file, o->uid, (uint64_t)net_rank());
         offset = piece->offset;
@@ -333,8 +334,8 @@ static int full_read(const struct load *l, struct ckpt_part *part,
     return status;
 }
 
-/* Reads pages [first, first + count) of a part to `memory` + page offsets;
- * the last page's memory is whole. */
+/* Reads pages [first, first + count) of a part to `memory`; the last page's memory is
+ * whole. */
 static int pages_load(const struct load *l, struct ckpt_part *part,
                       uint64_t first, uint64_t count, char *memory)
 {
@@ -343,7 +344,7 @@ static int pages_load(const struct load *l, struct ckpt_part *part,
     int status = 0;
     for (uint64_t page = first; page < first + count && status == 0;) {
         struct group g = group_of(l, uid, page, first + count, &at);
-        char *to = memory + page * CKPT_PAGE;
+        char *to = memory + (page - first) * CKPT_PAGE;
         status = g.source != NULL ? log_read(l, part, &g, to)
                                   : full_read(l, part, &g, to);
         page += g.count;
@@ -357,8 +358,8 @@ static int shared_load(const struct load *l, struct ckpt_part *part)
     uint64_t count = 0;
     int status = 0;
     while (status == 0 && ckpt_home_run(part, first + count, &first, &count)) {
-        status =
-            pages_load(l, part, first, count, space_verso(part->segment, 0));
+        status = pages_load(l, part, first, count,
+                            space_verso(part->segment, first));
     }
     return status;
 }
@@ -367,21 +368,32 @@ static int shared_load(const struct load *l, struct ckpt_part *part)
 static int private_load(const struct load *l, struct ckpt_part *part,
                         char **staging)
 {
-    if (part->pages == 0) {
+    if (part->count == 0) {
         return 0;
     }
-    *staging = malloc((size_t)part->pages * CKPT_PAGE);
-    part->hashes = calloc(part->pages, sizeof *part->hashes);
+    *staging = malloc((size_t)part->count * CKPT_PAGE);
+    part->hashes = calloc(part->count, sizeof *part->hashes);
     if (*staging == NULL || part->hashes == NULL) {
         return base_error(RECTO_ENOMEM, "staging area of \"%s\"",
                           part->object->name);
     }
-    int status = pages_load(l, part, 0, part->pages, *staging);
-    for (uint64_t i = 0; i < part->pages && status == 0; i++) {
-        part->hashes[i] = ckpt_region_hash(*staging + i * CKPT_PAGE,
-                                           ckpt_page_bytes(part->bytes, i));
+    int status = pages_load(l, part, part->first, part->count, *staging);
+    for (uint64_t i = 0; i < part->count && status == 0; i++) {
+        part->hashes[i] =
+            ckpt_region_hash(*staging + i * CKPT_PAGE,
+                             ckpt_page_bytes(part->bytes, part->first + i));
     }
     return status;
+}
+
+/* A rank may have no memory under the name, or none of it. */
+static void private_fill(const struct ckpt_part *part, const char *data)
+{
+    size_t bytes =
+        (size_t)part->region->count * recto_type_size(part->object->type);
+    if (bytes > 0) {
+        memcpy(part->region->p, data, bytes);
+    }
 }
 
 static int memory_load(const struct load *l, bool *touched)
@@ -395,10 +407,16 @@ static int memory_load(const struct load *l, bool *touched)
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
         struct ckpt_part *part = &job->parts[i];
         if (part->segment == NULL) {
-            status = private_load(l, part, &staging[i]);
+            status = private_load(
+                l, part, ckpt_part_shared(part) ? &part->staging : &staging[i]);
         }
     }
     status = net_verdict(status);
+    for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
+        if (job->parts[i].segment == NULL && ckpt_part_shared(&job->parts[i])) {
+            status = ckpt_block_scatter(&job->parts[i], &staging[i]);
+        }
+    }
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
         if (job->parts[i].segment != NULL) {
             *touched = true;
@@ -409,8 +427,7 @@ static int memory_load(const struct load *l, bool *touched)
     }
     for (uint64_t i = 0; staging != NULL && i < job->epoch.nobjects; i++) {
         if (status == 0 && staging[i] != NULL) {
-            memcpy(job->parts[i].region->p, staging[i],
-                   (size_t)job->parts[i].bytes);
+            private_fill(&job->parts[i], staging[i]);
         }
         free(staging[i]);
     }

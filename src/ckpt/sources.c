@@ -101,7 +101,8 @@ static int target_of(const struct load *l, const struct source *s)
     }
     const struct ckpt_object *o = ckpt_epoch_object(&l->job->epoch, s->uid);
     const struct ckpt_part *part = &l->job->parts[o - l->job->epoch.objects];
-    return space_home(part->segment, s->page);
+    return part->segment != NULL ? space_home(part->segment, s->page)
+                                 : ckpt_block_owner(s->page, part->pages);
 }
 
 static int target_order(const void *a, const void *b)

@@ -10,6 +10,7 @@
 #include <xxhash.h>
 
 #include "base/runs.h"
+#include "block.h"
 #include "format.h"
 #include "io.h"
 #include "net/net.h"
@@ -23,6 +24,8 @@ struct ckpt_region {
     void *p;
     recto_type type;
     uint64_t count;
+    bool is_block; /* of a distributed array */
+    struct ckpt_block block;
     /* In the last epoch written or restored: */
     uint64_t uid; /* 0: not in it */
     uint64_t saved_bytes;
@@ -63,12 +66,16 @@ extern struct ckpt_state ckpt_state;
 struct ckpt_part {
     struct ckpt_object *object;
     struct space_segment *segment; /* shared */
-    struct ckpt_region *region;    /* private; NULL: this rank has none */
-    uint64_t bytes;                /* of the object; private: of this rank */
+    struct ckpt_region *region; /* private, block; NULL: this rank has none */
+    uint64_t bytes;             /* of the object; private: of this rank */
     uint64_t pages;
     uint64_t bytes_before; /* private: of lower ranks */
     uint64_t pages_before;
-    bool all; /* every page of mine is written */
+    /* Private: all of its pages; block: those of my piece. `hashes` are theirs. */
+    uint64_t first;
+    uint64_t count;
+    char *staging; /* block: my piece */
+    bool all;      /* every page of mine is written */
     /* Differential, shared: the marks collected, to be restored on failure. */
     struct base_runs dirty;
     struct base_runs mine; /* pages I write */
@@ -91,6 +98,12 @@ struct ckpt_part {
     size_t piece_bytes;
     XXH128_hash_t *hashes; /* private: as the epoch will hold them */
 };
+
+/* Is it stored by pages of the whole, not by ranks? */
+static inline bool ckpt_part_shared(const struct ckpt_part *part)
+{
+    return part->object->kind == CKPT_SHARED;
+}
 
 /* One checkpoint, or the declared objects at a restart. */
 struct ckpt_job {
@@ -122,7 +135,7 @@ struct ckpt_job {
 /* ---- region.c ------------------------------------------------------------------- */
 
 struct ckpt_region *ckpt_region_find(const char *name);
-/* The region's bytes now. */
+/* The region's bytes now; of a block the whole array's. */
 uint64_t ckpt_region_bytes(const struct ckpt_region *region);
 /* Takes the state of an epoch: uid, size, type and hashes (owned from now on). */
 void ckpt_region_adopt(struct ckpt_region *region, uint64_t uid, uint64_t bytes,
