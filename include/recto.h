@@ -18,6 +18,7 @@
  *                 recto_restart recto_epoch
  *                 recto/due.h: recto_checkpoint_due
  *                 recto/restart.h: recto_restart_select recto_recover
+ *                 recto_protect_redistribute recto_pieces_read
  *   numbers       recto_stats recto_version
  * recto/error.h lists the errors, recto/vm.h page protection without MPI.
  *

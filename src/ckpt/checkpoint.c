@@ -381,7 +381,9 @@ static int known_order(const void *a, const void *b)
 static void region_settle(struct ckpt_part *part)
 {
     struct ckpt_region *region = ckpt_region_find(part->object->name);
-    if (region != NULL) {
+    if (region != NULL && part->moved) {
+        ckpt_region_adopt(region, 0, 0, region->type, NULL);
+    } else if (region != NULL) {
         ckpt_region_adopt(region, part->object->uid, part->bytes,
                           part->object->type, part->hashes);
         part->hashes = NULL;

@@ -30,6 +30,7 @@
  *     load.c      reads a chain of epochs into memory
  *     choice.c    which epoch a restart takes
  *     fit.c       does it fit what the program declares?
+ *     moved.c     recto_protect_redistribute: private memory on other ranks
  *     restart.c   recto_restart
  *     recover.c   recto_recover: one name of an epoch
  *     due.c       recto_checkpoint_due

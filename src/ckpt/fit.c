@@ -114,9 +114,11 @@ static int shape_compare(const struct ckpt_object *old,
                           old->name, what_is(old),
                           (unsigned long long)e->number, what_is(now));
     }
-    if (old->type != now->type || old->ndims != now->ndims ||
-        memcmp(old->dims, now->dims,
-               (size_t)now->ndims * sizeof now->dims[0]) != 0) {
+    if (old->type != now->type ||
+        (!ckpt_moved(old, e) &&
+         (old->ndims != now->ndims ||
+          memcmp(old->dims, now->dims,
+                 (size_t)now->ndims * sizeof now->dims[0]) != 0))) {
         return base_error(RECTO_ECHANGED,
                           "%s \"%s\" has %s in epoch %llu, the program "
                           "declares %s",
@@ -154,7 +156,8 @@ static int ranks_compare(const struct ckpt_epoch *e)
     }
     for (uint64_t i = 0; i < e->nobjects; i++) {
         const struct ckpt_object *o = &e->objects[i];
-        if (o->kind == CKPT_PRIVATE && o->bytes > 0 && used < sizeof names) {
+        if (o->kind == CKPT_PRIVATE && o->bytes > 0 && !ckpt_moved(o, e) &&
+            used < sizeof names) {
             int n = snprintf(names + used, sizeof names - used, "%s\"%s\"",
                              used > 0 ? ", " : "", o->name);
             used += n > 0 ? (size_t)n : 0;
@@ -165,7 +168,8 @@ static int ranks_compare(const struct ckpt_epoch *e)
                : base_error(RECTO_ECHANGED,
                             "epoch %llu was written by %llu ranks, this "
                             "job has %d: the protected memory %s belongs "
-                            "to single ranks; start that many",
+                            "to single ranks; start that many, or register "
+                            "a function (recto_protect_redistribute)",
                             (unsigned long long)e->number,
                             (unsigned long long)e->ranks, net_size(), names);
 }

@@ -20,9 +20,10 @@
  * 2. Nothing is written to memory before all metadata of all files is good on
  *    all ranks; private memory not before all pages are.
  * 3. No row of a table of pieces counts before rank 0 has checked the whole table
- *    of its file, and only rank 0 ever holds one: of one file at a time.
+ *    of its file, and only rank 0 ever holds one: of one file at a time; but all do
+ *    where the program redistributes private memory (moved.c).
  * 4. The number of ranks may differ from the writers', except for private
- *    memory; pages are addressed by object, not by run.
+ *    memory that the program does not redistribute; pages are addressed by object, not by run.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -140,13 +141,41 @@ static int rows_share(struct ckpt_file *file)
     return status;
 }
 
+/* Rank 0 reads the table and sends it to all. Collective. */
+static int table_share(struct ckpt_file *file)
+{
+    int status = net_rank() == 0 ? ckpt_file_pieces_read(file) : 0;
+    size_t bytes = (size_t)file->epoch->pieces * sizeof *file->pieces;
+    if (net_rank() != 0) {
+        file->npieces = file->epoch->pieces;
+        file->pieces = malloc(bytes + 1);
+        status = file->pieces != NULL
+                     ? 0
+                     : base_error(RECTO_ENOMEM, "table of pieces");
+    }
+    status = net_verdict(status);
+    return status == 0 ? net_bcast(file->pieces, bytes, 0) : status;
+}
+
 static int pieces_share(struct load *l)
 {
     int status = 0;
     for (size_t i = 0; i < l->nfiles && status == 0; i++) {
-        status = rows_share(&l->files[i]);
+        status =
+            l->moves ? table_share(&l->files[i]) : rows_share(&l->files[i]);
     }
     return status;
+}
+
+/* Which parts the program redistributes; the same on every rank (fit.c). */
+static void moved_find(struct load *l)
+{
+    for (uint64_t i = 0; i < l->job->epoch.nobjects; i++) {
+        struct ckpt_part *part = &l->job->parts[i];
+        part->moved = ckpt_moved(part->object, &l->job->epoch);
+        part->count = part->moved ? 0 : part->count;
+        l->moves = l->moves || part->moved;
+    }
 }
 
 static void load_close(struct load *l)
@@ -156,6 +185,7 @@ static void load_close(struct load *l)
     }
     free(l->files);
     free(l->sources);
+    free(l->old);
 }
 
 /* ---- private sizes ------------------------------------------------------------------ */
@@ -166,7 +196,7 @@ static int sizes_check(const struct load *l)
         const struct ckpt_part *part = &l->job->parts[i];
         const struct ckpt_object *o = part->object;
         const struct ckpt_piece *piece = NULL;
-        if (o->kind == CKPT_SHARED || o->bytes == 0) {
+        if (o->kind == CKPT_SHARED || o->bytes == 0 || part->moved) {
             continue;
         }
         for (size_t f = l->nfiles; f-- > 0 && piece == NULL;) {
@@ -311,7 +341,7 @@ static int full_read(const struct load *l, struct ckpt_part *part,
     uint64_t first = g->page;
     if (!ckpt_part_shared(part)) {
         const struct ckpt_piece *piece =
-            ckpt_file_piece(file, o->uid, (uint64_t)net_rank());
+            ckpt_file_piece(file, o->uid, part->rank);
         offset = piece->offset;
         first += piece->first_sum;
     }
@@ -334,10 +364,8 @@ static int full_read(const struct load *l, struct ckpt_part *part,
     return status;
 }
 
-/* Reads pages [first, first + count) of a part to `memory`; the last page's memory is
- * whole. */
-static int pages_load(const struct load *l, struct ckpt_part *part,
-                      uint64_t first, uint64_t count, char *memory)
+int ckpt_load_pages(const struct load *l, struct ckpt_part *part,
+                    uint64_t first, uint64_t count, char *memory)
 {
     uint64_t uid = part->object->uid;
     uint64_t at = ckpt_source_after(l, uid, first);
@@ -358,8 +386,8 @@ static int shared_load(const struct load *l, struct ckpt_part *part)
     uint64_t count = 0;
     int status = 0;
     while (status == 0 && ckpt_home_run(part, first + count, &first, &count)) {
-        status = pages_load(l, part, first, count,
-                            space_verso(part->segment, first));
+        status = ckpt_load_pages(l, part, first, count,
+                                 space_verso(part->segment, first));
     }
     return status;
 }
@@ -377,7 +405,7 @@ static int private_load(const struct load *l, struct ckpt_part *part,
         return base_error(RECTO_ENOMEM, "staging area of \"%s\"",
                           part->object->name);
     }
-    int status = pages_load(l, part, part->first, part->count, *staging);
+    int status = ckpt_load_pages(l, part, part->first, part->count, *staging);
     for (uint64_t i = 0; i < part->count && status == 0; i++) {
         part->hashes[i] =
             ckpt_region_hash(*staging + i * CKPT_PAGE,
@@ -425,6 +453,7 @@ static int memory_load(const struct load *l, bool *touched)
             status = net_verdict(status);
         }
     }
+    status = status == 0 ? ckpt_moved_call(l) : status;
     for (uint64_t i = 0; staging != NULL && i < job->epoch.nobjects; i++) {
         if (status == 0 && staging[i] != NULL) {
             private_fill(&job->parts[i], staging[i]);
@@ -450,6 +479,7 @@ int ckpt_load(struct ckpt_job *job, const struct ckpt_manifest *manifest,
               uint64_t index, bool *touched)
 {
     struct load l = {.job = job};
+    moved_find(&l);
     int status = homes_settle(job);
     status =
         net_verdict(status == 0 ? files_open(&l, manifest, index) : status);

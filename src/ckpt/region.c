@@ -19,7 +19,8 @@
 #include "ckpt.h"
 #include "state.h"
 
-pthread_mutex_t ckpt_mutex = PTHREAD_MUTEX_INITIALIZER;
+/* Recursive: a function of the program's protects memory inside a restart. */
+pthread_mutex_t ckpt_mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
 uint64_t ckpt_region_bytes(const struct ckpt_region *region)
 {
@@ -126,6 +127,12 @@ static int arguments_check(const char *name, const void *p, recto_type type,
     return 0;
 }
 
+static int moving(const char *call, const char *name)
+{
+    return base_error(RECTO_ESTATE, "%s(\"%s\") while \"%s\" is redistributed",
+                      call, name, ckpt_state.moving);
+}
+
 /* `block` NULL: all of the memory is the rank's own. */
 static int protect(const char *name, void *p, recto_type type, uint64_t count,
                    const struct ckpt_block *block)
@@ -136,8 +143,12 @@ static int protect(const char *name, void *p, recto_type type, uint64_t count,
     }
     (void)pthread_mutex_lock(&ckpt_mutex);
     struct ckpt_region *region = ckpt_region_find(name);
-    region = region != NULL ? region : region_add(name);
-    if (region == NULL) {
+    region =
+        region == NULL && ckpt_state.moving == NULL ? region_add(name) : region;
+    if (ckpt_state.moving != NULL &&
+        (block != NULL || strcmp(name, ckpt_state.moving) != 0)) {
+        status = moving("recto_protect", name);
+    } else if (region == NULL) {
         status = base_error(RECTO_ENOMEM, "recto_protect(\"%s\")", name);
     } else {
         region->present = true;
@@ -220,7 +231,9 @@ int recto_unprotect(const char *name)
     int status = 0;
     (void)pthread_mutex_lock(&ckpt_mutex);
     struct ckpt_region *region = ckpt_region_find(name);
-    if (region == NULL || !region->present) {
+    if (ckpt_state.moving != NULL) {
+        status = moving("recto_unprotect", name);
+    } else if (region == NULL || !region->present) {
         status = base_error(RECTO_ENOENT,
                             "recto_unprotect(\"%s\"): not protected", name);
     } else if (region->uid == 0) {
@@ -229,6 +242,7 @@ int recto_unprotect(const char *name)
         region->present = false;
         region->p = NULL;
         region->count = 0;
+        region->redistribute = NULL;
     }
     (void)pthread_mutex_unlock(&ckpt_mutex);
     return status;

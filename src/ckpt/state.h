@@ -24,6 +24,8 @@ struct ckpt_region {
     void *p;
     recto_type type;
     uint64_t count;
+    recto_redistribute redistribute; /* NULL: none */
+    void *argument;
     bool is_block; /* of a distributed array */
     struct ckpt_block block;
     /* In the last epoch written or restored: */
@@ -46,9 +48,10 @@ struct ckpt_state {
     uint64_t full_every;
     struct ckpt_keep keep;
     int64_t epoch;
-    int64_t chosen;               /* to restart from; RECTO_NEWEST */
-    struct ckpt_dir dir;          /* every rank */
-    struct ckpt_store store;      /* rank 0 */
+    int64_t chosen;          /* to restart from; RECTO_NEWEST */
+    struct ckpt_dir dir;     /* every rank */
+    struct ckpt_store store; /* rank 0 */
+    const char *moving;      /* the name that the program redistributes now */
     struct ckpt_region **regions; /* ascending names */
     size_t nregions;
     struct ckpt_known *known;
@@ -74,6 +77,8 @@ struct ckpt_part {
     /* Private: all of its pages; block: those of my piece. `hashes` are theirs. */
     uint64_t first;
     uint64_t count;
+    uint64_t rank; /* private: whose */
+    bool moved;    /* private, of other ranks: the program redistributes it */
     char *staging; /* block: my piece */
     bool all;      /* every page of mine is written */
     /* Differential, shared: the marks collected, to be restored on failure. */
@@ -277,6 +282,12 @@ int ckpt_meet(enum net_call call, const char *text, int mine);
 /* The epoch takes effect: what it holds is what the next one builds on.
  * `known` has room for its objects and belongs to the state afterwards. */
 void ckpt_settle(struct ckpt_job *job, struct ckpt_known *known);
+
+/* ---- moved.c --------------------------------------------------------------------- */
+
+/* Is it private memory of another number of ranks, for which the program has a function
+ * here? */
+bool ckpt_moved(const struct ckpt_object *o, const struct ckpt_epoch *e);
 
 /* ---- load.c ---------------------------------------------------------------------- */
 
