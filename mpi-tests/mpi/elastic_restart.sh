@@ -27,6 +27,7 @@ for ranks in 2 4 3 1 $((RANDOM % 4 + 1)) $((RANDOM % 4 + 1)) $((RANDOM % 4 + 1))
     run "$ranks" job "$step" $RANDOM
     step=$((step + 2))
 done
+"$TEST_BUILD/bin/recto" verify "$RECTO_CKPT_DIR"
 for ranks in 1 4; do
     RECTO_CKPT_DIR=$TEST_WORK/refused$ranks
     rm -rf "$RECTO_CKPT_DIR"
