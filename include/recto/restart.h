@@ -72,7 +72,7 @@ int recto_protect_redistribute(const char *name, recto_redistribute function,
                                void *argument);
 
 /* Elements [first, first + count) of what old rank `rank` had. Local, by the thread that
- * runs the function. RECTO_EINVAL outside of the piece, RECTO_ECORRUPT, RECTO_EIO,
+ * runs the function. RECTO_ESTATE elsewhere, RECTO_EINVAL outside of the piece, RECTO_ECORRUPT, RECTO_EIO,
  * RECTO_ENOMEM. */
 int recto_pieces_read(const recto_pieces *pieces, int rank, uint64_t first,
                       uint64_t count, void *to);

@@ -424,6 +424,19 @@ static void private_fill(const struct ckpt_part *part, const char *data)
     }
 }
 
+/* From the pieces to the blocks. Collective, one verdict. */
+static int blocks_load(const struct ckpt_job *job, char **staging)
+{
+    int status = 0;
+    for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
+        const struct ckpt_part *part = &job->parts[i];
+        if (part->segment == NULL && ckpt_part_shared(part)) {
+            status = ckpt_block_scatter(part, &staging[i]);
+        }
+    }
+    return status;
+}
+
 static int memory_load(const struct load *l, bool *touched)
 {
     struct ckpt_job *job = l->job;
@@ -440,11 +453,7 @@ static int memory_load(const struct load *l, bool *touched)
         }
     }
     status = net_verdict(status);
-    for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
-        if (job->parts[i].segment == NULL && ckpt_part_shared(&job->parts[i])) {
-            status = ckpt_block_scatter(&job->parts[i], &staging[i]);
-        }
-    }
+    status = status == 0 ? blocks_load(job, staging) : status;
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
         if (job->parts[i].segment != NULL) {
             *touched = true;

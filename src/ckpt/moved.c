@@ -21,7 +21,6 @@ enum {
     READ_PAGES = 256 /* at a time */
 };
 
-/* What the program sees comes first. */
 struct moved {
     recto_pieces pieces;
     const struct load *load;
@@ -29,6 +28,9 @@ struct moved {
     int status; /* the first error of a read, with its message */
     char message[1024];
 };
+
+/* While a function of the program's runs. */
+static struct moved *current;
 
 /* ---- the program's word --------------------------------------------------------------- */
 
@@ -130,7 +132,11 @@ static int bytes_read(const struct moved *m, uint64_t rank, uint64_t bytes,
 int recto_pieces_read(const recto_pieces *pieces, int rank, uint64_t first,
                       uint64_t count, void *to)
 {
-    struct moved *m = (struct moved *)(uintptr_t)pieces;
+    struct moved *m = current;
+    if (m == NULL || pieces != &m->pieces) {
+        return base_error(RECTO_ESTATE,
+                          "recto_pieces_read outside of its function");
+    }
     if (rank < 0 || rank >= pieces->ranks || first > pieces->counts[rank] ||
         count > pieces->counts[rank] - first) {
         return base_error(RECTO_EINVAL,
@@ -169,9 +175,11 @@ static int counts_make(const struct moved *m, uint64_t *counts)
 
 static int call(struct moved *m, const struct ckpt_region *region)
 {
+    current = m;
     ckpt_state.moving = region->name;
     int answer = region->redistribute(&m->pieces, region->argument);
     ckpt_state.moving = NULL;
+    current = NULL;
     if (m->status != 0) {
         base_error_set(m->message);
         return m->status;

@@ -66,7 +66,7 @@ static void mark(struct ckpt_part *part)
 static int candidate_recover(void *argument, const struct ckpt_manifest *m,
                              uint64_t index)
 {
-    const struct ckpt_object *now = argument;
+    const struct ckpt_object *now = *(const struct ckpt_object **)argument;
     struct ckpt_job job = CKPT_JOB_NONE;
     bool touched = false;
     int status = ckpt_epoch_copy(&job.epoch, &m->epochs[index]);
@@ -122,8 +122,7 @@ static int recover(const char *name)
             m != NULL ? declared_find(&declared, name, &now) : no_checkpoint();
     }
     if (status == 0) {
-        status = ckpt_choice_try(m, candidate_recover,
-                                 (struct ckpt_object *)(uintptr_t)now);
+        status = ckpt_choice_try(m, candidate_recover, &now);
     }
     ckpt_job_free(&declared);
     ckpt_manifest_free(m);
@@ -143,7 +142,7 @@ int recto_recover(const char *name)
                    name != NULL ? name : "");
     status = ckpt_meet(NET_CALL_RECOVER,
                        ckpt_choice_text(call, text, sizeof text), status);
-    if (status == 0) {
+    if (status == 0 && name != NULL) {
         (void)pthread_mutex_lock(&ckpt_mutex);
         status = recover(name);
         (void)pthread_mutex_unlock(&ckpt_mutex);
