@@ -13,9 +13,12 @@
  *                 recto_sem_* recto_cond_*
  *                 recto/atomic.h: recto_fetch_add_* recto_exchange_* recto_cas_*
  *                 recto_load_* recto_store_*
- *   checkpoints   recto_protect recto_unprotect recto_checkpoint
- *                 recto_checkpoint_wait recto_restart recto_epoch
+ *   checkpoints   recto_protect recto_protect_block recto_unprotect
+ *                 recto_checkpoint recto_checkpoint_wait
+ *                 recto_restart recto_epoch
  *                 recto/due.h: recto_checkpoint_due
+ *                 recto/restart.h: recto_restart_select recto_recover
+ *                 recto_protect_redistribute recto_pieces_read
  *   numbers       recto_stats recto_version
  * recto/error.h lists the errors, recto/vm.h page protection without MPI.
  *
@@ -62,6 +65,7 @@
 #include <recto/atomic.h>
 #include <recto/due.h>
 #include <recto/error.h>
+#include <recto/restart.h>
 #include <recto/sync.h>
 
 #define RECTO_VERSION_MAJOR 0
@@ -297,6 +301,21 @@ int recto_unpin(void *p, size_t bytes, int mode);
  * not that of shared memory. RECTO_EINVAL.
  */
 int recto_protect(const char *name, void *p, recto_type type, uint64_t count);
+
+/*
+ * Adds this rank's block of an array of `ndims` dimensions `global` that is distributed
+ * over the ranks: elements start[i] to start[i] + local[i] - 1 of each dimension i, in
+ * private memory at p, in C order. Checkpoints hold the array as a whole, and a
+ * restart on any number of ranks, with any blocks, fills each rank's block from it.
+ * Local, but all ranks protect a block of the name, if only one of no elements, with
+ * the same type and `global`; blocks do not overlap. Else the next recto_checkpoint,
+ * recto_restart or recto_recover is RECTO_EMISMATCH. Elements in no block are zero
+ * in the checkpoint. A block may change between checkpoints; all else as for
+ * recto_protect. RECTO_EINVAL, also for a block that is not inside the array.
+ */
+int recto_protect_block(const char *name, void *p, recto_type type, int ndims,
+                        const uint64_t *global, const uint64_t *start,
+                        const uint64_t *local);
 int recto_unprotect(const char *name);
 
 /*
@@ -330,8 +349,8 @@ int recto_checkpoint(void);
 int recto_checkpoint_wait(void);
 
 /*
- * Loads the newest epoch in the checkpoint folder that is intact into the
- * shared and protected memory that the program has declared by now, before it
+ * Loads the newest epoch in the checkpoint folder that is intact, or the one that was
+ * chosen (recto_restart_select, RECTO_RESTART_EPOCH), into the shared and protected memory that the program has declared by now, before it
  * first uses it. 1: restored, *epoch is its number (from 0); 0: the folder
  * holds no checkpoint, a fresh start, nothing is changed. RECTO_ECHANGED when
  * names, types or sizes differ (the message names the first difference; no

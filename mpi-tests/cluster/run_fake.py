@@ -181,6 +181,12 @@ def ends():
     case.check(all(e["run"] == case.events()[0]["run"] and e["time"] > 1e9
                    and e["text"] for e in case.events()), "fields of all events")
     case.check(case.event("failed")[0]["code"] == 3, "code of the failure")
+    # a chosen epoch is for the start: until something new is written
+    case = Case("chosen", ["exit 3", copy.replace("elsewhere", "recto.ckpt"), "exit 3"],
+                env={"RECTO_RESTART_EPOCH": "1"}).run(1, 3)
+    chosen = ["RECTO_RESTART_EPOCH=1" in case.call(n, "environment").splitlines()
+              for n in (1, 2, 3)]
+    case.check(chosen == [True, True, False], "where an epoch is chosen: %s" % chosen)
     # mpirun's 0 is not the end while the program has not ended Recto: here a rank that
     # holds the checkpoint folder is lost; the next attempt goes on, and gives it back
     victim = str(RECTO.parent.parent / "mpi-tests" / "victim")

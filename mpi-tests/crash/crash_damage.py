@@ -126,6 +126,32 @@ def manifests(suite):
     os.unlink(case.path("manifest.copy"))
 
 
+def stale(suite):
+    """A manifest of yesterday beside the new one, or in its place."""
+    newest = suite.epochs[-1].number
+    later = suite.driver.path("later")
+    shutil.copytree(suite.template, later)
+    code, out, err = suite.driver.mpirun(RANKS, [suite.victim, "run", "1"],
+                                         suite.driver.environment(later))
+    suite.driver.check(code == 0, "one more epoch", out + err)
+    last = manifest.read(later)[-1]
+    for names, missing, allowed in (
+            (("manifest",), False, newest + 1),
+            (("manifest.copy",), False, newest + 1),
+            (("manifest", "manifest.copy"), False, newest),
+            (("manifest",), True, newest),
+            (("manifest.copy",), True, newest)):
+        case = Case(suite, "stale: %s%s" % (
+            " and ".join(names), ", newest file missing" * missing),
+            {str(allowed)}, detected=missing)
+        shutil.copy(os.path.join(later, last.file), case.path(last.file))
+        for name in ("manifest", "manifest.copy"):
+            if name not in names:
+                shutil.copy(os.path.join(later, name), case.path(name))
+        if missing:
+            os.unlink(case.path(last.file))
+
+
 def base_epoch(suite):
     """Damage in the full epoch under the newest one: the chain before it,
     which shares no file with it, is taken."""
@@ -175,6 +201,7 @@ def main():
         files(suite, allowed)
         if steps == 5:
             manifests(suite)
+            stale(suite)
             anywhere(suite, rng, 500 if driver.args.long else 30)
         suite.judge()
         for case in suite.cases:

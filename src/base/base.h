@@ -135,6 +135,8 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
       "many")                                                                   \
     X(CKPT_SET, "RECTO_CKPT_SET", "4+1", "K+M",                                 \
       "a set of level `set`: K + M nodes, any M of which may be lost")          \
+    X(RESTART_EPOCH, "RECTO_RESTART_EPOCH", "newest", "newest|NUMBER",          \
+      "the epoch that recto_restart and recto_recover take")                    \
     X(CKPT_INTERVAL, "RECTO_CKPT_INTERVAL", "0", "SECONDS",                     \
       "recto_checkpoint_due asks for a checkpoint as often; 0: only when told") \
     X(MTBF, "RECTO_MTBF", "0", "SECONDS",                                       \
@@ -170,6 +172,9 @@ int base_env_u64(enum base_env id, uint64_t *value);
 int base_env_bytes(enum base_env id, uint64_t *value);
 /* Warns on stderr about RECTO_ variables that no table names. */
 void base_env_check(void);
+
+/* Takes it out of the environment, that of programs started later too. One thread. */
+void base_env_forget(enum base_env id);
 
 /* A copy of the environment for another program, in which those of `count` settings
  * "NAME=value" stand whose name is not set; NULL: out of memory. One free(). */

@@ -46,6 +46,12 @@ const char *base_env_name(enum base_env id)
     return variables[id].name;
 }
 
+void base_env_forget(enum base_env id)
+{
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */
+    (void)unsetenv(variables[id].name);
+}
+
 int base_env_u64(enum base_env id, uint64_t *value)
 {
     const char *text = base_env(id);

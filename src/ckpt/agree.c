@@ -29,6 +29,8 @@ struct row {
     uint32_t rank;
     uint32_t present;
     uint32_t changed; /* its size differs from what the last epoch holds */
+    uint32_t is_block;
+    struct ckpt_block block;
 };
 
 /* Rank 0's list in the making. */
@@ -55,6 +57,8 @@ static int my_rows(struct row **rows, uint64_t *count)
         row->type = (uint32_t)r->type;
         row->rank = (uint32_t)net_rank();
         row->present = r->present;
+        row->is_block = r->present && r->is_block;
+        row->block = r->block;
         row->changed = ckpt_region_bytes(r) != r->saved_bytes;
     }
     *rows = list;
@@ -121,6 +125,91 @@ static uint64_t private_uid(struct list *list, const struct ckpt_object *o)
     return list->next_uid++;
 }
 
+/* ---- blocks of an array ------------------------------------------------------------- */
+
+static int block_order(const void *a, const void *b)
+{
+    const struct row *x = a;
+    const struct row *y = b;
+    return (x->block.start[0] > y->block.start[0]) -
+           (x->block.start[0] < y->block.start[0]);
+}
+
+/* Rows [0, n) of one name: every rank has a block, of the same array. */
+static int blocks_same(const struct row *rows, uint64_t n)
+{
+    const struct row *lead = &rows[0];
+    for (uint64_t i = 0; i < n; i++) {
+        const struct row *row = &rows[i];
+        if (row->present != lead->present || row->is_block != lead->is_block ||
+            row->type != lead->type || row->block.ndims != lead->block.ndims ||
+            memcmp(row->block.global, lead->block.global,
+                   sizeof lead->block.global) != 0) {
+            return base_error(RECTO_EMISMATCH,
+                              "blocks of \"%s\" on rank %u and rank %u are not "
+                              "of the same array",
+                              lead->name, lead->rank, row->rank);
+        }
+    }
+    return n == (uint64_t)net_size()
+               ? 0
+               : base_error(RECTO_EMISMATCH,
+                            "%llu of %d ranks protect a block of \"%s\": all "
+                            "have to, if only one of no elements",
+                            (unsigned long long)n, net_size(), lead->name);
+}
+
+/* In the order of their first dimension only neighbours can overlap. */
+static int blocks_apart(struct row *rows, uint64_t n)
+{
+    qsort(rows, n, sizeof *rows, block_order);
+    for (uint64_t i = 0; i < n; i++) {
+        const struct ckpt_block *a = &rows[i].block;
+        for (uint64_t k = i + 1;
+             k < n && rows[k].block.start[0] < a->start[0] + a->local[0]; k++) {
+            if (ckpt_blocks_overlap(a, &rows[k].block)) {
+                return base_error(
+                    RECTO_EMISMATCH,
+                    "the blocks of \"%s\" on rank %u and rank %u overlap",
+                    rows[i].name, rows[i].rank, rows[k].rank);
+            }
+        }
+    }
+    return 0;
+}
+
+static uint64_t block_uid(struct list *list, const struct ckpt_object *o)
+{
+    const struct ckpt_epoch *last = list->last;
+    for (uint64_t i = 0; last != NULL && i < last->nobjects; i++) {
+        const struct ckpt_object *old = &last->objects[i];
+        if (ckpt_is_block(old) && strcmp(old->name, o->name) == 0 &&
+            old->type == o->type && old->ndims == o->ndims &&
+            memcmp(old->dims, o->dims, sizeof o->dims) == 0) {
+            return old->uid;
+        }
+    }
+    return list->next_uid++;
+}
+
+static int blocks_merge(struct list *list, struct row *rows, uint64_t n)
+{
+    bool changed = false;
+    int status = blocks_same(rows, n);
+    for (uint64_t i = 0; i < n; i++) {
+        changed = changed || rows[i].changed;
+    }
+    struct ckpt_object *o = &list->objects[list->count++];
+    memcpy(o->name, rows->name, sizeof o->name);
+    o->kind = CKPT_SHARED;
+    o->type = (recto_type)rows->type;
+    o->ndims = rows->block.ndims;
+    memcpy(o->dims, rows->block.global, sizeof o->dims);
+    o->bytes = ckpt_block_count(o->dims, o->ndims) * recto_type_size(o->type);
+    o->uid = changed ? list->next_uid++ : block_uid(list, o);
+    return status == 0 ? blocks_apart(rows, n) : status;
+}
+
 /* Adds the object of rows [0, n), all of one name, if a rank protects it. */
 static int rows_merge(struct list *list, const struct row *rows, uint64_t n)
 {
@@ -171,10 +260,13 @@ static int private_objects(struct list *list, struct row *rows, uint64_t n)
     }
     for (uint64_t i = 0; i < n && status == 0;) {
         uint64_t end = i + 1;
+        bool blocks = rows[i].is_block != 0;
         while (end < n && strcmp(rows[i].name, rows[end].name) == 0) {
+            blocks = blocks || rows[end].is_block != 0;
             end++;
         }
-        status = rows_merge(list, &rows[i], end - i);
+        status = blocks ? blocks_merge(list, &rows[i], end - i)
+                        : rows_merge(list, &rows[i], end - i);
         i = end;
     }
     return status;
@@ -448,6 +540,15 @@ static int pieces_place(struct ckpt_job *job)
     return status;
 }
 
+/* Which pages of a distributed array are mine. */
+static void piece_bind(struct ckpt_part *part)
+{
+    uint64_t rank = (uint64_t)net_rank();
+    uint64_t ranks = (uint64_t)net_size();
+    part->first = ckpt_piece_first(part->pages, rank, ranks);
+    part->count = ckpt_piece_first(part->pages, rank + 1, ranks) - part->first;
+}
+
 int ckpt_parts_bind(struct ckpt_job *job)
 {
     job->parts = calloc(job->epoch.nobjects + 1, sizeof *job->parts);
@@ -458,7 +559,7 @@ int ckpt_parts_bind(struct ckpt_job *job)
         struct ckpt_part *part = &job->parts[i];
         struct ckpt_object *o = &job->epoch.objects[i];
         part->object = o;
-        if (o->kind == CKPT_SHARED) {
+        if (o->kind == CKPT_SHARED && !ckpt_is_block(o)) {
             part->segment = space_segment_find(o->name);
             part->bytes = o->bytes;
             RECTO_ASSERT(part->segment != NULL &&
@@ -469,6 +570,12 @@ int ckpt_parts_bind(struct ckpt_job *job)
             part->bytes = part->region != NULL ? ckpt_region_bytes(r) : 0;
         }
         part->pages = ckpt_pages(part->bytes);
+        part->count = part->pages;
+        part->rank = (uint64_t)net_rank();
+        if (ckpt_is_block(o)) {
+            RECTO_ASSERT(part->bytes == o->bytes);
+            piece_bind(part);
+        }
     }
     return 0;
 }
@@ -507,6 +614,7 @@ void ckpt_job_free(struct ckpt_job *job)
         base_runs_free(&part->data);
         free(part->before);
         free(part->copy);
+        free(part->staging);
         free(part->sums);
         if (part->piece_sums != NULL) {
             (void)recto_vm_unmap(part->piece_sums, part->piece_bytes);

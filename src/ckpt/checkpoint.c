@@ -29,6 +29,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "choice.h"
 #include "ckpt.h"
 #include "coherence/coherence.h"
 #include "due.h"
@@ -67,6 +68,7 @@ static int full_of(unsigned option, uint64_t *every)
 int ckpt_init(const char *dir, unsigned full)
 {
     uint64_t every = 0;
+    int64_t chosen = RECTO_NEWEST;
     struct ckpt_keep keep;
     const char *path = dir == NULL || base_env_given(BASE_ENV_CKPT_DIR)
                            ? base_env(BASE_ENV_CKPT_DIR)
@@ -74,6 +76,9 @@ int ckpt_init(const char *dir, unsigned full)
     int status = full_of(full, &every);
     if (status == 0) {
         status = ckpt_keep_read(base_env(BASE_ENV_CKPT_KEEP), &keep);
+    }
+    if (status == 0) {
+        status = ckpt_choice_read(&chosen);
     }
     if (status == 0) {
         status = ckpt_io_inject(base_env(BASE_ENV_INJECT));
@@ -100,6 +105,7 @@ int ckpt_init(const char *dir, unsigned full)
     ckpt_state.full_every = every;
     ckpt_state.keep = keep;
     memcpy(ckpt_state.path, path, strlen(path) + 1);
+    ckpt_state.chosen = chosen;
     ckpt_state.started = true;
     space_landing_set(ckpt_flight_land);
     return 0;
@@ -231,7 +237,7 @@ static int log_place(struct ckpt_job *job)
     job->epoch.entries = (uint64_t)total;
     job->epoch.pieces = 1; /* rows that each rank hands in */
     for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
-        job->epoch.pieces += job->parts[i].segment == NULL &&
+        job->epoch.pieces += !ckpt_part_shared(&job->parts[i]) &&
                              job->parts[i].object->uid >= job->first_new;
     }
     return status;
@@ -392,7 +398,9 @@ static int known_order(const void *a, const void *b)
 static void region_settle(struct ckpt_part *part)
 {
     struct ckpt_region *region = ckpt_region_find(part->object->name);
-    if (region != NULL) {
+    if (region != NULL && part->moved) {
+        ckpt_region_adopt(region, 0, 0, region->type, NULL);
+    } else if (region != NULL) {
         ckpt_region_adopt(region, part->object->uid, part->bytes,
                           part->object->type, part->hashes);
         part->hashes = NULL;

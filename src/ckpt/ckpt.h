@@ -19,7 +19,8 @@
  *     layout.c    where HDF5 puts the datasets of an epoch file
  *     image.c     the file in memory that it does that in
  *   every rank
- *     region.c    recto_protect, hashes of private memory
+ *     region.c    recto_protect, recto_protect_block, hashes of private memory
+ *     block.c     blocks of a distributed array to pieces of its pages, and back
  *     agree.c     which objects an epoch holds
  *     collect.c   which pages each rank writes
  *     sink.c      pages on their way to the file
@@ -27,7 +28,11 @@
  *     log.c       writes a differential epoch
  *     checkpoint.c recto_checkpoint
  *     load.c      reads a chain of epochs into memory
+ *     choice.c    which epoch a restart takes
+ *     fit.c       does it fit what the program declares?
+ *     moved.c     recto_protect_redistribute: private memory on other ranks
  *     restart.c   recto_restart
+ *     recover.c   recto_recover: one name of an epoch
  *     due.c       recto_checkpoint_due
  */
 #ifndef RECTO_SRC_CKPT_CKPT_H

@@ -104,13 +104,7 @@ static int collect_shared(struct ckpt_job *job, struct ckpt_part *part)
     return status;
 }
 
-static const char *region_page(const struct ckpt_part *part, uint64_t page,
-                               size_t *bytes)
-{
-    *bytes = ckpt_page_bytes(part->bytes, page);
-    return (const char *)part->region->p + page * CKPT_PAGE;
-}
-
+/* The pages that I write. */
 static int region_copy(struct ckpt_part *part)
 {
     part->copy = malloc(part->written * CKPT_PAGE + 1);
@@ -128,27 +122,27 @@ static int region_copy(struct ckpt_part *part)
     return 0;
 }
 
-/* The pages of private memory that I write: all, or those that changed. */
+/* The pages of private memory or of a block that I write: all, or those that changed. */
 static int region_choose(const struct ckpt_job *job, struct ckpt_part *part)
 {
     const struct ckpt_region *r = part->region;
     part->all = job->epoch.full || part->object->uid >= job->first_new;
-    part->hashes = calloc(part->pages, sizeof *part->hashes);
+    part->hashes = calloc(part->count, sizeof *part->hashes);
     if (part->hashes == NULL) {
         return base_error(RECTO_ENOMEM, "hashes of \"%s\"", r->name);
     }
     if (part->all) {
-        return ckpt_part_add(part, 0, part->pages);
+        return ckpt_part_add(part, part->first, part->count);
     }
     RECTO_ASSERT(r->uid == part->object->uid && r->saved_bytes == part->bytes);
-    memcpy(part->hashes, r->hashes, part->pages * sizeof *part->hashes);
+    memcpy(part->hashes, r->hashes, part->count * sizeof *part->hashes);
     int status = 0;
-    for (uint64_t page = 0; page < part->pages && status == 0; page++) {
+    for (uint64_t i = 0; i < part->count && status == 0; i++) {
         size_t bytes = 0;
-        const char *data = region_page(part, page, &bytes);
+        const char *data = ckpt_part_page(part, part->first + i, &bytes);
         XXH128_hash_t hash = ckpt_region_hash(data, bytes);
-        if (!XXH128_isEqual(hash, r->hashes[page])) {
-            status = ckpt_part_add(part, page, 1);
+        if (!XXH128_isEqual(hash, r->hashes[i])) {
+            status = ckpt_part_add(part, part->first + i, 1);
         }
     }
     return status;
@@ -167,12 +161,12 @@ static int private_copy(struct ckpt_job *job)
     uint64_t pages = 0;
     int status = 0;
     for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
-        pages += job->parts[i].segment == NULL ? job->parts[i].written : 0;
+        pages += ckpt_part_shared(&job->parts[i]) ? 0 : job->parts[i].written;
     }
     job->waits = pages * CKPT_PAGE > ckpt_flight_buffer();
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0 && !job->waits;
          i++) {
-        if (job->parts[i].segment == NULL) {
+        if (!ckpt_part_shared(&job->parts[i])) {
             status = region_copy(&job->parts[i]);
         }
     }
@@ -191,17 +185,29 @@ static int segments_shut(const struct ckpt_job *job)
     return status;
 }
 
+/* Brings my piece of a distributed array together, which is its copy too. Collective. */
+static int collect_block(const struct ckpt_job *job, struct ckpt_part *part)
+{
+    int status = ckpt_block_gather(part);
+    if (status == 0 && part->count > 0) {
+        status = region_choose(job, part);
+    }
+    return net_verdict(status == 0 ? ckpt_part_count(part) : status);
+}
+
 int ckpt_collect(struct ckpt_job *job)
 {
     int status = 0;
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
         if (job->parts[i].segment != NULL) {
             status = collect_shared(job, &job->parts[i]);
+        } else if (ckpt_part_shared(&job->parts[i])) {
+            status = collect_block(job, &job->parts[i]);
         }
     }
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
         struct ckpt_part *part = &job->parts[i];
-        if (part->segment == NULL) {
+        if (!ckpt_part_shared(part)) {
             status = collect_private(job, part);
         }
     }

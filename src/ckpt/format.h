@@ -136,6 +136,12 @@ static inline uint64_t ckpt_piece_first(uint64_t pages, uint64_t k, uint64_t n)
     return pages / n * k + pages % n * k / n;
 }
 
+/* An array of which each rank has a block: it has no address. */
+static inline bool ckpt_is_block(const struct ckpt_object *o)
+{
+    return o->kind == CKPT_SHARED && o->address == 0;
+}
+
 /* XXH3 of bytes. */
 uint64_t ckpt_hash(const void *data, size_t bytes);
 /* XXH3 of a page whose bytes past `bytes` are zero. */

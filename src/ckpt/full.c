@@ -39,7 +39,7 @@ static void note(struct ckpt_job *job, struct ckpt_part *part, uint64_t page,
     (void)job;
     part->sums[index] = ckpt_page_sum(copy, bytes);
     if (part->hashes != NULL) {
-        part->hashes[page] = ckpt_region_hash(copy, bytes);
+        part->hashes[page - part->first] = ckpt_region_hash(copy, bytes);
     }
 }
 
@@ -166,7 +166,7 @@ static struct ckpt_piece row_of(const struct ckpt_part *part)
 {
     struct ckpt_piece row = {.uid = part->object->uid};
     row.rank = (uint64_t)net_rank();
-    if (part->segment == NULL) {
+    if (!ckpt_part_shared(part)) {
         row.offset = part->bytes_before;
         row.bytes = part->bytes;
         row.first_sum = part->pages_before;
@@ -188,7 +188,7 @@ static struct ckpt_piece row_of(const struct ckpt_part *part)
 
 static const uint64_t *sums_of(const struct ckpt_part *part)
 {
-    return part->segment != NULL ? part->piece_sums : part->sums;
+    return ckpt_part_shared(part) ? part->piece_sums : part->sums;
 }
 
 static int sums_write(struct ckpt_job *job)
@@ -219,7 +219,7 @@ int ckpt_full_write(struct ckpt_job *job)
 {
     int status = net_verdict(data_write(job));
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
-        if (job->parts[i].segment != NULL) {
+        if (ckpt_part_shared(&job->parts[i])) {
             status = sums_exchange(&job->parts[i]);
         }
     }

@@ -10,6 +10,7 @@
  *             checked, and each entry is sent to the rank that needs the page
  *   sums      the pieces' page sums are divided likewise and checked
  *   shared    each rank reads the pages that it homes into the verso
+ *   blocks    each rank reads its piece of the array; from there to the blocks (block.c)
  *   private   into a staging area; copied when all ranks are good
  *
  * Invariants
@@ -19,9 +20,10 @@
  * 2. Nothing is written to memory before all metadata of all files is good on
  *    all ranks; private memory not before all pages are.
  * 3. No row of a table of pieces counts before rank 0 has checked the whole table
- *    of its file, and only rank 0 ever holds one: of one file at a time.
+ *    of its file, and only rank 0 ever holds one: of one file at a time; but all do
+ *    where the program redistributes private memory (moved.c).
  * 4. The number of ranks may differ from the writers', except for private
- *    memory; pages are addressed by object, not by run.
+ *    memory that the program does not redistribute; pages are addressed by object, not by run.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -139,13 +141,41 @@ static int rows_share(struct ckpt_file *file)
     return status;
 }
 
+/* Rank 0 reads the table and sends it to all. Collective. */
+static int table_share(struct ckpt_file *file)
+{
+    int status = net_rank() == 0 ? ckpt_file_pieces_read(file) : 0;
+    size_t bytes = (size_t)file->epoch->pieces * sizeof *file->pieces;
+    if (net_rank() != 0) {
+        file->npieces = file->epoch->pieces;
+        file->pieces = malloc(bytes + 1);
+        status = file->pieces != NULL
+                     ? 0
+                     : base_error(RECTO_ENOMEM, "table of pieces");
+    }
+    status = net_verdict(status);
+    return status == 0 ? net_bcast(file->pieces, bytes, 0) : status;
+}
+
 static int pieces_share(struct load *l)
 {
     int status = 0;
     for (size_t i = 0; i < l->nfiles && status == 0; i++) {
-        status = rows_share(&l->files[i]);
+        status =
+            l->moves ? table_share(&l->files[i]) : rows_share(&l->files[i]);
     }
     return status;
+}
+
+/* Which parts the program redistributes; the same on every rank (fit.c). */
+static void moved_find(struct load *l)
+{
+    for (uint64_t i = 0; i < l->job->epoch.nobjects; i++) {
+        struct ckpt_part *part = &l->job->parts[i];
+        part->moved = ckpt_moved(part->object, &l->job->epoch);
+        part->count = part->moved ? 0 : part->count;
+        l->moves = l->moves || part->moved;
+    }
 }
 
 static void load_close(struct load *l)
@@ -155,6 +185,7 @@ static void load_close(struct load *l)
     }
     free(l->files);
     free(l->sources);
+    free(l->old);
 }
 
 /* ---- private sizes ------------------------------------------------------------------ */
@@ -165,7 +196,7 @@ static int sizes_check(const struct load *l)
         const struct ckpt_part *part = &l->job->parts[i];
         const struct ckpt_object *o = part->object;
         const struct ckpt_piece *piece = NULL;
-        if (o->kind == CKPT_SHARED || o->bytes == 0) {
+        if (o->kind == CKPT_SHARED || o->bytes == 0 || part->moved) {
             continue;
         }
         for (size_t f = l->nfiles; f-- > 0 && piece == NULL;) {
@@ -308,9 +339,9 @@ static int full_read(const struct load *l, struct ckpt_part *part,
     }
     uint64_t offset = 0;
     uint64_t first = g->page;
-    if (part->segment == NULL) {
+    if (!ckpt_part_shared(part)) {
         const struct ckpt_piece *piece =
-            ckpt_file_piece(file, o->uid, (uint64_t)net_rank());
+            ckpt_file_piece(file, o->uid, part->rank);
         offset = piece->offset;
         first += piece->first_sum;
     }
@@ -333,17 +364,15 @@ static int full_read(const struct load *l, struct ckpt_part *part,
     return status;
 }
 
-/* Reads pages [first, first + count) of a part to `memory` + page offsets;
- * the last page's memory is whole. */
-static int pages_load(const struct load *l, struct ckpt_part *part,
-                      uint64_t first, uint64_t count, char *memory)
+int ckpt_load_pages(const struct load *l, struct ckpt_part *part,
+                    uint64_t first, uint64_t count, char *memory)
 {
     uint64_t uid = part->object->uid;
     uint64_t at = ckpt_source_after(l, uid, first);
     int status = 0;
     for (uint64_t page = first; page < first + count && status == 0;) {
         struct group g = group_of(l, uid, page, first + count, &at);
-        char *to = memory + page * CKPT_PAGE;
+        char *to = memory + (page - first) * CKPT_PAGE;
         status = g.source != NULL ? log_read(l, part, &g, to)
                                   : full_read(l, part, &g, to);
         page += g.count;
@@ -357,8 +386,8 @@ static int shared_load(const struct load *l, struct ckpt_part *part)
     uint64_t count = 0;
     int status = 0;
     while (status == 0 && ckpt_home_run(part, first + count, &first, &count)) {
-        status =
-            pages_load(l, part, first, count, space_verso(part->segment, 0));
+        status = ckpt_load_pages(l, part, first, count,
+                                 space_verso(part->segment, first));
     }
     return status;
 }
@@ -367,19 +396,43 @@ static int shared_load(const struct load *l, struct ckpt_part *part)
 static int private_load(const struct load *l, struct ckpt_part *part,
                         char **staging)
 {
-    if (part->pages == 0) {
+    if (part->count == 0) {
         return 0;
     }
-    *staging = malloc((size_t)part->pages * CKPT_PAGE);
-    part->hashes = calloc(part->pages, sizeof *part->hashes);
+    *staging = malloc((size_t)part->count * CKPT_PAGE);
+    part->hashes = calloc(part->count, sizeof *part->hashes);
     if (*staging == NULL || part->hashes == NULL) {
         return base_error(RECTO_ENOMEM, "staging area of \"%s\"",
                           part->object->name);
     }
-    int status = pages_load(l, part, 0, part->pages, *staging);
-    for (uint64_t i = 0; i < part->pages && status == 0; i++) {
-        part->hashes[i] = ckpt_region_hash(*staging + i * CKPT_PAGE,
-                                           ckpt_page_bytes(part->bytes, i));
+    int status = ckpt_load_pages(l, part, part->first, part->count, *staging);
+    for (uint64_t i = 0; i < part->count && status == 0; i++) {
+        part->hashes[i] =
+            ckpt_region_hash(*staging + i * CKPT_PAGE,
+                             ckpt_page_bytes(part->bytes, part->first + i));
+    }
+    return status;
+}
+
+/* A rank may have no memory under the name, or none of it. */
+static void private_fill(const struct ckpt_part *part, const char *data)
+{
+    size_t bytes =
+        (size_t)part->region->count * recto_type_size(part->object->type);
+    if (bytes > 0) {
+        memcpy(part->region->p, data, bytes);
+    }
+}
+
+/* From the pieces to the blocks. Collective, one verdict. */
+static int blocks_load(const struct ckpt_job *job, char **staging)
+{
+    int status = 0;
+    for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
+        const struct ckpt_part *part = &job->parts[i];
+        if (part->segment == NULL && ckpt_part_shared(part)) {
+            status = ckpt_block_scatter(part, &staging[i]);
+        }
     }
     return status;
 }
@@ -395,10 +448,12 @@ static int memory_load(const struct load *l, bool *touched)
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
         struct ckpt_part *part = &job->parts[i];
         if (part->segment == NULL) {
-            status = private_load(l, part, &staging[i]);
+            status = private_load(
+                l, part, ckpt_part_shared(part) ? &part->staging : &staging[i]);
         }
     }
     status = net_verdict(status);
+    status = status == 0 ? blocks_load(job, staging) : status;
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
         if (job->parts[i].segment != NULL) {
             *touched = true;
@@ -407,10 +462,10 @@ static int memory_load(const struct load *l, bool *touched)
             status = net_verdict(status);
         }
     }
+    status = status == 0 ? ckpt_moved_call(l) : status;
     for (uint64_t i = 0; staging != NULL && i < job->epoch.nobjects; i++) {
         if (status == 0 && staging[i] != NULL) {
-            memcpy(job->parts[i].region->p, staging[i],
-                   (size_t)job->parts[i].bytes);
+            private_fill(&job->parts[i], staging[i]);
         }
         free(staging[i]);
     }
@@ -433,6 +488,7 @@ int ckpt_load(struct ckpt_job *job, const struct ckpt_manifest *manifest,
               uint64_t index, bool *touched)
 {
     struct load l = {.job = job};
+    moved_find(&l);
     int status = homes_settle(job);
     status =
         net_verdict(status == 0 ? files_open(&l, manifest, index) : status);

@@ -31,11 +31,12 @@ static uint64_t place(const struct ckpt_job *job, const struct ckpt_part *part,
 static void note(struct ckpt_job *job, struct ckpt_part *part, uint64_t page,
                  uint64_t index, const char *copy, size_t bytes)
 {
-    uint64_t rank = part->segment != NULL ? CKPT_NO_RANK : (uint64_t)net_rank();
+    uint64_t rank =
+        ckpt_part_shared(part) ? CKPT_NO_RANK : (uint64_t)net_rank();
     job->entries[part->entries_before + index] = (struct ckpt_entry){
         part->object->uid, rank, page, ckpt_hash(copy, CKPT_PAGE)};
     if (part->hashes != NULL) {
-        part->hashes[page] = ckpt_region_hash(copy, bytes);
+        part->hashes[page - part->first] = ckpt_region_hash(copy, bytes);
     }
 }
 
@@ -84,7 +85,7 @@ static int rows_make(struct ckpt_job *job, uint64_t hash)
     job->nrows = 1;
     for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
         const struct ckpt_part *part = &job->parts[i];
-        if (part->segment == NULL && part->object->uid >= job->first_new) {
+        if (!ckpt_part_shared(part) && part->object->uid >= job->first_new) {
             job->rows[job->nrows++] =
                 (struct ckpt_piece){.uid = part->object->uid,
                                     .rank = rank,

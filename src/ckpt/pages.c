@@ -114,6 +114,9 @@ const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
     if (part->segment != NULL) {
         return space_verso(part->segment, page);
     }
+    if (part->staging != NULL) {
+        return part->staging + (page - part->first) * CKPT_PAGE;
+    }
     uint64_t index = 0;
     if (part->copy != NULL && ckpt_part_index(part, page, &index)) {
         return part->copy + index * CKPT_PAGE;

@@ -19,11 +19,16 @@
 #include "ckpt.h"
 #include "state.h"
 
-pthread_mutex_t ckpt_mutex = PTHREAD_MUTEX_INITIALIZER;
+/* Recursive: a function of the program's protects memory inside a restart. */
+pthread_mutex_t ckpt_mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
 uint64_t ckpt_region_bytes(const struct ckpt_region *region)
 {
-    return region->present ? region->count * recto_type_size(region->type) : 0;
+    size_t size = recto_type_size(region->type);
+    uint64_t count = region->is_block ? ckpt_block_count(region->block.global,
+                                                         region->block.ndims)
+                                      : region->count;
+    return region->present ? count * size : 0;
 }
 
 XXH128_hash_t ckpt_region_hash(const void *page, size_t bytes)
@@ -122,7 +127,15 @@ static int arguments_check(const char *name, const void *p, recto_type type,
     return 0;
 }
 
-int recto_protect(const char *name, void *p, recto_type type, uint64_t count)
+static int moving(const char *call, const char *name)
+{
+    return base_error(RECTO_ESTATE, "%s(\"%s\") while \"%s\" is redistributed",
+                      call, name, ckpt_state.moving);
+}
+
+/* `block` NULL: all of the memory is the rank's own. */
+static int protect(const char *name, void *p, recto_type type, uint64_t count,
+                   const struct ckpt_block *block)
 {
     int status = arguments_check(name, p, type, count);
     if (status != 0) {
@@ -130,17 +143,73 @@ int recto_protect(const char *name, void *p, recto_type type, uint64_t count)
     }
     (void)pthread_mutex_lock(&ckpt_mutex);
     struct ckpt_region *region = ckpt_region_find(name);
-    region = region != NULL ? region : region_add(name);
-    if (region == NULL) {
+    region =
+        region == NULL && ckpt_state.moving == NULL ? region_add(name) : region;
+    if (ckpt_state.moving != NULL &&
+        (block != NULL || strcmp(name, ckpt_state.moving) != 0)) {
+        status = moving("recto_protect", name);
+    } else if (region == NULL) {
         status = base_error(RECTO_ENOMEM, "recto_protect(\"%s\")", name);
     } else {
         region->present = true;
         region->p = p;
         region->type = type;
         region->count = count;
+        region->is_block = block != NULL;
+        if (block != NULL) {
+            region->block = *block;
+        }
     }
     (void)pthread_mutex_unlock(&ckpt_mutex);
     return status;
+}
+
+int recto_protect(const char *name, void *p, recto_type type, uint64_t count)
+{
+    return protect(name, p, type, count, NULL);
+}
+
+/* Fills in the block; bounds of each dimension, and of the whole. */
+static int block_make(const char *name, recto_type type, int ndims,
+                      const uint64_t *global, const uint64_t *start,
+                      const uint64_t *local, struct ckpt_block *block)
+{
+    uint64_t most = (uint64_t)INT64_MAX / (recto_type_size(type) + 1);
+    block->ndims = ndims;
+    for (int i = 0; i < ndims; i++) {
+        if (global[i] > most || local[i] > global[i] ||
+            start[i] > global[i] - local[i]) {
+            return base_error(
+                RECTO_EINVAL,
+                "recto_protect_block(\"%s\"): %llu elements from %llu on are "
+                "not inside dimension %d of %llu",
+                name, (unsigned long long)local[i],
+                (unsigned long long)start[i], i, (unsigned long long)global[i]);
+        }
+        most /= global[i] > 0 ? global[i] : 1;
+        block->global[i] = global[i];
+        block->start[i] = start[i];
+        block->local[i] = local[i];
+    }
+    return 0;
+}
+
+int recto_protect_block(const char *name, void *p, recto_type type, int ndims,
+                        const uint64_t *global, const uint64_t *start,
+                        const uint64_t *local)
+{
+    struct ckpt_block block = {0};
+    if (ndims < 1 || ndims > RECTO_DIMS_MAX || global == NULL ||
+        start == NULL || local == NULL) {
+        return base_error(RECTO_EINVAL,
+                          "recto_protect_block: %d dimensions, of 1 to %d",
+                          ndims, RECTO_DIMS_MAX);
+    }
+    int status = block_make(name != NULL ? name : "", type, ndims, global,
+                            start, local, &block);
+    return status == 0
+               ? protect(name, p, type, ckpt_block_count(local, ndims), &block)
+               : status;
 }
 
 static void region_remove(size_t i)
@@ -162,7 +231,9 @@ int recto_unprotect(const char *name)
     int status = 0;
     (void)pthread_mutex_lock(&ckpt_mutex);
     struct ckpt_region *region = ckpt_region_find(name);
-    if (region == NULL || !region->present) {
+    if (ckpt_state.moving != NULL) {
+        status = moving("recto_unprotect", name);
+    } else if (region == NULL || !region->present) {
         status = base_error(RECTO_ENOENT,
                             "recto_unprotect(\"%s\"): not protected", name);
     } else if (region->uid == 0) {
@@ -171,6 +242,7 @@ int recto_unprotect(const char *name)
         region->present = false;
         region->p = NULL;
         region->count = 0;
+        region->redistribute = NULL;
     }
     (void)pthread_mutex_unlock(&ckpt_mutex);
     return status;

@@ -39,9 +39,22 @@ static int list_reserve(struct source_list *list, uint64_t more)
     return 0;
 }
 
-/* Adds what a run holds of objects that the epoch still has. */
+static const struct ckpt_part *part_of(const struct load *l, uint64_t uid)
+{
+    const struct ckpt_object *o = ckpt_epoch_object(&l->job->epoch, uid);
+    return o != NULL ? &l->job->parts[o - l->job->epoch.objects] : NULL;
+}
+
+/* Who may have written private pages: the ranks there are, or there were. */
+static uint64_t ranks_of(const struct load *l, size_t f, bool moved)
+{
+    return moved ? l->files[f].epoch->ranks : (uint64_t)net_size();
+}
+
+/* Adds what a run holds of objects that the epoch still has: of those that the program
+ * redistributes, or of the others. */
 static int run_add(const struct load *l, size_t f, const struct ckpt_piece *run,
-                   struct source_list *list)
+                   bool moved, struct source_list *list)
 {
     struct ckpt_entry *entries = malloc(run->sums * sizeof *entries + 1);
     if (entries == NULL) {
@@ -53,14 +66,15 @@ static int run_add(const struct load *l, size_t f, const struct ckpt_piece *run,
     }
     for (uint64_t i = 0; i < run->sums && status == 0; i++) {
         const struct ckpt_entry *e = &entries[i];
-        const struct ckpt_object *o = ckpt_epoch_object(&l->job->epoch, e->uid);
-        if (o == NULL) {
+        const struct ckpt_part *part = part_of(l, e->uid);
+        if (part == NULL || part->moved != moved) {
             continue;
         }
+        const struct ckpt_object *o = part->object;
         bool shared = o->kind == CKPT_SHARED;
         if (e->page >= ckpt_pages(o->bytes) ||
             shared != (e->rank == CKPT_NO_RANK) ||
-            (!shared && e->rank >= (uint64_t)net_size())) {
+            (!shared && e->rank >= ranks_of(l, f, moved))) {
             uint64_t slot = run->first_sum + i;
             status = ckpt_file_corrupt(&l->files[f],
                                        "entry %llu of its page log is wrong",
@@ -87,7 +101,8 @@ static int runs_read(const struct load *l, struct source_list *list)
         for (uint64_t k = (uint64_t)net_rank();
              !e->full && k < e->ranks && status == 0;
              k += (uint64_t)net_size()) {
-            status = run_add(l, f, ckpt_file_piece(&l->files[f], 0, k), list);
+            status =
+                run_add(l, f, ckpt_file_piece(&l->files[f], 0, k), false, list);
         }
     }
     return status;
@@ -99,9 +114,9 @@ static int target_of(const struct load *l, const struct source *s)
     if (s->rank != CKPT_NO_RANK) {
         return (int)s->rank;
     }
-    const struct ckpt_object *o = ckpt_epoch_object(&l->job->epoch, s->uid);
-    const struct ckpt_part *part = &l->job->parts[o - l->job->epoch.objects];
-    return space_home(part->segment, s->page);
+    const struct ckpt_part *part = part_of(l, s->uid);
+    return part->segment != NULL ? space_home(part->segment, s->page)
+                                 : ckpt_block_owner(s->page, part->pages);
 }
 
 static int target_order(const void *a, const void *b)
@@ -201,27 +216,48 @@ static int source_order(const void *a, const void *b)
     if (x->uid != y->uid) {
         return x->uid < y->uid ? -1 : 1;
     }
+    if (x->rank != y->rank) {
+        return x->rank < y->rank ? -1 : 1;
+    }
     if (x->page != y->page) {
         return x->page < y->page ? -1 : 1;
     }
     return (x->file < y->file) - (x->file > y->file); /* newest first */
 }
 
-/* Sorts, and keeps of each page the newest version. */
-static void sources_settle(struct load *l)
+/* Sorts, and keeps of each page the newest version. Returns how many. */
+static uint64_t sources_settle(struct source *sources, uint64_t count)
 {
     uint64_t kept = 0;
-    if (l->nsources > 0) {
-        qsort(l->sources, l->nsources, sizeof *l->sources, source_order);
+    if (count > 0) {
+        qsort(sources, count, sizeof *sources, source_order);
     }
-    for (uint64_t i = 0; i < l->nsources; i++) {
-        const struct source *s = &l->sources[i];
-        if (kept == 0 || l->sources[kept - 1].uid != s->uid ||
-            l->sources[kept - 1].page != s->page) {
-            l->sources[kept++] = *s;
+    for (uint64_t i = 0; i < count; i++) {
+        const struct source *s = &sources[i];
+        const struct source *last = kept > 0 ? &sources[kept - 1] : NULL;
+        if (last == NULL || last->uid != s->uid || last->rank != s->rank ||
+            last->page != s->page) {
+            sources[kept++] = *s;
         }
     }
-    l->nsources = kept;
+    return kept;
+}
+
+/* All entries of the parts that the program redistributes, on every rank. */
+static int old_load(struct load *l)
+{
+    struct source_list list = {0};
+    int status = 0;
+    for (size_t f = 0; f < l->nfiles; f++) {
+        const struct ckpt_epoch *e = l->files[f].epoch;
+        for (uint64_t k = 0; !e->full && k < e->ranks && status == 0; k++) {
+            status =
+                run_add(l, f, ckpt_file_piece(&l->files[f], 0, k), true, &list);
+        }
+    }
+    l->old = list.items;
+    l->nold = sources_settle(list.items, list.count);
+    return net_verdict(status);
 }
 
 int ckpt_sources_load(struct load *l)
@@ -232,7 +268,10 @@ int ckpt_sources_load(struct load *l)
         status = sources_route(l, &list);
     }
     if (status == 0) {
-        sources_settle(l);
+        l->nsources = sources_settle(l->sources, l->nsources);
+    }
+    if (status == 0 && l->moves) {
+        status = old_load(l);
     }
     free(list.items);
     return status;

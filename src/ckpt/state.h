@@ -10,6 +10,7 @@
 #include <xxhash.h>
 
 #include "base/runs.h"
+#include "block.h"
 #include "format.h"
 #include "io.h"
 #include "net/net.h"
@@ -23,6 +24,10 @@ struct ckpt_region {
     void *p;
     recto_type type;
     uint64_t count;
+    recto_redistribute redistribute; /* NULL: none */
+    void *argument;
+    bool is_block; /* of a distributed array */
+    struct ckpt_block block;
     /* In the last epoch written or restored: */
     uint64_t uid; /* 0: not in it */
     uint64_t saved_bytes;
@@ -43,8 +48,10 @@ struct ckpt_state {
     uint64_t full_every;
     struct ckpt_keep keep;
     int64_t epoch;
-    struct ckpt_dir dir;          /* every rank */
-    struct ckpt_store store;      /* rank 0 */
+    int64_t chosen;          /* to restart from; RECTO_NEWEST */
+    struct ckpt_dir dir;     /* every rank */
+    struct ckpt_store store; /* rank 0 */
+    const char *moving;      /* the name that the program redistributes now */
     struct ckpt_region **regions; /* ascending names */
     size_t nregions;
     struct ckpt_known *known;
@@ -62,12 +69,18 @@ extern struct ckpt_state ckpt_state;
 struct ckpt_part {
     struct ckpt_object *object;
     struct space_segment *segment; /* shared */
-    struct ckpt_region *region;    /* private; NULL: this rank has none */
-    uint64_t bytes;                /* of the object; private: of this rank */
+    struct ckpt_region *region; /* private, block; NULL: this rank has none */
+    uint64_t bytes;             /* of the object; private: of this rank */
     uint64_t pages;
     uint64_t bytes_before; /* private: of lower ranks */
     uint64_t pages_before;
-    bool all; /* every page of mine is written */
+    /* Private: all of its pages; block: those of my piece. `hashes` are theirs. */
+    uint64_t first;
+    uint64_t count;
+    uint64_t rank; /* private: whose */
+    bool moved;    /* private, of other ranks: the program redistributes it */
+    char *staging; /* block: my piece */
+    bool all;      /* every page of mine is written */
     /* Differential, shared: the marks collected, to be restored on failure. */
     struct base_runs dirty;
     struct base_runs mine; /* pages I write */
@@ -90,6 +103,12 @@ struct ckpt_part {
     size_t piece_bytes;
     XXH128_hash_t *hashes; /* private: as the epoch will hold them */
 };
+
+/* Is it stored by pages of the whole, not by ranks? */
+static inline bool ckpt_part_shared(const struct ckpt_part *part)
+{
+    return part->object->kind == CKPT_SHARED;
+}
 
 /* One checkpoint, or the declared objects at a restart. */
 struct ckpt_job {
@@ -127,7 +146,7 @@ struct ckpt_job {
 /* ---- region.c ------------------------------------------------------------------- */
 
 struct ckpt_region *ckpt_region_find(const char *name);
-/* The region's bytes now. */
+/* The region's bytes now; of a block the whole array's. */
 uint64_t ckpt_region_bytes(const struct ckpt_region *region);
 /* Takes the state of an epoch: uid, size, type and hashes (owned from now on). */
 void ckpt_region_adopt(struct ckpt_region *region, uint64_t uid, uint64_t bytes,
@@ -275,6 +294,12 @@ int ckpt_meet(enum net_call call, const char *text, int mine);
 /* The epoch takes effect: what it holds is what the next one builds on.
  * `known` has room for its objects and belongs to the state afterwards. */
 void ckpt_settle(struct ckpt_job *job, struct ckpt_known *known);
+
+/* ---- moved.c --------------------------------------------------------------------- */
+
+/* Is it private memory of another number of ranks, for which the program has a function
+ * here? */
+bool ckpt_moved(const struct ckpt_object *o, const struct ckpt_epoch *e);
 
 /* ---- load.c ---------------------------------------------------------------------- */
 

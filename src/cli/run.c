@@ -56,6 +56,7 @@ struct progress {
     unsigned failures;
     unsigned same_epoch; /* failures of the program since the epoch below */
     int64_t epoch;
+    uint64_t generation; /* of the manifest at the first attempt */
 };
 
 /* ---- the checkpoint folder --------------------------------------------------------- */
@@ -70,37 +71,53 @@ static void folder_find(struct run *run)
                    before[0] != '\0' ? "/" : "", name);
 }
 
-/* The newest epoch, -1 for none, and whether it holds private memory, of which each
- * rank has its own. */
-static int64_t newest(const struct run *run, bool *is_private, uint64_t *ranks)
+struct newest {
+    int64_t epoch; /* -1: none */
+    uint64_t ranks;
+    bool
+        is_private; /* it holds private memory, of which each rank has its own */
+    uint64_t generation; /* of the manifest; 0: none */
+};
+
+static struct newest newest(const struct run *run)
 {
     struct ckpt_dir dir;
     struct ckpt_folder folder;
-    int64_t epoch = -1;
-    *is_private = false;
+    struct newest n = {.epoch = -1};
     if (ckpt_io_dir_open(&dir, run->folder, false) != 0) {
-        return -1;
+        return n;
     }
     if (ckpt_folder_load(&dir, &folder) == 0 && folder.chosen != NULL &&
         folder.chosen->manifest->nepochs > 0) {
         const struct ckpt_manifest *m = folder.chosen->manifest;
         const struct ckpt_epoch *e = &m->epochs[m->nepochs - 1];
-        epoch = (int64_t)e->number;
-        *ranks = e->ranks;
+        n.epoch = (int64_t)e->number;
+        n.ranks = e->ranks;
+        n.generation = m->generation;
         for (uint64_t i = 0; i < e->nobjects; i++) {
-            *is_private = *is_private || e->objects[i].kind == CKPT_PRIVATE;
+            n.is_private = n.is_private || e->objects[i].kind == CKPT_PRIVATE;
         }
     }
     ckpt_folder_clear(&folder);
     ckpt_io_dir_close(&dir);
-    return epoch;
+    return n;
 }
 
 int64_t run_epoch(const struct run *run)
 {
-    bool is_private = false;
-    uint64_t ranks = 0;
-    return newest(run, &is_private, &ranks);
+    return newest(run).epoch;
+}
+
+/* The choice of an epoch is for the start: what the run has written since is not to be
+ * lost by it again. */
+static void choice_forget(const struct run *run, struct progress *p)
+{
+    uint64_t generation = newest(run).generation;
+    if (run->attempt == 1) {
+        p->generation = generation;
+    } else if (generation != p->generation) {
+        base_env_forget(BASE_ENV_RESTART_EPOCH);
+    }
 }
 
 /* "epoch 7", "no checkpoint" */
@@ -269,20 +286,18 @@ static int too_few(const struct run *run, const struct progress *p,
 /* May the next attempt have fewer ranks than the last? */
 static bool may_shrink(const struct run *run)
 {
-    bool is_private = false;
-    uint64_t ranks = 0;
     if (!run->options.elastic) {
         return false;
     }
-    int64_t epoch = newest(run, &is_private, &ranks);
-    if (is_private) {
+    struct newest n = newest(run);
+    if (n.is_private) {
         run_log_begin("inelastic");
-        run_log_number("epoch", (double)epoch);
+        run_log_number("epoch", (double)n.epoch);
         run_log_end("epoch %" PRId64 " holds private memory of %" PRIu64
                     " ranks: the number of ranks stays",
-                    epoch, ranks);
+                    n.epoch, n.ranks);
     }
-    return !is_private;
+    return !n.is_private;
 }
 
 /* Who took the checkpoint folder and did not give it back; "" for nobody. */
@@ -326,6 +341,7 @@ static int attempt(struct run *run, struct progress *p,
                           .hosts = run->hosts.count > 0 ? plan.used : 1};
     say_start(run, &plan, run_epoch(run));
     folder_left(run, before, sizeof before);
+    choice_forget(run, p);
     pid_t mpirun = run_launch(run, &plan, &errors);
     if (mpirun < 0) {
         return RUN_GAVE_UP;

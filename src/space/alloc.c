@@ -458,6 +458,7 @@ int space_finalize(void)
         int s = segment_end(space_segment_first());
         r = r == 0 ? s : r;
     }
+    space_snapshot_destroy();
     space_table_clear();
     space_shortage_stop();
     space_commit_end();
