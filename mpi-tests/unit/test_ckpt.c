@@ -543,7 +543,7 @@ START_TEST(damaged_manifests_are_no_fresh_start)
 {
     checkpoint();
     begin(16);
-    rewrite("manifest", "recto-manifest 1", "recto-manifest 2");
+    rewrite("manifest", "recto-manifest 2", "recto-manifest 3");
     restart(0); /* by the copy */
     begin(16);
     rewrite("manifest.copy", "epoch", "epocH");

@@ -363,6 +363,7 @@ static int epoch_make(struct ckpt_job *job, struct row *rows, uint64_t nrows)
     e->number = newest != NULL ? newest->number + 1 : 0;
     e->full = newest == NULL || list.last == NULL || new_sparse(job) ||
               ckpt_store_wants_full(store, ckpt_state.full_every);
+    e->packed = !e->full && ckpt_state.packing.codec != CKPT_RAW;
     e->base = e->full ? e->number : newest->base;
     e->ranks = (uint64_t)net_size();
     e->time = (uint64_t)time(NULL);
@@ -508,6 +509,7 @@ void ckpt_job_free(struct ckpt_job *job)
     free(job->parts);
     free(job->rows);
     free(job->entries);
+    free(job->blocks);
     ckpt_epoch_clear(&job->epoch);
     ckpt_io_close(&job->file);
 }

@@ -67,12 +67,16 @@ int ckpt_init(const char *dir, unsigned full)
 {
     uint64_t every = 0;
     struct ckpt_keep keep;
+    struct ckpt_packing packing;
     const char *path = dir == NULL || base_env_given(BASE_ENV_CKPT_DIR)
                            ? base_env(BASE_ENV_CKPT_DIR)
                            : dir;
     int status = full_of(full, &every);
     if (status == 0) {
         status = ckpt_keep_read(base_env(BASE_ENV_CKPT_KEEP), &keep);
+    }
+    if (status == 0) {
+        status = ckpt_packing_read(base_env(BASE_ENV_CKPT_COMPRESS), &packing);
     }
     if (status == 0) {
         status = ckpt_io_inject(base_env(BASE_ENV_INJECT));
@@ -95,6 +99,7 @@ int ckpt_init(const char *dir, unsigned full)
     ckpt_state.epoch = -1;
     ckpt_state.full_every = every;
     ckpt_state.keep = keep;
+    ckpt_state.packing = packing;
     memcpy(ckpt_state.path, path, strlen(path) + 1);
     ckpt_state.started = true;
     space_landing_set(ckpt_flight_land);
@@ -174,9 +179,12 @@ static int open_all(void)
 
 /* ---- file ----------------------------------------------------------------------------- */
 
-/* Most of the file will be holes. */
+/* Part of the file, nobody knows how much, will be holes. */
 static bool sparse(const struct ckpt_job *job)
 {
+    if (job->epoch.packed) {
+        return true;
+    }
     for (uint64_t i = 0; job->epoch.full && i < job->epoch.nobjects; i++) {
         const struct space_segment *s = job->parts[i].segment;
         if (s != NULL && space_sparse(s)) {
@@ -224,6 +232,7 @@ static int log_place(struct ckpt_job *job)
     }
     job->entries_before = before;
     job->epoch.entries = (uint64_t)total;
+    job->epoch.packed = job->epoch.packed && total > 0;
     job->epoch.pieces = 1; /* rows that each rank hands in */
     for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
         job->epoch.pieces += job->parts[i].segment == NULL &&
@@ -273,6 +282,7 @@ static int file_open(struct ckpt_job *job)
 static uint64_t bulk_bytes(const struct ckpt_epoch *e)
 {
     uint64_t bytes = e->entries * (CKPT_PAGE + sizeof(struct ckpt_entry));
+    bytes += e->packed ? e->entries * sizeof(struct ckpt_block) : 0;
     for (uint64_t i = 0; e->full && i < e->nobjects; i++) {
         bytes += e->objects[i].bytes + e->objects[i].nsums * sizeof(uint64_t);
     }

@@ -124,6 +124,25 @@ static void attribute_text(struct layout *l, const char *name,
     check(l, H5Tclose(type));
 }
 
+/* The type of a row of the table of blocks. */
+static hid_t block_record(void)
+{
+    static const char *const bytes[] = {"codec", "element", "pages", "page"};
+    hid_t type = H5Tcreate(H5T_COMPOUND, sizeof(struct ckpt_block));
+    bool good = H5Tinsert(type, "offset", offsetof(struct ckpt_block, offset),
+                          H5T_NATIVE_UINT64) >= 0 &&
+                H5Tinsert(type, "bytes", offsetof(struct ckpt_block, bytes),
+                          H5T_NATIVE_UINT32) >= 0;
+    for (size_t i = 0; i < 4 && good; i++) {
+        good = H5Tinsert(type, bytes[i], offsetof(struct ckpt_block, codec) + i,
+                         H5T_NATIVE_UINT8) >= 0;
+    }
+    if (!good) {
+        (void)H5Tclose(type);
+    }
+    return good ? type : H5I_INVALID_HID;
+}
+
 /* A compound type of u64 members. */
 static hid_t record(const char *const *members, size_t count)
 {
@@ -147,6 +166,8 @@ static void tables(struct layout *l, struct ckpt_epoch *e, uint64_t pieces)
                    "rows on disk are the struct");
     _Static_assert(sizeof(struct ckpt_entry) == 4 * sizeof(uint64_t),
                    "rows on disk are the struct");
+    _Static_assert(sizeof(struct ckpt_block) == 2 * sizeof(uint64_t),
+                   "rows on disk are the struct");
     hid_t type = record(piece, 7);
     e->pieces = pieces;
     e->pieces_at = table(l, "/recto/pieces", type, pieces);
@@ -157,6 +178,11 @@ static void tables(struct layout *l, struct ckpt_epoch *e, uint64_t pieces)
         e->index_at = table(l, "/recto/log/index", type, e->entries);
         check(l, H5Tclose(type));
         e->pages_at = dataset(l, "/recto/log/pages", H5T_NATIVE_UINT8, 2, dims);
+    }
+    if (e->packed) {
+        type = block_record();
+        e->blocks_at = table(l, "/recto/log/blocks", type, e->entries);
+        check(l, H5Tclose(type));
     }
 }
 

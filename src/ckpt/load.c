@@ -30,41 +30,15 @@
 #include "coherence/coherence.h"
 #include "load.h"
 
-enum {
-    GROUP_PAGES = 256 /* read at a time */
-};
-
-/* Pages of a part that lie together: in the full epoch or in one log. */
-struct group {
-    uint64_t page;
-    uint64_t count;
-    const struct source *source; /* of the first page; NULL: full epoch */
-};
-
 /* ---- the chain's files ------------------------------------------------------------ */
 
 static int files_open(struct load *l, const struct ckpt_manifest *m,
                       uint64_t index)
 {
-    uint64_t first = index;
-    while (first > 0 && !m->epochs[first].full) {
-        first--;
-    }
-    l->files = calloc(index - first + 1, sizeof *l->files);
-    if (l->files == NULL) {
-        return base_error(RECTO_ENOMEM, "files of the chain");
-    }
-    int status = 0;
-    for (uint64_t i = first; i <= index && status == 0; i++) {
-        if (!m->epochs[i].has_file) {
-            continue;
-        }
-        struct ckpt_file *file = &l->files[l->nfiles];
-        status = ckpt_file_open(file, &ckpt_state.dir, &m->epochs[i]);
-        l->nfiles += status == 0;
-        if (status == 0 && net_rank() == 0) {
-            status = ckpt_file_meta_check(file);
-        }
+    int status = ckpt_chain_open(&l->chain, &ckpt_state.dir, m, index);
+    for (size_t i = 0; i < l->chain.nfiles && status == 0 && net_rank() == 0;
+         i++) {
+        status = ckpt_file_meta_check(&l->chain.files[i]);
     }
     return status;
 }
@@ -142,19 +116,10 @@ static int rows_share(struct ckpt_file *file)
 static int pieces_share(struct load *l)
 {
     int status = 0;
-    for (size_t i = 0; i < l->nfiles && status == 0; i++) {
-        status = rows_share(&l->files[i]);
+    for (size_t i = 0; i < l->chain.nfiles && status == 0; i++) {
+        status = rows_share(&l->chain.files[i]);
     }
     return status;
-}
-
-static void load_close(struct load *l)
-{
-    for (size_t i = 0; i < l->nfiles; i++) {
-        ckpt_file_close(&l->files[i]);
-    }
-    free(l->files);
-    free(l->sources);
 }
 
 /* ---- private sizes ------------------------------------------------------------------ */
@@ -164,24 +129,22 @@ static int sizes_check(const struct load *l)
     for (uint64_t i = 0; i < l->job->epoch.nobjects; i++) {
         const struct ckpt_part *part = &l->job->parts[i];
         const struct ckpt_object *o = part->object;
-        const struct ckpt_piece *piece = NULL;
+        uint64_t bytes = 0;
         if (o->kind == CKPT_SHARED || o->bytes == 0) {
             continue;
         }
-        for (size_t f = l->nfiles; f-- > 0 && piece == NULL;) {
-            piece = ckpt_file_piece(&l->files[f], o->uid, (uint64_t)net_rank());
-        }
         uint64_t size = recto_type_size(o->type);
-        if (piece == NULL) {
-            return ckpt_file_corrupt(&l->files[0],
-                                     "no size of \"%s\" in the chain", o->name);
+        int status =
+            ckpt_chain_size(&l->chain, o, (uint64_t)net_rank(), &bytes);
+        if (status != 0) {
+            return status;
         }
-        if (piece->bytes != part->bytes) {
+        if (bytes != part->bytes) {
             return base_error(RECTO_ECHANGED,
                               "protected memory \"%s\" of rank %d has %llu %s "
                               "in epoch %llu, the program protects %llu",
                               o->name, net_rank(),
-                              (unsigned long long)(piece->bytes / size),
+                              (unsigned long long)(bytes / size),
                               ckpt_type_name(o->type),
                               (unsigned long long)l->job->epoch.number,
                               (unsigned long long)(part->bytes / size));
@@ -195,7 +158,7 @@ static int sizes_check(const struct load *l)
 /* Checks my share of the pieces: those of writers k, k + N, ... */
 static int sums_check(const struct load *l)
 {
-    const struct ckpt_file *full = &l->files[0];
+    const struct ckpt_file *full = &l->chain.files[0];
     const struct ckpt_epoch *e = full->epoch;
     int status = 0;
     for (uint64_t i = 0; i < e->nobjects && status == 0; i++) {
@@ -217,141 +180,30 @@ static int sums_check(const struct load *l)
 
 /* ---- pages ---------------------------------------------------------------------------------- */
 
-/* The longest group that begins at `page` and stays below `end`; *at is the
- * first source at or after the page, and moves along. */
-static struct group group_of(const struct load *l, uint64_t uid, uint64_t page,
-                             uint64_t end, uint64_t *at)
+/* Is the page's memory one that nobody ever touched? */
+static bool is_hole(void *part, uint64_t page)
 {
-    struct group g = {.page = page, .count = 1};
-    const struct source *s = &l->sources[*at];
-    const struct source *stop = &l->sources[l->nsources];
-    end = end - page < GROUP_PAGES ? end : page + GROUP_PAGES;
-    if (s == stop || s->uid != uid || s->page != page) {
-        uint64_t next =
-            s < stop && s->uid == uid && s->page < end ? s->page : end;
-        g.count = next - page;
-        return g;
-    }
-    g.source = s;
-    while (s + g.count < stop && page + g.count < end &&
-           s[g.count].uid == uid && s[g.count].page == page + g.count &&
-           s[g.count].file == s->file && s[g.count].slot == s->slot + g.count) {
-        g.count++;
-    }
-    *at += g.count;
-    return g;
-}
-
-static int bad_page(const struct ckpt_file *file, const struct ckpt_part *part,
-                    uint64_t page)
-{
-    return ckpt_file_corrupt(file, "page %llu of \"%s\" is damaged",
-                             (unsigned long long)page, part->object->name);
-}
-
-static int log_read(const struct load *l, const struct ckpt_part *part,
-                    const struct group *g, char *to)
-{
-    const struct ckpt_file *file = &l->files[g->source->file];
-    int status =
-        ckpt_io_read(&file->io, to, (size_t)g->count * CKPT_PAGE,
-                     file->epoch->pages_at + g->source->slot * CKPT_PAGE);
-    for (uint64_t i = 0; i < g->count && status == 0; i++) {
-        if (ckpt_hash(to + i * CKPT_PAGE, CKPT_PAGE) != g->source[i].sum) {
-            status = bad_page(file, part, g->page + i);
-        }
-    }
-    return status;
-}
-
-/* How many of the pages from `page` on are zero in the epoch, by their sums, and
- * in memory, since nobody ever touched them: there is nothing to read. */
-static uint64_t zeros_count(struct ckpt_part *part, uint64_t page,
-                            const uint64_t *sums, uint64_t most)
-{
-    uint64_t n = 0;
     uint64_t stop = 0;
-    while (n < most && sums[n] == ckpt_zero_sum() &&
-           ckpt_part_hole(part, page + n, page + n + 1, &stop)) {
-        n++;
-    }
-    return n;
-}
-
-/* Pages of a full epoch, whose object begins at `data`, in one piece. */
-static int data_read(const struct ckpt_file *file, const struct ckpt_part *part,
-                     const struct group *g, uint64_t data, const uint64_t *sums,
-                     char *to)
-{
-    size_t bytes = (size_t)(g->count - 1) * CKPT_PAGE +
-                   ckpt_page_bytes(part->bytes, g->page + g->count - 1);
-    memset(to + bytes, 0, g->count * CKPT_PAGE - bytes);
-    int status = ckpt_io_read(&file->io, to, bytes, data + g->page * CKPT_PAGE);
-    for (uint64_t i = 0; i < g->count && status == 0; i++) {
-        if (ckpt_hash(to + i * CKPT_PAGE, CKPT_PAGE) != sums[i]) {
-            status = bad_page(file, part, g->page + i);
-        }
-    }
-    return status;
-}
-
-static int full_read(const struct load *l, struct ckpt_part *part,
-                     const struct group *g, char *to)
-{
-    const struct ckpt_file *file = &l->files[0];
-    const struct ckpt_object *o =
-        ckpt_epoch_object(file->epoch, part->object->uid);
-    if (o == NULL || o->bytes != part->object->bytes) {
-        return ckpt_file_corrupt(file, "page %llu of \"%s\" is in no epoch",
-                                 (unsigned long long)g->page,
-                                 part->object->name);
-    }
-    uint64_t offset = 0;
-    uint64_t first = g->page;
-    if (part->segment == NULL) {
-        const struct ckpt_piece *piece =
-            ckpt_file_piece(file, o->uid, (uint64_t)net_rank());
-        offset = piece->offset;
-        first += piece->first_sum;
-    }
-    uint64_t sums[GROUP_PAGES];
-    int status = ckpt_io_read(&file->io, sums, g->count * sizeof *sums,
-                              o->sums + first * sizeof *sums);
-    for (uint64_t i = 0; i < g->count && status == 0;) {
-        uint64_t n = zeros_count(part, g->page + i, sums + i, g->count - i);
-        if (n > 0) {
-            i += n;
-            continue;
-        }
-        for (n = 1; i + n < g->count && sums[i + n] != ckpt_zero_sum(); n++) {
-        }
-        struct group some = {.page = g->page + i, .count = n};
-        status = data_read(file, part, &some, o->data + offset, sums + i,
-                           to + i * CKPT_PAGE);
-        i += n;
-    }
-    return status;
+    return ckpt_part_hole(part, page, page + 1, &stop);
 }
 
 /* Reads pages [first, first + count) of a part to `memory` + page offsets;
  * the last page's memory is whole. */
-static int pages_load(const struct load *l, struct ckpt_part *part,
-                      uint64_t first, uint64_t count, char *memory)
+static int pages_load(struct load *l, struct ckpt_part *part, uint64_t first,
+                      uint64_t count, char *memory)
 {
-    uint64_t uid = part->object->uid;
-    uint64_t at = ckpt_source_after(l, uid, first);
-    int status = 0;
-    for (uint64_t page = first; page < first + count && status == 0;) {
-        struct group g = group_of(l, uid, page, first + count, &at);
-        char *to = memory + page * CKPT_PAGE;
-        status = g.source != NULL ? log_read(l, part, &g, to)
-                                  : full_read(l, part, &g, to);
-        page += g.count;
-    }
-    return status;
+    bool shared = part->segment != NULL;
+    struct ckpt_range range = {.object = part->object,
+                               .rank =
+                                   shared ? CKPT_NO_RANK : (uint64_t)net_rank(),
+                               .bytes = part->bytes,
+                               .is_zero = is_hole,
+                               .argument = part};
+    return ckpt_chain_read(&l->chain, &range, first, count,
+                           memory + first * CKPT_PAGE);
 }
 
-static int shared_load(const struct load *l, struct ckpt_part *part)
+static int shared_load(struct load *l, struct ckpt_part *part)
 {
     uint64_t first = 0;
     uint64_t count = 0;
@@ -364,8 +216,7 @@ static int shared_load(const struct load *l, struct ckpt_part *part)
 }
 
 /* Into a new staging area, *staging, with the hashes of its pages. */
-static int private_load(const struct load *l, struct ckpt_part *part,
-                        char **staging)
+static int private_load(struct load *l, struct ckpt_part *part, char **staging)
 {
     if (part->pages == 0) {
         return 0;
@@ -384,7 +235,7 @@ static int private_load(const struct load *l, struct ckpt_part *part,
     return status;
 }
 
-static int memory_load(const struct load *l, bool *touched)
+static int memory_load(struct load *l, bool *touched)
 {
     struct ckpt_job *job = l->job;
     int status = 0;
@@ -451,6 +302,6 @@ int ckpt_load(struct ckpt_job *job, const struct ckpt_manifest *manifest,
     if (status == 0) {
         status = memory_load(&l, touched);
     }
-    load_close(&l);
+    ckpt_chain_close(&l.chain);
     return status;
 }
