@@ -186,14 +186,15 @@ static void tables(struct layout *l, struct ckpt_epoch *e, uint64_t pieces)
     }
 }
 
-static void objects(struct layout *l, struct ckpt_epoch *e)
+/* `sums`: with the tables of page sums. */
+static void objects(struct layout *l, struct ckpt_epoch *e, bool with_sums)
 {
     for (uint64_t i = 0; i < e->nobjects && !l->failed; i++) {
         struct ckpt_object *o = &e->objects[i];
         char sums[RECTO_NAME_MAX + 16];
         (void)snprintf(sums, sizeof sums, "/recto/sums/%s", o->name);
         o->data = dataset(l, o->name, type_of(o->type), o->ndims, o->dims);
-        o->sums = table(l, sums, H5T_NATIVE_UINT64, o->nsums);
+        o->sums = with_sums ? table(l, sums, H5T_NATIVE_UINT64, o->nsums) : 0;
     }
 }
 
@@ -239,6 +240,10 @@ static void open_handles(struct layout *l, struct ckpt_image *image)
                 H5Pset_obj_track_times(l->create, 0) < 0 ||
                 H5Pset_create_intermediate_group(l->link, 1) < 0 ||
                 H5Pset_char_encoding(l->link, H5T_CSET_UTF8) < 0;
+}
+
+static void recto_group(struct layout *l)
+{
     l->recto = l->failed ? H5I_INVALID_HID
                          : H5Gcreate2(l->file, "/recto", l->link, H5P_DEFAULT,
                                       H5P_DEFAULT);
@@ -266,8 +271,20 @@ static uint64_t rows_of(const struct ckpt_epoch *e)
     return (e->full ? e->nobjects : e->pieces) * e->ranks;
 }
 
-int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run,
-                       struct ckpt_image *image)
+static void epoch_lay_out(struct layout *l, struct ckpt_epoch *epoch,
+                          const char *run)
+{
+    recto_group(l);
+    describe(l, epoch, run);
+    tables(l, epoch, rows_of(epoch));
+    if (epoch->full) {
+        objects(l, epoch, true);
+    }
+}
+
+/* run NULL: of the objects alone. */
+static int lay_out(struct ckpt_epoch *epoch, const char *run,
+                   struct ckpt_image *image)
 {
     H5E_auto2_t print = NULL;
     void *argument = NULL;
@@ -275,10 +292,10 @@ int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run,
     (void)H5Eget_auto2(H5E_DEFAULT, &print, &argument);
     (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     open_handles(&l, image);
-    describe(&l, epoch, run);
-    tables(&l, epoch, rows_of(epoch));
-    if (epoch->full) {
-        objects(&l, epoch);
+    if (run != NULL) {
+        epoch_lay_out(&l, epoch, run);
+    } else {
+        objects(&l, epoch, false);
     }
     close_handles(&l);
     (void)H5Eset_auto2(H5E_DEFAULT, print, argument);
@@ -290,6 +307,17 @@ int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run,
     }
     epoch->length = image->end;
     return 0;
+}
+
+int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run,
+                       struct ckpt_image *image)
+{
+    return lay_out(epoch, run, image);
+}
+
+int ckpt_layout_plain(struct ckpt_epoch *epoch, struct ckpt_image *image)
+{
+    return lay_out(epoch, NULL, image);
 }
 
 /* ---- the image into the file ------------------------------------------------------ */

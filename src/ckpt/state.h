@@ -201,6 +201,8 @@ struct ckpt_image;
  * differential epoch `pieces` comes as the rows per rank and leaves as all. */
 int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run,
                        struct ckpt_image *image);
+/* Lays out a file with the objects of a full epoch and nothing else. */
+int ckpt_layout_plain(struct ckpt_epoch *epoch, struct ckpt_image *image);
 /* Writes the image's metadata with the table of pieces into the file, and
  * sets epoch->meta. */
 int ckpt_layout_write(struct ckpt_epoch *epoch, struct ckpt_image *image,
