@@ -52,7 +52,10 @@ enum cli_exit cli_compact(const struct cli_request *request)
     struct ckpt_store store = {.dir = {.fd = -1}};
     struct cli_request r = *request;
     uint64_t index = 0;
-    int status = ckpt_store_open(&store, r.path, false);
+    int status = ckpt_io_inject(base_env(BASE_ENV_INJECT));
+    if (status == 0) {
+        status = ckpt_store_open(&store, r.path, false);
+    }
     if (status == 0 && !store.lock.held) {
         status = base_error(RECTO_EIO, "%s cannot be written", r.path);
     }
