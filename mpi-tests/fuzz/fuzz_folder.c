@@ -74,14 +74,14 @@ static void blocks_follow(const struct ckpt_file *file,
     struct ckpt_rows rows;
     struct ckpt_piece forged = *run;
     struct ckpt_unpacking unpacking;
-    if (ckpt_file_rows_read(file, run, &rows) != 0 && rows.entries != NULL) {
+    int status = ckpt_file_rows_read(file, run, &rows);
+    if (status != 0 && rows.entries != NULL) {
         forged.hash = ckpt_run_hash(rows.entries, rows.blocks, run->sums);
         ckpt_rows_free(&rows);
-        if (ckpt_file_rows_read(file, &forged, &rows) != 0) {
-            rows = (struct ckpt_rows){rows.entries, NULL};
-        }
+        status = ckpt_file_rows_read(file, &forged, &rows);
     }
-    if (rows.blocks != NULL && ckpt_unpacking_open(&unpacking) == 0) {
+    if (status == 0 && rows.blocks != NULL &&
+        ckpt_unpacking_open(&unpacking) == 0) {
         for (uint64_t i = 0; i < run->sums; i++) {
             (void)ckpt_file_block_page(file, &unpacking, &rows.blocks[i], page);
         }
