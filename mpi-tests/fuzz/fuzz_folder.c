@@ -12,9 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "base/base.h"
-#include "ckpt/reader.h"
+#include "ckpt/view.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -110,6 +111,45 @@ static void pieces_follow(const struct ckpt_file *file)
     }
 }
 
+/* What the manifest would have to say of the file. */
+static uint64_t meta_of(const struct ckpt_extent *extents, size_t count,
+                        const uint8_t *bytes, size_t size)
+{
+    XXH3_state_t *state = XXH3_createState();
+    size_t at = 0;
+    (void)XXH3_64bits_reset(state);
+    for (size_t i = 0; i < count; i++) {
+        (void)XXH3_64bits_update(state, bytes + at, extents[i].offset - at);
+        at = extents[i].offset + extents[i].bytes;
+    }
+    (void)XXH3_64bits_update(state, bytes + at, size - at);
+    uint64_t sum = XXH3_64bits_digest(state);
+    (void)XXH3_freeState(state);
+    return sum;
+}
+
+static int ignore(void *argument, uint64_t offset, const char *data,
+                  size_t bytes)
+{
+    uint64_t *sum = argument;
+    *sum += offset + ckpt_hash(data, bytes);
+    return 0;
+}
+
+/* The epoch as if it were a whole chain. */
+static void view_read(struct ckpt_epoch *e)
+{
+    struct ckpt_manifest m = {.nepochs = 1, .epochs = e};
+    struct ckpt_view view;
+    uint64_t sum = 0;
+    if (ckpt_view_open(&view, &folder, &m, 0) == 0) {
+        for (uint64_t i = 0; i < e->nobjects; i++) {
+            (void)ckpt_view_walk(&view, &e->objects[i], ignore, &sum);
+        }
+        ckpt_view_close(&view);
+    }
+}
+
 static void file_read(struct ckpt_epoch *e, const uint8_t *bytes, size_t size)
 {
     char name[CKPT_FILE_NAME_MAX + 1];
@@ -121,6 +161,7 @@ static void file_read(struct ckpt_epoch *e, const uint8_t *bytes, size_t size)
     if (ckpt_epoch_extents(e, &extents, &count) != 0) {
         return; /* as ckpt_manifest_check would have said */
     }
+    e->meta = meta_of(extents, count, bytes, size);
     free(extents);
     if (e->pieces_at > size ||
         e->pieces > (size - e->pieces_at) / sizeof(struct ckpt_piece)) {
@@ -139,6 +180,7 @@ static void file_read(struct ckpt_epoch *e, const uint8_t *bytes, size_t size)
         pieces_follow(&file);
     }
     ckpt_file_close(&file);
+    view_read(e);
     (void)unlinkat(folder.fd, name, 0);
 }
 

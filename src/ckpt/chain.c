@@ -213,9 +213,10 @@ static struct group group_of(const struct ckpt_chain *chain,
                              uint64_t end, uint64_t *at)
 {
     struct group g = {.page = page, .count = 1};
-    const struct ckpt_source *s = chain->sources.items + *at;
+    const struct ckpt_sources *list = &chain->sources;
+    const struct ckpt_source *s = list->count > 0 ? list->items + *at : NULL;
     const struct ckpt_source *stop =
-        chain->sources.items + chain->sources.count;
+        list->count > 0 ? list->items + list->count : NULL;
     uint64_t uid = r->object->uid;
     end = end - page < GROUP_PAGES ? end : page + GROUP_PAGES;
     if (s == stop || page_order(s, uid, r->rank, page) != 0) {

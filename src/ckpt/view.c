@@ -77,7 +77,9 @@ void ckpt_view_close(struct ckpt_view *v)
 uint64_t ckpt_view_ranges(const struct ckpt_view *v,
                           const struct ckpt_object *object)
 {
-    return object->kind == CKPT_SHARED ? 1 : v->epoch->ranks;
+    return object->bytes == 0            ? 0
+           : object->kind == CKPT_SHARED ? 1
+                                         : v->epoch->ranks;
 }
 
 int ckpt_view_range(const struct ckpt_view *v, const struct ckpt_object *object,

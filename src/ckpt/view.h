@@ -27,7 +27,7 @@ int ckpt_view_open(struct ckpt_view *view, const struct ckpt_dir *dir,
                    const struct ckpt_manifest *manifest, uint64_t index);
 void ckpt_view_close(struct ckpt_view *view);
 
-/* An object is one range, or one of each rank, end to end. */
+/* An object is one range, or one of each rank, end to end; none if it has no bytes. */
 uint64_t ckpt_view_ranges(const struct ckpt_view *view,
                           const struct ckpt_object *object);
 /* Range k of them. RECTO_ECORRUPT. */
