@@ -146,7 +146,8 @@ def compacted(driver, victim, folder, env):
     """An epoch in the middle, then the newest; each then reads as before."""
     for step in (STEPS - 2, STEPS - 1):
         code, out, err = driver.recto("compact", folder, str(step))
-        driver.check(code == 0, "compact %d" % step, out + err)
+        driver.check(code == 0 and not driver.strays(folder),
+                     "compact %d" % step, out + err)
         for epoch in range(STEPS - 2, STEPS):
             exported(driver, folder, epoch)
         code, out, err = driver.recto("verify", folder)
