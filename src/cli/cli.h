@@ -24,6 +24,7 @@ enum cli_exit {
 };
 
 struct cli_request {
+    char **argv; /* of the program */
     bool json;
     const char *path;
     bool has_epoch;
@@ -40,6 +41,7 @@ enum cli_exit cli_ls(const struct cli_request *request);
 enum cli_exit cli_info(const struct cli_request *request);
 enum cli_exit cli_verify(const struct cli_request *request);
 enum cli_exit cli_diff(const struct cli_request *request);
+/* These two in a program of their own: elsewhere.c. */
 enum cli_exit cli_export(const struct cli_request *request);
 enum cli_exit cli_compact(const struct cli_request *request);
 

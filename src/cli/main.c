@@ -162,6 +162,7 @@ int main(int argc, char **argv)
             words[count++] = argv[i];
         }
     }
+    request.argv = argv;
     if (count < 2) {
         return usage_error(count == 0 ? "a command is needed"
                                       : "a checkpoint folder is needed");
