@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Shows that the epochs in data/epoch-v1, written when format 1 was new, still
-restore, each of the three, and that today's epochs of that program do too.
+"""Shows that the epochs in data/epoch-v1 and data/epoch-v2 (its log packed), written
+when formats 1 and 2 were new, still restore, each of the three, also when the present
+Recto has gone on in their folder; and that today's epochs of that program do too.
 After a deliberate change of the format: --write FOLDER makes a new set, to be
 kept beside the old one."""
 import os
@@ -32,6 +33,16 @@ def read_all(driver, program, source):
                      "epoch %d of %s" % (want, source), out + err)
 
 
+def go_on(driver, program, source):
+    """The command writes a manifest of today's format and a new file."""
+    folder = driver.path("further")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(source, folder)
+    code, out, err = driver.recto("compact", folder)
+    driver.check(code == 0, "recto compact of " + source, out + err)
+    read_all(driver, program, folder)
+
+
 def main():
     driver = Driver(__doc__, options)
     program = driver.program("v1")
@@ -41,10 +52,12 @@ def main():
     driver.check(code == 0, "writing", out + err)
     if not driver.args.write:
         here = os.path.dirname(os.path.abspath(__file__))
-        kept = os.path.join(here, "..", "data", "epoch-v1")
-        code, out, err = driver.recto("verify", kept)
-        driver.check(code == 0, "recto verify", out + err)
-        read_all(driver, program, kept)
+        for name in ("epoch-v1", "epoch-v2"):
+            kept = os.path.join(here, "..", "data", name)
+            code, out, err = driver.recto("verify", kept)
+            driver.check(code == 0, "recto verify", out + err)
+            read_all(driver, program, kept)
+            go_on(driver, program, kept)
         read_all(driver, program, today)
     driver.end()
 

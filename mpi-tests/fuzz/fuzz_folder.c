@@ -12,9 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "base/base.h"
-#include "ckpt/reader.h"
+#include "ckpt/view.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -66,6 +67,30 @@ static struct ckpt_manifest *manifest_of(const uint8_t *body, size_t bytes)
     return m;
 }
 
+/* Reads a run's rows as if their hash were right, then the pages that they lead to. */
+static void blocks_follow(const struct ckpt_file *file,
+                          const struct ckpt_piece *run)
+{
+    static char page[CKPT_PAGE];
+    struct ckpt_rows rows;
+    struct ckpt_piece forged = *run;
+    struct ckpt_unpacking unpacking;
+    int status = ckpt_file_rows_read(file, run, &rows);
+    if (status != 0 && rows.entries != NULL) {
+        forged.hash = ckpt_run_hash(rows.entries, rows.blocks, run->sums);
+        ckpt_rows_free(&rows);
+        status = ckpt_file_rows_read(file, &forged, &rows);
+    }
+    if (status == 0 && rows.blocks != NULL &&
+        ckpt_unpacking_open(&unpacking) == 0) {
+        for (uint64_t i = 0; i < run->sums; i++) {
+            (void)ckpt_file_block_page(file, &unpacking, &rows.blocks[i], page);
+        }
+        ckpt_unpacking_close(&unpacking);
+    }
+    ckpt_rows_free(&rows);
+}
+
 /* Reads what the table of pieces leads to. */
 static void pieces_follow(const struct ckpt_file *file)
 {
@@ -77,14 +102,51 @@ static void pieces_follow(const struct ckpt_file *file)
             abort();
         }
         if (p->uid == 0) {
-            struct ckpt_entry *entries = malloc(p->sums * sizeof *entries + 1);
-            (void)ckpt_file_entries_read(file, p, entries);
-            free(entries);
+            blocks_follow(file, p);
         } else if (e->full && o != NULL) {
             uint64_t *sums = malloc(p->sums * sizeof *sums + 1);
             (void)ckpt_file_sums_read(file, o, p, sums);
             free(sums);
         }
+    }
+}
+
+/* What the manifest would have to say of the file. */
+static uint64_t meta_of(const struct ckpt_extent *extents, size_t count,
+                        const uint8_t *bytes, size_t size)
+{
+    XXH3_state_t *state = XXH3_createState();
+    size_t at = 0;
+    (void)XXH3_64bits_reset(state);
+    for (size_t i = 0; i < count; i++) {
+        (void)XXH3_64bits_update(state, bytes + at, extents[i].offset - at);
+        at = extents[i].offset + extents[i].bytes;
+    }
+    (void)XXH3_64bits_update(state, bytes + at, size - at);
+    uint64_t sum = XXH3_64bits_digest(state);
+    (void)XXH3_freeState(state);
+    return sum;
+}
+
+static int ignore(void *argument, uint64_t offset, const char *data,
+                  size_t bytes)
+{
+    uint64_t *sum = argument;
+    *sum += offset + ckpt_hash(data, bytes);
+    return 0;
+}
+
+/* The epoch as if it were a whole chain. */
+static void view_read(struct ckpt_epoch *e)
+{
+    struct ckpt_manifest m = {.nepochs = 1, .epochs = e};
+    struct ckpt_view view;
+    uint64_t sum = 0;
+    if (ckpt_view_open(&view, &folder, &m, 0) == 0) {
+        for (uint64_t i = 0; i < e->nobjects; i++) {
+            (void)ckpt_view_walk(&view, &e->objects[i], ignore, &sum);
+        }
+        ckpt_view_close(&view);
     }
 }
 
@@ -99,6 +161,7 @@ static void file_read(struct ckpt_epoch *e, const uint8_t *bytes, size_t size)
     if (ckpt_epoch_extents(e, &extents, &count) != 0) {
         return; /* as ckpt_manifest_check would have said */
     }
+    e->meta = meta_of(extents, count, bytes, size);
     free(extents);
     if (e->pieces_at > size ||
         e->pieces > (size - e->pieces_at) / sizeof(struct ckpt_piece)) {
@@ -117,6 +180,7 @@ static void file_read(struct ckpt_epoch *e, const uint8_t *bytes, size_t size)
         pieces_follow(&file);
     }
     ckpt_file_close(&file);
+    view_read(e);
     (void)unlinkat(folder.fd, name, 0);
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""seeds.py TARGET FOLDER OUT: first inputs of a fuzz target from a checkpoint folder."""
+"""seeds.py TARGET OUT FOLDER...: first inputs of a fuzz target from checkpoint
+folders."""
 import os
 import struct
 import sys
@@ -36,11 +37,13 @@ def pack_seeds(_folder):
 
 
 def main():
-    target, folder, out = sys.argv[1:]
+    target, out = sys.argv[1:3]
     seeds = {"folder": folder_seeds, "pack": pack_seeds}[target]
-    for i, seed in enumerate(seeds(folder)):
-        with open(os.path.join(out, "seed-%d" % i), "wb") as f:
-            f.write(seed)
+    for name in sys.argv[3:]:
+        for i, seed in enumerate(seeds(name)):
+            path = os.path.join(out, "seed-%s-%d" % (os.path.basename(name), i))
+            with open(path, "wb") as f:
+                f.write(seed)
 
 
 if __name__ == "__main__":

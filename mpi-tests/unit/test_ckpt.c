@@ -544,7 +544,7 @@ START_TEST(damaged_manifests_are_no_fresh_start)
 {
     checkpoint();
     begin(16);
-    rewrite("manifest", "recto-manifest 1", "recto-manifest 2");
+    rewrite("manifest", "recto-manifest 2", "recto-manifest 3");
     restart(0); /* by the copy */
     begin(16);
     rewrite("manifest.copy", "epoch", "epocH");
@@ -569,7 +569,7 @@ START_TEST(a_later_format_is_named)
     ck_assert_int_eq(ckpt_io_dir_open(&dir, folder, false), 0);
     ck_assert_int_eq(ckpt_io_slurp(&dir, "manifest", 1 << 20, &text, &bytes),
                      0);
-    text[15] = '2';
+    text[15] = '3';
     (void)sprintf(text + bytes - 21, "sum %016llx\n",
                   (unsigned long long)ckpt_hash(text, bytes - 21));
     for (int i = 0; i < 2; i++) {

@@ -256,14 +256,61 @@ START_TEST(another_version_is_told_from_damage)
     size_t n = 0;
     struct ckpt_manifest *m = manifest_make();
     char *text = print(m, &bytes);
-    char *other = edit(text, bytes, "recto-manifest 1", "recto-manifest 2", &n);
+    char *other = edit(text, bytes, "recto-manifest 2", "recto-manifest 3", &n);
     ck_assert_int_eq(parse(other, n), RECTO_EVERSION);
     free(other);
     other = edit(text, bytes, "page=4096", "page=16384", &n);
     ck_assert_int_eq(parse(other, n), RECTO_EVERSION);
     free(other);
-    text[15] = '2'; /* without a right checksum: damage */
+    text[15] = '3'; /* without a right checksum: damage */
     ck_assert_int_eq(parse(text, bytes), RECTO_ECORRUPT);
+    free(text);
+    ckpt_manifest_free(m);
+}
+END_TEST
+
+/* Format 1 had no packed logs: its lines lack a field, and it has but one form. */
+START_TEST(the_first_format_is_read)
+{
+    size_t bytes = 0;
+    size_t n = 0;
+    struct ckpt_manifest *m = manifest_make();
+    char *present = print(m, &bytes);
+    m->format = 1;
+    char *text = print(m, &bytes);
+    ck_assert_ptr_null(strstr(text, "blocks_at"));
+    ck_assert_ptr_nonnull(strstr(present, "blocks_at"));
+    ck_assert_int_eq(parse(text, bytes), 0);
+    char *mixed = edit(text, bytes, "recto-manifest 1", "recto-manifest 2", &n);
+    ck_assert_int_eq(parse(mixed, n), RECTO_ECORRUPT);
+    free(mixed);
+    free(text);
+    free(present);
+    ckpt_manifest_free(m);
+}
+END_TEST
+
+START_TEST(a_packed_log_has_its_table)
+{
+    size_t bytes = 0;
+    size_t n = 0;
+    struct ckpt_manifest *again = NULL;
+    struct ckpt_manifest *m = manifest_make();
+    m->epochs[1].packed = true;
+    m->epochs[1].blocks_at = 6000;
+    char *text = print(m, &bytes);
+    ck_assert_int_eq(ckpt_manifest_parse(text, bytes, &again), 0);
+    ck_assert(again->epochs[1].packed && !again->epochs[0].packed);
+    ck_assert_uint_eq(again->epochs[1].blocks_at, 6000);
+    ckpt_manifest_free(again);
+    static const char *const wrong[] = {"blocks_at=8180", "blocks_at=4100",
+                                        "blocks_at=29990",
+                                        "blocks_at=18446744073709551615"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char *other = edit(text, bytes, "blocks_at=6000", wrong[i], &n);
+        ck_assert_int_eq(parse(other, n), RECTO_ECORRUPT);
+        free(other);
+    }
     free(text);
     ckpt_manifest_free(m);
 }
@@ -370,6 +417,8 @@ int main(void)
     tcase_add_test(t, every_changed_byte_is_refused);
     tcase_add_test(t, a_good_checksum_does_not_vouch_for_nonsense);
     tcase_add_test(t, another_version_is_told_from_damage);
+    tcase_add_test(t, the_first_format_is_read);
+    tcase_add_test(t, a_packed_log_has_its_table);
     tcase_add_test(t, random_edits_never_break_the_parser);
     suite_add_tcase(suite, t);
     t = tcase_create("words");

@@ -30,7 +30,7 @@ struct row {
     uint32_t present;
     uint32_t changed; /* its size differs from what the last epoch holds */
     uint32_t is_block;
-    struct ckpt_block block;
+    struct ckpt_tile block;
 };
 
 /* Rank 0's list in the making. */
@@ -164,10 +164,10 @@ static int blocks_apart(struct row *rows, uint64_t n)
 {
     qsort(rows, n, sizeof *rows, block_order);
     for (uint64_t i = 0; i < n; i++) {
-        const struct ckpt_block *a = &rows[i].block;
+        const struct ckpt_tile *a = &rows[i].block;
         for (uint64_t k = i + 1;
              k < n && rows[k].block.start[0] < a->start[0] + a->local[0]; k++) {
-            if (ckpt_blocks_overlap(a, &rows[k].block)) {
+            if (ckpt_tiles_overlap(a, &rows[k].block)) {
                 return base_error(
                     RECTO_EMISMATCH,
                     "the blocks of \"%s\" on rank %u and rank %u overlap",
@@ -205,7 +205,7 @@ static int blocks_merge(struct list *list, struct row *rows, uint64_t n)
     o->type = (recto_type)rows->type;
     o->ndims = rows->block.ndims;
     memcpy(o->dims, rows->block.global, sizeof o->dims);
-    o->bytes = ckpt_block_count(o->dims, o->ndims) * recto_type_size(o->type);
+    o->bytes = ckpt_tile_count(o->dims, o->ndims) * recto_type_size(o->type);
     o->uid = changed ? list->next_uid++ : block_uid(list, o);
     return status == 0 ? blocks_apart(rows, n) : status;
 }
@@ -461,6 +461,8 @@ static int epoch_make(struct ckpt_job *job, struct row *rows, uint64_t nrows)
     e->full = newest == NULL || list.last == NULL || new_sparse(job) ||
               pending >= ckpt_state.full_every ||
               ckpt_store_wants_full(store, ckpt_state.full_every - pending);
+    e->packed = !e->full && ckpt_state.packing.codec != CKPT_RAW &&
+                !ckpt_level_on(); /* shares hold pages as they are */
     e->base = e->full ? e->number : newest->base;
     e->ranks = (uint64_t)net_size();
     e->time = (uint64_t)time(NULL);
@@ -624,6 +626,7 @@ void ckpt_job_free(struct ckpt_job *job)
     free(job->parts);
     free(job->rows);
     free(job->entries);
+    free(job->blocks);
     ckpt_epoch_clear(&job->epoch);
     ckpt_io_close(&job->file);
 }

@@ -124,7 +124,7 @@ static int file_good(const struct ckpt_epoch *e)
 {
     if (!e->has_file) {
         uint64_t any = e->length | e->meta | e->pieces_at | e->pieces |
-                       e->pages_at | e->index_at | e->entries;
+                       e->pages_at | e->index_at | e->entries | e->blocks_at;
         return e->full || any != 0
                    ? ckpt_manifest_corrupt("epoch %llu: values without a file",
                                            (unsigned long long)e->number)
@@ -134,7 +134,10 @@ static int file_good(const struct ckpt_epoch *e)
         !table_inside(e, e->pieces_at, e->pieces, sizeof(struct ckpt_piece)) ||
         !table_inside(e, e->pages_at, e->entries, CKPT_PAGE) ||
         !table_inside(e, e->index_at, e->entries, sizeof(struct ckpt_entry)) ||
-        (e->full && (e->pages_at | e->index_at | e->entries) != 0)) {
+        (e->packed && !table_inside(e, e->blocks_at, e->entries,
+                                    sizeof(struct ckpt_block))) ||
+        (e->full &&
+         (e->pages_at | e->index_at | e->entries | e->blocks_at) != 0)) {
         return ckpt_manifest_corrupt("epoch %llu: a table leaves the file",
                                      (unsigned long long)e->number);
     }

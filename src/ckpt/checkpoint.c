@@ -70,6 +70,7 @@ int ckpt_init(const char *dir, unsigned full)
     uint64_t every = 0;
     int64_t chosen = RECTO_NEWEST;
     struct ckpt_keep keep;
+    struct ckpt_packing packing;
     const char *path = dir == NULL || base_env_given(BASE_ENV_CKPT_DIR)
                            ? base_env(BASE_ENV_CKPT_DIR)
                            : dir;
@@ -79,6 +80,9 @@ int ckpt_init(const char *dir, unsigned full)
     }
     if (status == 0) {
         status = ckpt_choice_read(&chosen);
+    }
+    if (status == 0) {
+        status = ckpt_packing_read(base_env(BASE_ENV_CKPT_COMPRESS), &packing);
     }
     if (status == 0) {
         status = ckpt_io_inject(base_env(BASE_ENV_INJECT));
@@ -104,6 +108,7 @@ int ckpt_init(const char *dir, unsigned full)
     ckpt_state.epoch = -1;
     ckpt_state.full_every = every;
     ckpt_state.keep = keep;
+    ckpt_state.packing = packing;
     memcpy(ckpt_state.path, path, strlen(path) + 1);
     ckpt_state.chosen = chosen;
     ckpt_state.started = true;
@@ -185,9 +190,12 @@ static int open_all(void)
 
 /* ---- file ----------------------------------------------------------------------------- */
 
-/* Most of the file will be holes. */
+/* Part of the file, nobody knows how much, will be holes. */
 static bool sparse(const struct ckpt_job *job)
 {
+    if (job->epoch.packed) {
+        return true;
+    }
     for (uint64_t i = 0; job->epoch.full && i < job->epoch.nobjects; i++) {
         const struct space_segment *s = job->parts[i].segment;
         if (s != NULL && space_sparse(s)) {
@@ -235,6 +243,7 @@ static int log_place(struct ckpt_job *job)
     }
     job->entries_before = before;
     job->epoch.entries = (uint64_t)total;
+    job->epoch.packed = job->epoch.packed && total > 0;
     job->epoch.pieces = 1; /* rows that each rank hands in */
     for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
         job->epoch.pieces += !ckpt_part_shared(&job->parts[i]) &&
@@ -292,6 +301,7 @@ int ckpt_job_file_open(struct ckpt_job *job)
 static uint64_t bulk_bytes(const struct ckpt_epoch *e)
 {
     uint64_t bytes = e->entries * (CKPT_PAGE + sizeof(struct ckpt_entry));
+    bytes += e->packed ? e->entries * sizeof(struct ckpt_block) : 0;
     for (uint64_t i = 0; e->full && i < e->nobjects; i++) {
         bytes += e->objects[i].bytes + e->objects[i].nsums * sizeof(uint64_t);
     }

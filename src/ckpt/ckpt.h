@@ -20,7 +20,7 @@
  *     image.c     the file in memory that it does that in
  *   every rank
  *     region.c    recto_protect, recto_protect_block, hashes of private memory
- *     block.c     blocks of a distributed array to pieces of its pages, and back
+ *     tile.c      blocks of a distributed array to pieces of its pages, and back
  *     agree.c     which objects an epoch holds
  *     collect.c   which pages each rank writes
  *     sink.c      pages on their way to the file

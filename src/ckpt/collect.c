@@ -188,7 +188,7 @@ static int segments_shut(const struct ckpt_job *job)
 /* Brings my piece of a distributed array together, which is its copy too. Collective. */
 static int collect_block(const struct ckpt_job *job, struct ckpt_part *part)
 {
-    int status = ckpt_block_gather(part);
+    int status = ckpt_tile_gather(part);
     if (status == 0 && part->count > 0) {
         status = region_choose(job, part);
     }

@@ -71,6 +71,15 @@ uint64_t ckpt_zero_sum(void)
     return XXH3_64bits(zeros, CKPT_PAGE);
 }
 
+uint64_t ckpt_run_hash(const struct ckpt_entry *entries,
+                       const struct ckpt_block *blocks, uint64_t count)
+{
+    uint64_t hash = XXH3_64bits(entries, count * sizeof *entries);
+    return blocks == NULL
+               ? hash
+               : XXH3_64bits_withSeed(blocks, count * sizeof *blocks, hash);
+}
+
 const char *ckpt_object_shape(const struct ckpt_object *object, char *text,
                               size_t size)
 {
@@ -166,7 +175,7 @@ int ckpt_epoch_extents(const struct ckpt_epoch *epoch,
 {
     size_t n = 0;
     struct ckpt_extent *list =
-        calloc(2 * (size_t)epoch->nobjects + 2, sizeof *list);
+        calloc(2 * (size_t)epoch->nobjects + 3, sizeof *list);
     if (list == NULL) {
         return base_error(RECTO_ENOMEM, "extents of epoch %llu",
                           (unsigned long long)epoch->number);
@@ -181,6 +190,10 @@ int ckpt_epoch_extents(const struct ckpt_epoch *epoch,
         extent_add(list, &n, epoch->pages_at, epoch->entries * CKPT_PAGE);
         extent_add(list, &n, epoch->index_at,
                    epoch->entries * sizeof(struct ckpt_entry));
+        if (epoch->packed) {
+            extent_add(list, &n, epoch->blocks_at,
+                       epoch->entries * sizeof(struct ckpt_block));
+        }
     }
     qsort(list, n, sizeof *list, extent_order);
     int status = extents_check(list, n, epoch);

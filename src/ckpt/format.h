@@ -21,7 +21,8 @@
 enum {
     CKPT_PAGE = 4096,
     CKPT_UUID = 32, /* hexadecimal digits */
-    CKPT_FORMAT_MAJOR = 1,
+    CKPT_FORMAT_MAJOR = 2,
+    CKPT_FORMAT_OLDEST = 1, /* that is read */
     CKPT_FORMAT_MINOR = 0,
     CKPT_SHAPE_MAX = 256, /* bytes of a shape as text */
     CKPT_MANIFEST_MAX = 1 << 30
@@ -73,11 +74,14 @@ struct ckpt_epoch {
     uint64_t pages_at;
     uint64_t index_at;
     uint64_t entries;
+    bool packed;        /* the log's pages are in blocks: docs/format.md */
+    uint64_t blocks_at; /* packed: of its table; else 0 */
     uint64_t nobjects;
     struct ckpt_object *objects; /* ascending uids */
 };
 
 struct ckpt_manifest {
+    uint64_t format; /* of its text; 0: the present one */
     uint64_t generation;
     char run[CKPT_UUID + 1];
     uint64_t next_uid;
@@ -105,6 +109,17 @@ struct ckpt_entry {
     uint64_t sum;
 };
 #define CKPT_NO_RANK UINT64_MAX
+
+/* A row of /recto/log/blocks; row i says where page i of a packed log is. Of no bytes:
+ * the page is zero. */
+struct ckpt_block {
+    uint64_t offset; /* of its block, from the first byte of the log's pages */
+    uint32_t bytes;  /* of the block as it is stored */
+    uint8_t codec;   /* enum ckpt_codec */
+    uint8_t element; /* bytes of what was shuffled; 1: nothing was */
+    uint8_t pages;   /* in the block */
+    uint8_t page;    /* the place of this one among them */
+};
 
 struct ckpt_extent {
     uint64_t offset;
@@ -148,6 +163,11 @@ uint64_t ckpt_hash(const void *data, size_t bytes);
 uint64_t ckpt_page_sum(const void *data, size_t bytes);
 /* That of a page of zeros. */
 uint64_t ckpt_zero_sum(void);
+
+/* Of a rank's run in the log: of its index rows, and of its block rows unless the log
+ * is plain (NULL): XXH3 of these with that of those as seed. */
+uint64_t ckpt_run_hash(const struct ckpt_entry *entries,
+                       const struct ckpt_block *blocks, uint64_t count);
 
 /* "512 x 512 float64". Returns `text`. */
 const char *ckpt_object_shape(const struct ckpt_object *object, char *text,

@@ -124,6 +124,25 @@ static void attribute_text(struct layout *l, const char *name,
     check(l, H5Tclose(type));
 }
 
+/* The type of a row of the table of blocks. */
+static hid_t block_record(void)
+{
+    static const char *const bytes[] = {"codec", "element", "pages", "page"};
+    hid_t type = H5Tcreate(H5T_COMPOUND, sizeof(struct ckpt_block));
+    bool good = H5Tinsert(type, "offset", offsetof(struct ckpt_block, offset),
+                          H5T_NATIVE_UINT64) >= 0 &&
+                H5Tinsert(type, "bytes", offsetof(struct ckpt_block, bytes),
+                          H5T_NATIVE_UINT32) >= 0;
+    for (size_t i = 0; i < 4 && good; i++) {
+        good = H5Tinsert(type, bytes[i], offsetof(struct ckpt_block, codec) + i,
+                         H5T_NATIVE_UINT8) >= 0;
+    }
+    if (!good) {
+        (void)H5Tclose(type);
+    }
+    return good ? type : H5I_INVALID_HID;
+}
+
 /* A compound type of u64 members. */
 static hid_t record(const char *const *members, size_t count)
 {
@@ -147,6 +166,8 @@ static void tables(struct layout *l, struct ckpt_epoch *e, uint64_t pieces)
                    "rows on disk are the struct");
     _Static_assert(sizeof(struct ckpt_entry) == 4 * sizeof(uint64_t),
                    "rows on disk are the struct");
+    _Static_assert(sizeof(struct ckpt_block) == 2 * sizeof(uint64_t),
+                   "rows on disk are the struct");
     hid_t type = record(piece, 7);
     e->pieces = pieces;
     e->pieces_at = table(l, "/recto/pieces", type, pieces);
@@ -158,16 +179,22 @@ static void tables(struct layout *l, struct ckpt_epoch *e, uint64_t pieces)
         check(l, H5Tclose(type));
         e->pages_at = dataset(l, "/recto/log/pages", H5T_NATIVE_UINT8, 2, dims);
     }
+    if (e->packed) {
+        type = block_record();
+        e->blocks_at = table(l, "/recto/log/blocks", type, e->entries);
+        check(l, H5Tclose(type));
+    }
 }
 
-static void objects(struct layout *l, struct ckpt_epoch *e)
+/* `sums`: with the tables of page sums. */
+static void objects(struct layout *l, struct ckpt_epoch *e, bool with_sums)
 {
     for (uint64_t i = 0; i < e->nobjects && !l->failed; i++) {
         struct ckpt_object *o = &e->objects[i];
         char sums[RECTO_NAME_MAX + 16];
         (void)snprintf(sums, sizeof sums, "/recto/sums/%s", o->name);
         o->data = dataset(l, o->name, type_of(o->type), o->ndims, o->dims);
-        o->sums = table(l, sums, H5T_NATIVE_UINT64, o->nsums);
+        o->sums = with_sums ? table(l, sums, H5T_NATIVE_UINT64, o->nsums) : 0;
     }
 }
 
@@ -213,6 +240,10 @@ static void open_handles(struct layout *l, struct ckpt_image *image)
                 H5Pset_obj_track_times(l->create, 0) < 0 ||
                 H5Pset_create_intermediate_group(l->link, 1) < 0 ||
                 H5Pset_char_encoding(l->link, H5T_CSET_UTF8) < 0;
+}
+
+static void recto_group(struct layout *l)
+{
     l->recto = l->failed ? H5I_INVALID_HID
                          : H5Gcreate2(l->file, "/recto", l->link, H5P_DEFAULT,
                                       H5P_DEFAULT);
@@ -240,8 +271,20 @@ static uint64_t rows_of(const struct ckpt_epoch *e)
     return (e->full ? e->nobjects : e->pieces) * e->ranks;
 }
 
-int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run,
-                       struct ckpt_image *image)
+static void epoch_lay_out(struct layout *l, struct ckpt_epoch *epoch,
+                          const char *run)
+{
+    recto_group(l);
+    describe(l, epoch, run);
+    tables(l, epoch, rows_of(epoch));
+    if (epoch->full) {
+        objects(l, epoch, true);
+    }
+}
+
+/* run NULL: of the objects alone. */
+static int lay_out(struct ckpt_epoch *epoch, const char *run,
+                   struct ckpt_image *image)
 {
     H5E_auto2_t print = NULL;
     void *argument = NULL;
@@ -249,10 +292,10 @@ int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run,
     (void)H5Eget_auto2(H5E_DEFAULT, &print, &argument);
     (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     open_handles(&l, image);
-    describe(&l, epoch, run);
-    tables(&l, epoch, rows_of(epoch));
-    if (epoch->full) {
-        objects(&l, epoch);
+    if (run != NULL) {
+        epoch_lay_out(&l, epoch, run);
+    } else {
+        objects(&l, epoch, false);
     }
     close_handles(&l);
     (void)H5Eset_auto2(H5E_DEFAULT, print, argument);
@@ -264,6 +307,17 @@ int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run,
     }
     epoch->length = image->end;
     return 0;
+}
+
+int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run,
+                       struct ckpt_image *image)
+{
+    return lay_out(epoch, run, image);
+}
+
+int ckpt_layout_plain(struct ckpt_epoch *epoch, struct ckpt_image *image)
+{
+    return lay_out(epoch, NULL, image);
 }
 
 /* ---- the image into the file ------------------------------------------------------ */

@@ -10,7 +10,7 @@
  *             checked, and each entry is sent to the rank that needs the page
  *   sums      the pieces' page sums are divided likewise and checked
  *   shared    each rank reads the pages that it homes into the verso
- *   blocks    each rank reads its piece of the array; from there to the blocks (block.c)
+ *   blocks    each rank reads its piece of the array; from there to the blocks (tile.c)
  *   private   into a staging area; copied when all ranks are good
  *
  * Invariants
@@ -32,41 +32,15 @@
 #include "coherence/coherence.h"
 #include "load.h"
 
-enum {
-    GROUP_PAGES = 256 /* read at a time */
-};
-
-/* Pages of a part that lie together: in the full epoch or in one log. */
-struct group {
-    uint64_t page;
-    uint64_t count;
-    const struct source *source; /* of the first page; NULL: full epoch */
-};
-
 /* ---- the chain's files ------------------------------------------------------------ */
 
 static int files_open(struct load *l, const struct ckpt_manifest *m,
                       uint64_t index)
 {
-    uint64_t first = index;
-    while (first > 0 && !m->epochs[first].full) {
-        first--;
-    }
-    l->files = calloc(index - first + 1, sizeof *l->files);
-    if (l->files == NULL) {
-        return base_error(RECTO_ENOMEM, "files of the chain");
-    }
-    int status = 0;
-    for (uint64_t i = first; i <= index && status == 0; i++) {
-        if (!m->epochs[i].has_file) {
-            continue;
-        }
-        struct ckpt_file *file = &l->files[l->nfiles];
-        status = ckpt_file_open(file, &ckpt_state.dir, &m->epochs[i]);
-        l->nfiles += status == 0;
-        if (status == 0 && net_rank() == 0) {
-            status = ckpt_file_meta_check(file);
-        }
+    int status = ckpt_chain_open(&l->chain, &ckpt_state.dir, m, index);
+    for (size_t i = 0; i < l->chain.nfiles && status == 0 && net_rank() == 0;
+         i++) {
+        status = ckpt_file_meta_check(&l->chain.files[i]);
     }
     return status;
 }
@@ -160,9 +134,9 @@ static int table_share(struct ckpt_file *file)
 static int pieces_share(struct load *l)
 {
     int status = 0;
-    for (size_t i = 0; i < l->nfiles && status == 0; i++) {
-        status =
-            l->moves ? table_share(&l->files[i]) : rows_share(&l->files[i]);
+    for (size_t i = 0; i < l->chain.nfiles && status == 0; i++) {
+        struct ckpt_file *file = &l->chain.files[i];
+        status = l->moves ? table_share(file) : rows_share(file);
     }
     return status;
 }
@@ -178,16 +152,6 @@ static void moved_find(struct load *l)
     }
 }
 
-static void load_close(struct load *l)
-{
-    for (size_t i = 0; i < l->nfiles; i++) {
-        ckpt_file_close(&l->files[i]);
-    }
-    free(l->files);
-    free(l->sources);
-    free(l->old);
-}
-
 /* ---- private sizes ------------------------------------------------------------------ */
 
 static int sizes_check(const struct load *l)
@@ -195,24 +159,22 @@ static int sizes_check(const struct load *l)
     for (uint64_t i = 0; i < l->job->epoch.nobjects; i++) {
         const struct ckpt_part *part = &l->job->parts[i];
         const struct ckpt_object *o = part->object;
-        const struct ckpt_piece *piece = NULL;
+        uint64_t bytes = 0;
         if (o->kind == CKPT_SHARED || o->bytes == 0 || part->moved) {
             continue;
         }
-        for (size_t f = l->nfiles; f-- > 0 && piece == NULL;) {
-            piece = ckpt_file_piece(&l->files[f], o->uid, (uint64_t)net_rank());
-        }
         uint64_t size = recto_type_size(o->type);
-        if (piece == NULL) {
-            return ckpt_file_corrupt(&l->files[0],
-                                     "no size of \"%s\" in the chain", o->name);
+        int status =
+            ckpt_chain_size(&l->chain, o, (uint64_t)net_rank(), &bytes);
+        if (status != 0) {
+            return status;
         }
-        if (piece->bytes != part->bytes) {
+        if (bytes != part->bytes) {
             return base_error(RECTO_ECHANGED,
                               "protected memory \"%s\" of rank %d has %llu %s "
                               "in epoch %llu, the program protects %llu",
                               o->name, net_rank(),
-                              (unsigned long long)(piece->bytes / size),
+                              (unsigned long long)(bytes / size),
                               ckpt_type_name(o->type),
                               (unsigned long long)l->job->epoch.number,
                               (unsigned long long)(part->bytes / size));
@@ -226,7 +188,7 @@ static int sizes_check(const struct load *l)
 /* Checks my share of the pieces: those of writers k, k + N, ... */
 static int sums_check(const struct load *l)
 {
-    const struct ckpt_file *full = &l->files[0];
+    const struct ckpt_file *full = &l->chain.files[0];
     const struct ckpt_epoch *e = full->epoch;
     int status = 0;
     for (uint64_t i = 0; i < e->nobjects && status == 0; i++) {
@@ -248,153 +210,42 @@ static int sums_check(const struct load *l)
 
 /* ---- pages ---------------------------------------------------------------------------------- */
 
-/* The longest group that begins at `page` and stays below `end`; *at is the
- * first source at or after the page, and moves along. */
-static struct group group_of(const struct load *l, uint64_t uid, uint64_t page,
-                             uint64_t end, uint64_t *at)
+/* Is the page's memory one that nobody ever touched? */
+static bool is_hole(void *part, uint64_t page)
 {
-    struct group g = {.page = page, .count = 1};
-    const struct source *s = &l->sources[*at];
-    const struct source *stop = &l->sources[l->nsources];
-    end = end - page < GROUP_PAGES ? end : page + GROUP_PAGES;
-    if (s == stop || s->uid != uid || s->page != page) {
-        uint64_t next =
-            s < stop && s->uid == uid && s->page < end ? s->page : end;
-        g.count = next - page;
-        return g;
-    }
-    g.source = s;
-    while (s + g.count < stop && page + g.count < end &&
-           s[g.count].uid == uid && s[g.count].page == page + g.count &&
-           s[g.count].file == s->file && s[g.count].slot == s->slot + g.count) {
-        g.count++;
-    }
-    *at += g.count;
-    return g;
-}
-
-static int bad_page(const struct ckpt_file *file, const struct ckpt_part *part,
-                    uint64_t page)
-{
-    return ckpt_file_corrupt(file, "page %llu of \"%s\" is damaged",
-                             (unsigned long long)page, part->object->name);
-}
-
-static int log_read(const struct load *l, const struct ckpt_part *part,
-                    const struct group *g, char *to)
-{
-    const struct ckpt_file *file = &l->files[g->source->file];
-    int status =
-        ckpt_io_read(&file->io, to, (size_t)g->count * CKPT_PAGE,
-                     file->epoch->pages_at + g->source->slot * CKPT_PAGE);
-    for (uint64_t i = 0; i < g->count && status == 0; i++) {
-        if (ckpt_hash(to + i * CKPT_PAGE, CKPT_PAGE) != g->source[i].sum) {
-            status = bad_page(file, part, g->page + i);
-        }
-    }
-    return status;
-}
-
-/* How many of the pages from `page` on are zero in the epoch, by their sums, and
- * in memory, since nobody ever touched them: there is nothing to read. */
-static uint64_t zeros_count(struct ckpt_part *part, uint64_t page,
-                            const uint64_t *sums, uint64_t most)
-{
-    uint64_t n = 0;
     uint64_t stop = 0;
-    while (n < most && sums[n] == ckpt_zero_sum() &&
-           ckpt_part_hole(part, page + n, page + n + 1, &stop)) {
-        n++;
-    }
-    return n;
+    return ckpt_part_hole(part, page, page + 1, &stop);
 }
 
-/* Pages of a full epoch, whose object begins at `data`, in one piece. */
-static int data_read(const struct ckpt_file *file, const struct ckpt_part *part,
-                     const struct group *g, uint64_t data, const uint64_t *sums,
-                     char *to)
+/* Reads pages [first, first + count) of a part to `memory`; the last page's memory is
+ * whole. */
+static int pages_load(struct load *l, struct ckpt_part *part, uint64_t first,
+                      uint64_t count, char *memory)
 {
-    size_t bytes = (size_t)(g->count - 1) * CKPT_PAGE +
-                   ckpt_page_bytes(part->bytes, g->page + g->count - 1);
-    memset(to + bytes, 0, g->count * CKPT_PAGE - bytes);
-    int status = ckpt_io_read(&file->io, to, bytes, data + g->page * CKPT_PAGE);
-    for (uint64_t i = 0; i < g->count && status == 0; i++) {
-        if (ckpt_hash(to + i * CKPT_PAGE, CKPT_PAGE) != sums[i]) {
-            status = bad_page(file, part, g->page + i);
-        }
-    }
-    return status;
+    bool shared = ckpt_part_shared(part);
+    struct ckpt_range range = {
+        .object = part->object,
+        .rank = shared ? CKPT_NO_RANK : (uint64_t)net_rank(),
+        .bytes = part->bytes,
+        .is_zero = part->segment != NULL ? is_hole : NULL,
+        .argument = part};
+    return ckpt_chain_read(&l->chain, &range, first, count, memory);
 }
 
-static int full_read(const struct load *l, struct ckpt_part *part,
-                     const struct group *g, char *to)
-{
-    const struct ckpt_file *file = &l->files[0];
-    const struct ckpt_object *o =
-        ckpt_epoch_object(file->epoch, part->object->uid);
-    if (o == NULL || o->bytes != part->object->bytes) {
-        return ckpt_file_corrupt(file, "page %llu of \"%s\" is in no epoch",
-                                 (unsigned long long)g->page,
-                                 part->object->name);
-    }
-    uint64_t offset = 0;
-    uint64_t first = g->page;
-    if (!ckpt_part_shared(part)) {
-        const struct ckpt_piece *piece =
-            ckpt_file_piece(file, o->uid, part->rank);
-        offset = piece->offset;
-        first += piece->first_sum;
-    }
-    uint64_t sums[GROUP_PAGES];
-    int status = ckpt_io_read(&file->io, sums, g->count * sizeof *sums,
-                              o->sums + first * sizeof *sums);
-    for (uint64_t i = 0; i < g->count && status == 0;) {
-        uint64_t n = zeros_count(part, g->page + i, sums + i, g->count - i);
-        if (n > 0) {
-            i += n;
-            continue;
-        }
-        for (n = 1; i + n < g->count && sums[i + n] != ckpt_zero_sum(); n++) {
-        }
-        struct group some = {.page = g->page + i, .count = n};
-        status = data_read(file, part, &some, o->data + offset, sums + i,
-                           to + i * CKPT_PAGE);
-        i += n;
-    }
-    return status;
-}
-
-int ckpt_load_pages(const struct load *l, struct ckpt_part *part,
-                    uint64_t first, uint64_t count, char *memory)
-{
-    uint64_t uid = part->object->uid;
-    uint64_t at = ckpt_source_after(l, uid, first);
-    int status = 0;
-    for (uint64_t page = first; page < first + count && status == 0;) {
-        struct group g = group_of(l, uid, page, first + count, &at);
-        char *to = memory + (page - first) * CKPT_PAGE;
-        status = g.source != NULL ? log_read(l, part, &g, to)
-                                  : full_read(l, part, &g, to);
-        page += g.count;
-    }
-    return status;
-}
-
-static int shared_load(const struct load *l, struct ckpt_part *part)
+static int shared_load(struct load *l, struct ckpt_part *part)
 {
     uint64_t first = 0;
     uint64_t count = 0;
     int status = 0;
     while (status == 0 && ckpt_home_run(part, first + count, &first, &count)) {
-        status = ckpt_load_pages(l, part, first, count,
-                                 space_verso(part->segment, first));
+        status = pages_load(l, part, first, count,
+                            space_verso(part->segment, first));
     }
     return status;
 }
 
 /* Into a new staging area, *staging, with the hashes of its pages. */
-static int private_load(const struct load *l, struct ckpt_part *part,
-                        char **staging)
+static int private_load(struct load *l, struct ckpt_part *part, char **staging)
 {
     if (part->count == 0) {
         return 0;
@@ -405,7 +256,7 @@ static int private_load(const struct load *l, struct ckpt_part *part,
         return base_error(RECTO_ENOMEM, "staging area of \"%s\"",
                           part->object->name);
     }
-    int status = ckpt_load_pages(l, part, part->first, part->count, *staging);
+    int status = pages_load(l, part, part->first, part->count, *staging);
     for (uint64_t i = 0; i < part->count && status == 0; i++) {
         part->hashes[i] =
             ckpt_region_hash(*staging + i * CKPT_PAGE,
@@ -431,13 +282,13 @@ static int blocks_load(const struct ckpt_job *job, char **staging)
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
         const struct ckpt_part *part = &job->parts[i];
         if (part->segment == NULL && ckpt_part_shared(part)) {
-            status = ckpt_block_scatter(part, &staging[i]);
+            status = ckpt_tile_scatter(part, &staging[i]);
         }
     }
     return status;
 }
 
-static int memory_load(const struct load *l, bool *touched)
+static int memory_load(struct load *l, bool *touched)
 {
     struct ckpt_job *job = l->job;
     int status = 0;
@@ -507,6 +358,7 @@ int ckpt_load(struct ckpt_job *job, const struct ckpt_manifest *manifest,
     if (status == 0) {
         status = memory_load(&l, touched);
     }
-    load_close(&l);
+    free(l.old.items);
+    ckpt_chain_close(&l.chain);
     return status;
 }

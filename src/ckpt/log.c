@@ -7,6 +7,7 @@
  * 1. A run is sorted by (uid, rank, page): objects are in ascending order of
  *    uid and a rank writes only its own private pages.
  * 2. Pages in the log are whole; past the end of an object they hold zeros.
+ * 3. In a packed log a page that nobody has touched takes no bytes: its row says so.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -45,9 +46,13 @@ static void note_empty(struct ckpt_job *job, struct ckpt_part *part,
                        uint64_t page, uint64_t index, uint64_t count)
 {
     static const char zeros[CKPT_PAGE];
+    static const struct ckpt_block nothing = {.element = 1, .pages = 1};
     for (uint64_t i = 0; i < count; i++) {
         note(job, part, page + i, index + i, zeros,
              ckpt_page_bytes(part->bytes, page + i));
+        if (job->blocks != NULL) {
+            job->blocks[part->entries_before + index + i] = nothing;
+        }
     }
     job->holes += count * CKPT_PAGE;
 }
@@ -63,6 +68,9 @@ static int pages_write(struct ckpt_job *job)
     }
     RECTO_ASSERT(before == job->my_entries);
     int status = ckpt_pages_write(job, &format);
+    if (job->epoch.packed && status == 0) { /* what was saved was never there */
+        job->holes = job->my_entries * CKPT_PAGE - job->written;
+    }
     job->written += job->holes;
     return status;
 }
@@ -96,23 +104,39 @@ static int rows_make(struct ckpt_job *job, uint64_t hash)
     return 0;
 }
 
+static int table_write(struct ckpt_job *job, const void *rows, size_t size,
+                       uint64_t at)
+{
+    uint64_t bytes = job->my_entries * size;
+    job->written += bytes;
+    return bytes == 0
+               ? 0
+               : ckpt_io_write(&job->file, rows, bytes,
+                               at + job->log.before * size, "index-write");
+}
+
 int ckpt_log_write(struct ckpt_job *job)
 {
-    uint64_t bytes = job->my_entries * sizeof(struct ckpt_entry);
-    job->entries = malloc(bytes + 1);
-    if (job->entries == NULL) {
+    const struct ckpt_epoch *e = &job->epoch;
+    job->entries = malloc(job->my_entries * sizeof *job->entries + 1);
+    if (e->packed) {
+        job->blocks = calloc(job->my_entries + 1, sizeof *job->blocks);
+    }
+    if (job->entries == NULL || (e->packed && job->blocks == NULL)) {
         return base_error(RECTO_ENOMEM, "index of the page log");
     }
     int status = pages_write(job);
     if (status == 0) {
-        status = rows_make(job, ckpt_hash(job->entries, bytes));
+        status = rows_make(
+            job, ckpt_run_hash(job->entries, job->blocks, job->my_entries));
     }
-    if (status == 0 && bytes > 0) {
-        uint64_t at =
-            job->log.index_at + job->log.before * sizeof(struct ckpt_entry);
+    if (status == 0) {
+        status = table_write(job, job->entries, sizeof *job->entries,
+                             job->log.index_at);
+    }
+    if (status == 0 && e->packed) {
         status =
-            ckpt_io_write(&job->file, job->entries, bytes, at, "index-write");
-        job->written += bytes;
+            table_write(job, job->blocks, sizeof *job->blocks, e->blocks_at);
     }
     return status == 0 ? ckpt_io_sync(&job->file, "data-sync") : status;
 }

@@ -3,7 +3,7 @@
  * The manifest: the one file that says which epochs exist. Lines of text,
  * closed by a checksum.
  *
- *   recto-manifest 1
+ *   recto-manifest 2
  *   order=little page=4096 generation=G run=UUID next_uid=U epochs=N
  *   epoch number=... objects=M        N times, each followed by
  *   object uid=... name="..."         M lines
@@ -69,17 +69,23 @@ static void print_object(FILE *out, const struct ckpt_object *o)
     print_name(out, o->name);
 }
 
-static void print_epoch(FILE *out, const struct ckpt_epoch *e)
+/* Format 1 has no packed logs. */
+static void print_epoch(FILE *out, const struct ckpt_epoch *e, uint64_t format)
 {
+    char blocks[40] = "";
     char file[CKPT_FILE_NAME_MAX + 1] = "-";
     if (e->has_file) {
         ckpt_epoch_file(e, file);
+    }
+    if (format > 1) {
+        (void)snprintf(blocks, sizeof blocks, " blocks_at=%llu",
+                       (unsigned long long)e->blocks_at);
     }
     (void)fprintf(
         out,
         "epoch number=%llu kind=%s base=%llu uuid=%s file=%s "
         "length=%llu meta=%016llx ranks=%llu time=%llu "
-        "pieces_at=%llu pieces=%llu log_at=%llu index_at=%llu "
+        "pieces_at=%llu pieces=%llu log_at=%llu index_at=%llu%s "
         "entries=%llu objects=%llu\n",
         (unsigned long long)e->number, e->full ? "full" : "diff",
         (unsigned long long)e->base, e->uuid, file,
@@ -87,7 +93,8 @@ static void print_epoch(FILE *out, const struct ckpt_epoch *e)
         (unsigned long long)e->ranks, (unsigned long long)e->time,
         (unsigned long long)e->pieces_at, (unsigned long long)e->pieces,
         (unsigned long long)e->pages_at, (unsigned long long)e->index_at,
-        (unsigned long long)e->entries, (unsigned long long)e->nobjects);
+        blocks, (unsigned long long)e->entries,
+        (unsigned long long)e->nobjects);
     for (uint64_t i = 0; i < e->nobjects; i++) {
         print_object(out, &e->objects[i]);
     }
@@ -98,19 +105,20 @@ int ckpt_manifest_print(const struct ckpt_manifest *m, char **text,
 {
     char *body = NULL;
     size_t size = 0;
+    uint64_t format = m->format != 0 ? m->format : CKPT_FORMAT_MAJOR;
     FILE *out = open_memstream(&body, &size);
     if (out == NULL) {
         return base_error(RECTO_ENOMEM, "manifest");
     }
-    (void)fprintf(out,
-                  "recto-manifest %d\norder=%s page=%d generation=%llu run=%s "
-                  "next_uid=%llu epochs=%llu\n",
-                  CKPT_FORMAT_MAJOR, byte_order, CKPT_PAGE,
-                  (unsigned long long)m->generation, m->run,
-                  (unsigned long long)m->next_uid,
-                  (unsigned long long)m->nepochs);
+    (void)fprintf(
+        out,
+        "recto-manifest %llu\norder=%s page=%d generation=%llu run=%s "
+        "next_uid=%llu epochs=%llu\n",
+        (unsigned long long)format, byte_order, CKPT_PAGE,
+        (unsigned long long)m->generation, m->run,
+        (unsigned long long)m->next_uid, (unsigned long long)m->nepochs);
     for (uint64_t i = 0; i < m->nepochs; i++) {
-        print_epoch(out, &m->epochs[i]);
+        print_epoch(out, &m->epochs[i], format);
     }
     if (fflush(out) == 0) {
         (void)fprintf(out, "sum %016llx\n",
@@ -280,7 +288,7 @@ static bool grow(void **array, uint64_t count, uint64_t *room, size_t size)
     return true;
 }
 
-static int take_epoch(struct cursor *c, struct ckpt_epoch *e)
+static int take_epoch(struct cursor *c, struct ckpt_epoch *e, uint64_t format)
 {
     char word[CKPT_FILE_NAME_MAX + 1];
     e->number = take_u64(c, "epoch number=");
@@ -298,6 +306,8 @@ static int take_epoch(struct cursor *c, struct ckpt_epoch *e)
     e->pieces = take_u64(c, " pieces=");
     e->pages_at = take_u64(c, " log_at=");
     e->index_at = take_u64(c, " index_at=");
+    e->blocks_at = format > 1 ? take_u64(c, " blocks_at=") : 0;
+    e->packed = e->blocks_at != 0;
     e->entries = take_u64(c, " entries=");
     uint64_t objects = take_u64(c, " objects=");
     take(c, "\n");
@@ -336,11 +346,12 @@ static int version_check(const char *text, size_t bytes)
     if (c.bad) {
         return ckpt_manifest_corrupt("it does not begin as one");
     }
-    if (version != CKPT_FORMAT_MAJOR) {
+    if (version < CKPT_FORMAT_OLDEST || version > CKPT_FORMAT_MAJOR) {
         return base_error(RECTO_EVERSION,
-                          "manifest of format %llu; this Recto reads format "
-                          "%d: use the version that wrote it",
-                          (unsigned long long)version, CKPT_FORMAT_MAJOR);
+                          "manifest of format %llu; this Recto reads formats "
+                          "%d to %d: use the version that wrote it",
+                          (unsigned long long)version, CKPT_FORMAT_OLDEST,
+                          CKPT_FORMAT_MAJOR);
     }
     return 0;
 }
@@ -349,7 +360,7 @@ static int body_parse(const char *text, size_t bytes, struct ckpt_manifest *m)
 {
     struct cursor c = {text, text + bytes - SUM_LINE, false};
     char order[16];
-    (void)take_u64(&c, "recto-manifest ");
+    m->format = take_u64(&c, "recto-manifest ");
     take_word(&c, "\norder=", order, sizeof order);
     uint64_t page = take_u64(&c, " page=");
     if (!c.bad && (strcmp(order, byte_order) != 0 || page != CKPT_PAGE)) {
@@ -370,7 +381,7 @@ static int body_parse(const char *text, size_t bytes, struct ckpt_manifest *m)
         }
         struct ckpt_epoch *e = &m->epochs[m->nepochs++];
         memset(e, 0, sizeof *e);
-        int status = take_epoch(&c, e);
+        int status = take_epoch(&c, e, m->format);
         if (status != 0) {
             return status;
         }

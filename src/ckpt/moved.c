@@ -23,7 +23,7 @@ enum {
 
 struct moved {
     recto_pieces pieces;
-    const struct load *load;
+    struct ckpt_chain *chain;
     struct ckpt_object *object;
     int status; /* the first error of a read, with its message */
     char message[1024];
@@ -63,53 +63,12 @@ bool ckpt_moved(const struct ckpt_object *o, const struct ckpt_epoch *e)
 
 /* ---- reading -------------------------------------------------------------------------- */
 
-/* Of a rank's piece; NULL: the chain does not tell. */
-static const struct ckpt_piece *piece_of(const struct load *l, uint64_t uid,
-                                         uint64_t rank)
-{
-    const struct ckpt_piece *piece = NULL;
-    for (size_t f = l->nfiles; f-- > 0 && piece == NULL;) {
-        piece = ckpt_file_piece(&l->files[f], uid, rank);
-    }
-    return piece;
-}
-
-/* The first entry at or after (uid, rank). */
-static uint64_t old_from(const struct load *l, uint64_t uid, uint64_t rank)
-{
-    uint64_t low = 0;
-    uint64_t high = l->nold;
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-        const struct source *s = &l->old[middle];
-        if (s->uid < uid || (s->uid == uid && s->rank < rank)) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-/* With the entries of one old rank's piece alone. */
-static struct load view_of(const struct moved *m, uint64_t rank)
-{
-    struct load view = *m->load;
-    uint64_t first = old_from(&view, m->object->uid, rank);
-    view.nsources = old_from(&view, m->object->uid, rank + 1) - first;
-    view.sources = view.nsources > 0 ? view.old + first : NULL;
-    return view;
-}
-
 /* Bytes [from, to) of a piece. */
 static int bytes_read(const struct moved *m, uint64_t rank, uint64_t bytes,
                       uint64_t from, uint64_t to, char *memory)
 {
-    struct load view = view_of(m, rank);
-    struct ckpt_part part = {.object = m->object,
-                             .rank = rank,
-                             .bytes = bytes,
-                             .pages = ckpt_pages(bytes)};
+    const struct ckpt_range range = {
+        .object = m->object, .rank = rank, .bytes = bytes};
     char *buffer = malloc((size_t)READ_PAGES * CKPT_PAGE);
     int status = buffer != NULL ? 0 : base_error(RECTO_ENOMEM, "buffer");
     while (from < to && status == 0) {
@@ -118,7 +77,7 @@ static int bytes_read(const struct moved *m, uint64_t rank, uint64_t bytes,
         count = count < READ_PAGES ? count : READ_PAGES;
         uint64_t end = (first + count) * CKPT_PAGE;
         end = end < to ? end : to;
-        status = ckpt_load_pages(&view, &part, first, count, buffer);
+        status = ckpt_chain_read(m->chain, &range, first, count, buffer);
         if (status == 0) {
             memcpy(memory, buffer + from % CKPT_PAGE, end - from);
         }
@@ -161,14 +120,12 @@ static int counts_make(const struct moved *m, uint64_t *counts)
 {
     size_t size = recto_type_size(m->object->type);
     for (int r = 0; r < m->pieces.ranks; r++) {
-        const struct ckpt_piece *piece =
-            piece_of(m->load, m->object->uid, (uint64_t)r);
-        if (piece == NULL) {
-            return ckpt_file_corrupt(&m->load->files[0],
-                                     "no size of \"%s\" in the chain",
-                                     m->object->name);
+        int status =
+            ckpt_chain_size(m->chain, m->object, (uint64_t)r, &counts[r]);
+        if (status != 0) {
+            return status;
         }
-        counts[r] = piece->bytes / size;
+        counts[r] /= size;
     }
     return 0;
 }
@@ -192,7 +149,7 @@ static int call(struct moved *m, const struct ckpt_region *region)
                             region->name, answer);
 }
 
-static int part_move(const struct load *l, const struct ckpt_part *part)
+static int part_move(struct load *l, const struct ckpt_part *part)
 {
     const struct ckpt_epoch *e = &l->job->epoch;
     uint64_t *counts = calloc(e->ranks, sizeof *counts);
@@ -202,7 +159,7 @@ static int part_move(const struct load *l, const struct ckpt_part *part)
                    .ranks = (int)e->ranks,
                    .counts = counts,
                    .epoch = (int64_t)e->number},
-        .load = l,
+        .chain = &l->chain,
         .object = part->object
     };
     int status = counts != NULL ? counts_make(&m, counts)
@@ -213,13 +170,16 @@ static int part_move(const struct load *l, const struct ckpt_part *part)
     return status;
 }
 
-int ckpt_moved_call(const struct load *l)
+int ckpt_moved_call(struct load *l)
 {
+    struct ckpt_sources mine = l->chain.sources;
     int status = 0;
+    l->chain.sources = l->old;
     for (uint64_t i = 0; i < l->job->epoch.nobjects && status == 0; i++) {
         if (l->job->parts[i].moved) {
             status = net_verdict(part_move(l, &l->job->parts[i]));
         }
     }
+    l->chain.sources = mine;
     return status;
 }

@@ -9,9 +9,12 @@
  * Invariants
  * 1. A block says how it was packed; nothing else is needed to unpack it, and no
  *    setting of the reader counts.
- * 2. Unpacking allocates nothing: contexts are made beforehand, and a frame of one
- *    block of the present format is decoded within its context.
+ * 2. Neither packing nor unpacking allocates: contexts are made beforehand. A frame of
+ *    one block of the present format is decoded within its context; a context that
+ *    compresses, which zstd makes larger and smaller as blocks come, has its memory
+ *    from slabs that are large enough for any.
  */
+#define ZSTD_STATIC_LINKING_ONLY /* ZSTD_customMem */
 #include "pack.h"
 
 #include <errno.h>
@@ -105,6 +108,50 @@ static bool shuffles(unsigned element, size_t bytes)
 
 /* ---- packing ---------------------------------------------------------------------- */
 
+static void *slab_take(void *packer, size_t bytes)
+{
+    struct ckpt_packer *p = packer;
+    for (size_t i = 0; i < sizeof p->slabs / sizeof p->slabs[0]; i++) {
+        struct ckpt_slab *s = &p->slabs[i];
+        if (s->used) {
+            continue;
+        }
+        if (s->bytes < bytes && !p->sealed) {
+            free(s->memory);
+            s->memory = malloc(bytes);
+            s->bytes = s->memory != NULL ? bytes : 0;
+        }
+        s->used = s->bytes >= bytes;
+        return s->used ? s->memory : NULL;
+    }
+    return NULL;
+}
+
+static void slab_give(void *packer, void *memory)
+{
+    struct ckpt_packer *p = packer;
+    for (size_t i = 0; i < sizeof p->slabs / sizeof p->slabs[0]; i++) {
+        p->slabs[i].used = p->slabs[i].used && p->slabs[i].memory != memory;
+    }
+}
+
+/* A context that has seen blocks of all sizes has memory for all. */
+static bool zstd_open(struct ckpt_packer *packer)
+{
+    ZSTD_customMem memory = {slab_take, slab_give, packer};
+    packer->zstd = ZSTD_createCCtx_advanced(memory);
+    bool good = packer->zstd != NULL;
+    memset(packer->shuffled, 0, CKPT_BLOCK);
+    for (size_t n = CKPT_BLOCK / CKPT_BLOCK_PAGES; n <= CKPT_BLOCK && good;
+         n += CKPT_BLOCK / CKPT_BLOCK_PAGES) {
+        good = ZSTD_isError(ZSTD_compressCCtx(packer->zstd, packer->packed,
+                                              packer->room, packer->shuffled, n,
+                                              packer->packing.level)) == 0;
+    }
+    packer->sealed = true;
+    return good;
+}
+
 int ckpt_packer_open(struct ckpt_packer *packer, struct ckpt_packing packing)
 {
     size_t zstd = ZSTD_compressBound(CKPT_BLOCK);
@@ -117,14 +164,14 @@ int ckpt_packer_open(struct ckpt_packer *packer, struct ckpt_packing packing)
     }
     packer->shuffled = malloc(CKPT_BLOCK);
     packer->packed = malloc(packer->room);
-    if (packing.codec == CKPT_ZSTD) {
-        packer->zstd = ZSTD_createCCtx();
-        good = packer->zstd != NULL;
-    } else {
+    good = packer->shuffled != NULL && packer->packed != NULL;
+    if (good && packing.codec == CKPT_ZSTD) {
+        good = zstd_open(packer);
+    } else if (good) {
         packer->lz4 = malloc((size_t)LZ4_sizeofState());
         good = packer->lz4 != NULL;
     }
-    if (good && packer->shuffled != NULL && packer->packed != NULL) {
+    if (good) {
         return 0;
     }
     ckpt_packer_close(packer);
@@ -134,6 +181,8 @@ int ckpt_packer_open(struct ckpt_packer *packer, struct ckpt_packing packing)
 void ckpt_packer_close(struct ckpt_packer *packer)
 {
     (void)ZSTD_freeCCtx(packer->zstd);
+    free(packer->slabs[0].memory);
+    free(packer->slabs[1].memory);
     free(packer->lz4);
     free(packer->shuffled);
     free(packer->packed);

@@ -41,9 +41,16 @@ struct ckpt_packer {
     char *shuffled;
     char *packed;
     size_t room;
+    /* The memory of zstd: once `sealed` it makes do with what it has. */
+    struct ckpt_slab {
+        void *memory;
+        size_t bytes;
+        bool used;
+    } slabs[2];
+    bool sealed;
 };
 
-/* RECTO_ENOMEM. */
+/* Takes all the memory that packing needs; the packer stays where it is. RECTO_ENOMEM. */
 int ckpt_packer_open(struct ckpt_packer *packer, struct ckpt_packing packing);
 void ckpt_packer_close(struct ckpt_packer *packer);
 

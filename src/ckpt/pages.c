@@ -9,7 +9,8 @@
  * 2. While the program goes on nothing here allocates memory, calls MPI or waits for a
  *    thread of the program but for one that copies a page: who waits for a place in
  *    the ring may hold malloc's lock, or be inside MPI.
- * 3. What is written is hashed as it is written, from the copy in the sink.
+ * 3. What is written is hashed as it is written, from the copy in the sink, before it
+ *    is packed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -126,23 +127,46 @@ const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
 
 /* ---- into the file --------------------------------------------------------------------- */
 
+/* One way into the file: through a sink, or in a packed log into blocks. */
+struct stream {
+    struct ckpt_sink sink;
+    struct ckpt_block_pages block;
+};
+
 struct writer {
     struct ckpt_job *job;
     const struct ckpt_format *format;
-    struct ckpt_sink sink; /* pages in their order */
-    struct ckpt_sink ring; /* pages that could not wait */
+    bool packed;
+    struct ckpt_blocks blocks;
+    struct stream sink; /* pages in their order */
+    struct stream ring; /* pages that could not wait */
     uint64_t taken;
 };
 
-/* The bytes of a page have come into the sink's room. */
-static void page_here(struct writer *w, struct ckpt_sink *sink,
+static char *page_room(const struct writer *w, struct stream *to,
+                       const struct ckpt_part *part, uint64_t page,
+                       uint64_t index)
+{
+    return w->packed
+               ? ckpt_block_room(&to->block,
+                                 (unsigned)recto_type_size(part->object->type))
+               : ckpt_sink_room(&to->sink,
+                                w->format->place(w->job, part, page, index));
+}
+
+/* The bytes of a page have come into the stream's room. */
+static void page_here(struct writer *w, struct stream *to,
                       struct ckpt_part *part, uint64_t page, uint64_t index,
                       char *copy)
 {
     size_t bytes = ckpt_page_bytes(part->bytes, page);
     size_t room = w->format->whole ? (size_t)CKPT_PAGE : bytes;
     memset(copy + bytes, 0, CKPT_PAGE - bytes);
-    ckpt_sink_add(sink, room);
+    if (w->packed) {
+        ckpt_block_add(&to->block, part->entries_before + index);
+    } else {
+        ckpt_sink_add(&to->sink, room);
+    }
     w->format->note(w->job, part, page, index, copy, bytes);
 }
 
@@ -167,8 +191,7 @@ static void ring_empty(struct writer *w)
         struct ckpt_part *part = part_of(w->job, segment);
         uint64_t index = 0;
         if (part != NULL && ckpt_part_index(part, page, &index)) {
-            char *to = ckpt_sink_room(
-                &w->ring, w->format->place(w->job, part, page, index));
+            char *to = page_room(w, &w->ring, part, page, index);
             memcpy(to, data, CKPT_PAGE);
             page_here(w, &w->ring, part, page, index, to);
         }
@@ -179,12 +202,11 @@ static void ring_empty(struct writer *w)
 static void page_write(struct writer *w, struct ckpt_part *part, uint64_t page,
                        uint64_t index)
 {
-    char *to =
-        ckpt_sink_room(&w->sink, w->format->place(w->job, part, page, index));
     if (w->job->concurrent && w->taken++ % LOOK_PAGES == 0 &&
         space_snapshot_presses()) {
         ring_empty(w);
     }
+    char *to = page_room(w, &w->sink, part, page, index);
     if (w->job->concurrent && part->segment != NULL) {
         if (!space_snapshot_take(part->segment, page, to)) {
             return;
@@ -227,13 +249,42 @@ static void parts_write(struct writer *w, bool private)
     }
 }
 
+static int writer_open(struct writer *w)
+{
+    if (!w->packed) {
+        int status = ckpt_sink_open(&w->sink.sink, &w->job->file, "data-write");
+        return status == 0
+                   ? ckpt_sink_open(&w->ring.sink, &w->job->file, "data-write")
+                   : status;
+    }
+    int status = ckpt_blocks_open(&w->blocks, w->job);
+    if (status == 0) {
+        status = ckpt_block_open(&w->sink.block, &w->blocks);
+    }
+    return status == 0 ? ckpt_block_open(&w->ring.block, &w->blocks) : status;
+}
+
+static int writer_close(struct writer *w)
+{
+    if (w->packed) {
+        ckpt_block_close(&w->sink.block);
+        ckpt_block_close(&w->ring.block);
+        int status = ckpt_blocks_close(&w->blocks);
+        w->job->written += w->blocks.out.written;
+        return status;
+    }
+    int closed = ckpt_sink_close(&w->sink.sink);
+    int other = ckpt_sink_close(&w->ring.sink);
+    w->job->written += w->sink.sink.written + w->ring.sink.written;
+    return closed != 0 ? closed : other;
+}
+
 int ckpt_pages_write(struct ckpt_job *job, const struct ckpt_format *format)
 {
-    struct writer w = {.job = job, .format = format};
-    int status = ckpt_sink_open(&w.sink, &job->file, "data-write");
-    if (status == 0) {
-        status = ckpt_sink_open(&w.ring, &job->file, "data-write");
-    }
+    struct writer w = {.job = job,
+                       .format = format,
+                       .packed = format->whole && job->epoch.packed};
+    int status = writer_open(&w);
     if (status == 0) {
         parts_write(&w, job->waits);
         if (job->waits) {
@@ -244,11 +295,8 @@ int ckpt_pages_write(struct ckpt_job *job, const struct ckpt_format *format)
             ring_empty(&w);
         }
     }
-    int closed = ckpt_sink_close(&w.sink);
-    int other = ckpt_sink_close(&w.ring);
-    job->written += w.sink.written + w.ring.written;
-    status = status != 0 ? status : closed;
-    return status != 0 ? status : other;
+    int closed = writer_close(&w);
+    return status != 0 ? status : closed;
 }
 
 void ckpt_pages_abandon(const struct ckpt_job *job)

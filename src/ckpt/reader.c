@@ -281,19 +281,119 @@ int ckpt_file_sums_read(const struct ckpt_file *file,
     return status;
 }
 
-int ckpt_file_entries_read(const struct ckpt_file *file,
-                           const struct ckpt_piece *run,
-                           struct ckpt_entry *entries)
+static bool block_good(const struct ckpt_epoch *e, const struct ckpt_block *b)
 {
-    size_t bytes = (size_t)run->sums * sizeof *entries;
+    if (b->bytes == 0) {
+        return b->offset == 0 && b->codec == CKPT_RAW && b->element == 1 &&
+               b->pages == 1 && b->page == 0;
+    }
+    uint64_t size = e->entries * CKPT_PAGE;
+    return b->codec <= CKPT_ZSTD && b->pages >= 1 &&
+           b->pages <= CKPT_BLOCK_PAGES && b->page < b->pages &&
+           b->bytes <= (uint32_t)b->pages * CKPT_PAGE && b->offset <= size &&
+           b->bytes <= size - b->offset;
+}
+
+static int rows_load(const struct ckpt_file *file, const struct ckpt_piece *run,
+                     struct ckpt_rows *rows)
+{
+    const struct ckpt_epoch *e = file->epoch;
+    size_t n = (size_t)run->sums;
+    rows->entries = malloc(n * sizeof *rows->entries + 1);
+    if (e->packed) {
+        rows->blocks = malloc(n * sizeof *rows->blocks + 1);
+    }
+    if (rows->entries == NULL || (e->packed && rows->blocks == NULL)) {
+        return base_error(RECTO_ENOMEM, "index of the page log");
+    }
     int status =
-        ckpt_io_read(&file->io, entries, bytes,
-                     file->epoch->index_at + run->first_sum * sizeof *entries);
-    if (status == 0 && ckpt_hash(entries, bytes) != run->hash) {
-        status = ckpt_file_corrupt(file,
-                                   "the index of the page log is damaged "
-                                   "(run of rank %llu)",
-                                   (unsigned long long)run->rank);
+        ckpt_io_read(&file->io, rows->entries, n * sizeof *rows->entries,
+                     e->index_at + run->first_sum * sizeof *rows->entries);
+    if (status == 0 && e->packed) {
+        status =
+            ckpt_io_read(&file->io, rows->blocks, n * sizeof *rows->blocks,
+                         e->blocks_at + run->first_sum * sizeof *rows->blocks);
     }
     return status;
+}
+
+int ckpt_file_rows_read(const struct ckpt_file *file,
+                        const struct ckpt_piece *run, struct ckpt_rows *rows)
+{
+    *rows = (struct ckpt_rows){NULL, NULL};
+    int status = rows_load(file, run, rows);
+    bool good = status != 0 || ckpt_run_hash(rows->entries, rows->blocks,
+                                             run->sums) == run->hash;
+    for (uint64_t i = 0; status == 0 && rows->blocks != NULL && i < run->sums;
+         i++) {
+        good = good && block_good(file->epoch, &rows->blocks[i]);
+    }
+    return good ? status
+                : ckpt_file_corrupt(file,
+                                    "the index of the page log is damaged "
+                                    "(run of rank %llu)",
+                                    (unsigned long long)run->rank);
+}
+
+void ckpt_rows_free(struct ckpt_rows *rows)
+{
+    free(rows->entries);
+    free(rows->blocks);
+}
+
+/* ---- blocks of a packed log ------------------------------------------------------ */
+
+int ckpt_unpacking_open(struct ckpt_unpacking *u)
+{
+    *u = (struct ckpt_unpacking){.stored = malloc(CKPT_BLOCK),
+                                 .plain = malloc(CKPT_BLOCK)};
+    int status = u->stored != NULL && u->plain != NULL
+                     ? ckpt_unpacker_open(&u->unpacker)
+                     : base_error(RECTO_ENOMEM, "buffer of a block");
+    if (status != 0) {
+        ckpt_unpacking_close(u);
+    }
+    return status;
+}
+
+void ckpt_unpacking_close(struct ckpt_unpacking *u)
+{
+    ckpt_unpacker_close(&u->unpacker);
+    free(u->stored);
+    free(u->plain);
+    *u = (struct ckpt_unpacking){.file = NULL};
+}
+
+static bool block_same(const struct ckpt_block *a, const struct ckpt_block *b)
+{
+    return a->offset == b->offset && a->bytes == b->bytes &&
+           a->codec == b->codec && a->element == b->element &&
+           a->pages == b->pages;
+}
+
+int ckpt_file_block_page(const struct ckpt_file *file, struct ckpt_unpacking *u,
+                         const struct ckpt_block *block, char *to)
+{
+    if (block->bytes == 0) {
+        memset(to, 0, CKPT_PAGE);
+        return 0;
+    }
+    if (u->file != file || !block_same(&u->block, block)) {
+        u->file = NULL;
+        int status = ckpt_io_read(&file->io, u->stored, block->bytes,
+                                  file->epoch->pages_at + block->offset);
+        struct ckpt_packed packed = {(enum ckpt_codec)block->codec,
+                                     block->element, block->bytes, u->stored};
+        if (status == 0 && !ckpt_unpack(&u->unpacker, &packed, u->plain,
+                                        (size_t)block->pages * CKPT_PAGE)) {
+            status = RECTO_ECORRUPT;
+        }
+        if (status != 0) {
+            return status;
+        }
+        u->file = file;
+        u->block = *block;
+    }
+    memcpy(to, u->plain + (size_t)block->page * CKPT_PAGE, CKPT_PAGE);
+    return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "format.h"
 #include "io.h"
+#include "pack.h"
 
 /* ---- reader.c: one epoch file ------------------------------------------------- */
 
@@ -40,10 +41,35 @@ int ckpt_file_sums_read(const struct ckpt_file *file,
                         const struct ckpt_object *object,
                         const struct ckpt_piece *piece, uint64_t *sums);
 
-/* Reads the index entries of a run and compares their hash. */
-int ckpt_file_entries_read(const struct ckpt_file *file,
-                           const struct ckpt_piece *run,
-                           struct ckpt_entry *entries);
+/* Where pages of a log are, and what they are. */
+struct ckpt_rows {
+    struct ckpt_entry *entries;
+    struct ckpt_block *blocks; /* NULL: of a plain log */
+};
+
+/* Reads the index and block rows of a run, compares their hash, and checks that blocks
+ * lie in the log. Free with ckpt_rows_free in any case. */
+int ckpt_file_rows_read(const struct ckpt_file *file,
+                        const struct ckpt_piece *run, struct ckpt_rows *rows);
+void ckpt_rows_free(struct ckpt_rows *rows);
+
+/* For the pages of logs, packed and plain: the last block that was unpacked. */
+struct ckpt_unpacking {
+    struct ckpt_unpacker unpacker;
+    char *stored;
+    char *plain;
+    const struct ckpt_file *file; /* NULL: none */
+    struct ckpt_block block;
+};
+
+/* RECTO_ENOMEM. */
+int ckpt_unpacking_open(struct ckpt_unpacking *u);
+void ckpt_unpacking_close(struct ckpt_unpacking *u);
+
+/* Reads a page of a packed log; its sum is to be compared, too. RECTO_ECORRUPT without a
+ * message when the block does not unpack, RECTO_EIO. */
+int ckpt_file_block_page(const struct ckpt_file *file, struct ckpt_unpacking *u,
+                         const struct ckpt_block *block, char *to);
 
 /* RECTO_ECORRUPT, "epoch 3 (file): ..." */
 int ckpt_file_corrupt(const struct ckpt_file *file, const char *format, ...)

@@ -25,8 +25,8 @@ pthread_mutex_t ckpt_mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 uint64_t ckpt_region_bytes(const struct ckpt_region *region)
 {
     size_t size = recto_type_size(region->type);
-    uint64_t count = region->is_block ? ckpt_block_count(region->block.global,
-                                                         region->block.ndims)
+    uint64_t count = region->is_block ? ckpt_tile_count(region->block.global,
+                                                        region->block.ndims)
                                       : region->count;
     return region->present ? count * size : 0;
 }
@@ -135,7 +135,7 @@ static int moving(const char *call, const char *name)
 
 /* `block` NULL: all of the memory is the rank's own. */
 static int protect(const char *name, void *p, recto_type type, uint64_t count,
-                   const struct ckpt_block *block)
+                   const struct ckpt_tile *block)
 {
     int status = arguments_check(name, p, type, count);
     if (status != 0) {
@@ -172,7 +172,7 @@ int recto_protect(const char *name, void *p, recto_type type, uint64_t count)
 /* Fills in the block; bounds of each dimension, and of the whole. */
 static int block_make(const char *name, recto_type type, int ndims,
                       const uint64_t *global, const uint64_t *start,
-                      const uint64_t *local, struct ckpt_block *block)
+                      const uint64_t *local, struct ckpt_tile *block)
 {
     uint64_t most = (uint64_t)INT64_MAX / (recto_type_size(type) + 1);
     block->ndims = ndims;
@@ -198,7 +198,7 @@ int recto_protect_block(const char *name, void *p, recto_type type, int ndims,
                         const uint64_t *global, const uint64_t *start,
                         const uint64_t *local)
 {
-    struct ckpt_block block = {0};
+    struct ckpt_tile block = {0};
     if (ndims < 1 || ndims > RECTO_DIMS_MAX || global == NULL ||
         start == NULL || local == NULL) {
         return base_error(RECTO_EINVAL,
@@ -208,7 +208,7 @@ int recto_protect_block(const char *name, void *p, recto_type type, int ndims,
     int status = block_make(name != NULL ? name : "", type, ndims, global,
                             start, local, &block);
     return status == 0
-               ? protect(name, p, type, ckpt_block_count(local, ndims), &block)
+               ? protect(name, p, type, ckpt_tile_count(local, ndims), &block)
                : status;
 }
 

@@ -56,6 +56,20 @@ void ckpt_sink_add(struct ckpt_sink *sink, size_t bytes)
     sink->fill += bytes;
 }
 
+void ckpt_sink_put(struct ckpt_sink *sink, const char *data, size_t bytes,
+                   uint64_t offset)
+{
+    if (sink->fill + bytes > SINK_BYTES ||
+        offset != sink->offset + sink->fill) {
+        flush(sink);
+    }
+    if (sink->fill == 0) {
+        sink->offset = offset;
+    }
+    memcpy(sink->buffer + sink->fill, data, bytes);
+    sink->fill += bytes;
+}
+
 int ckpt_sink_close(struct ckpt_sink *sink)
 {
     flush(sink);

@@ -10,12 +10,13 @@
 #include <xxhash.h>
 
 #include "base/runs.h"
-#include "block.h"
 #include "format.h"
 #include "io.h"
 #include "net/net.h"
+#include "pack.h"
 #include "space/space.h"
 #include "store.h"
+#include "tile.h"
 
 /* Private memory under a name, on this rank. */
 struct ckpt_region {
@@ -27,7 +28,7 @@ struct ckpt_region {
     recto_redistribute redistribute; /* NULL: none */
     void *argument;
     bool is_block; /* of a distributed array */
-    struct ckpt_block block;
+    struct ckpt_tile block;
     /* In the last epoch written or restored: */
     uint64_t uid; /* 0: not in it */
     uint64_t saved_bytes;
@@ -47,6 +48,7 @@ struct ckpt_state {
     char path[CKPT_PATH_MAX];
     uint64_t full_every;
     struct ckpt_keep keep;
+    struct ckpt_packing packing;
     int64_t epoch;
     int64_t chosen;          /* to restart from; RECTO_NEWEST */
     struct ckpt_dir dir;     /* every rank */
@@ -137,6 +139,7 @@ struct ckpt_job {
         uint64_t before; /* entries before mine */
     } log;
     struct ckpt_entry *entries; /* differential: mine */
+    struct ckpt_block *blocks;  /* of these, in a packed log */
 };
 #define CKPT_JOB_NONE                                                          \
     {                                                                          \
@@ -232,6 +235,8 @@ struct ckpt_image;
  * differential epoch `pieces` comes as the rows per rank and leaves as all. */
 int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run,
                        struct ckpt_image *image);
+/* Lays out a file with the objects of a full epoch and nothing else. */
+int ckpt_layout_plain(struct ckpt_epoch *epoch, struct ckpt_image *image);
 /* Writes the image's metadata with the table of pieces into the file, and
  * sets epoch->meta. */
 int ckpt_layout_write(struct ckpt_epoch *epoch, struct ckpt_image *image,
@@ -257,7 +262,38 @@ int ckpt_sink_open(struct ckpt_sink *sink, struct ckpt_io_file *file,
  * call: hashes of them are those of what is written. */
 char *ckpt_sink_room(struct ckpt_sink *sink, uint64_t offset);
 void ckpt_sink_add(struct ckpt_sink *sink, size_t bytes);
+/* Bytes that are elsewhere, at most a block of them. */
+void ckpt_sink_put(struct ckpt_sink *sink, const char *data, size_t bytes,
+                   uint64_t offset);
 int ckpt_sink_close(struct ckpt_sink *sink);
+
+/* ---- blocks.c: pages on their way into a packed log ------------------------------- */
+
+struct ckpt_blocks {
+    struct ckpt_packer packer;
+    struct ckpt_sink out;
+    struct ckpt_block *rows; /* of my pages, by slot */
+    uint64_t base;           /* of the log's pages in the file */
+    uint64_t at;             /* the next block, from there */
+};
+
+/* The pages of the block to come; several may be in the making. */
+struct ckpt_block_pages {
+    struct ckpt_blocks *blocks;
+    char *data;
+    unsigned count;
+    unsigned element;
+    uint64_t slots[CKPT_BLOCK_PAGES];
+};
+
+int ckpt_blocks_open(struct ckpt_blocks *blocks, struct ckpt_job *job);
+int ckpt_blocks_close(struct ckpt_blocks *blocks);
+int ckpt_block_open(struct ckpt_block_pages *pages, struct ckpt_blocks *blocks);
+/* Room for a page of elements of so many bytes, which ckpt_block_add makes one of the
+ * log, the one of that slot among mine. The bytes stay until the next call. */
+char *ckpt_block_room(struct ckpt_block_pages *pages, unsigned element);
+void ckpt_block_add(struct ckpt_block_pages *pages, uint64_t slot);
+void ckpt_block_close(struct ckpt_block_pages *pages);
 
 /* ---- full.c, log.c --------------------------------------------------------------- */
 

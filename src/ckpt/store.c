@@ -344,31 +344,43 @@ static uint64_t uid_after(const struct ckpt_epoch *epoch, uint64_t next)
                : next;
 }
 
-/* The epochs in force and, unless it is NULL, a new one; the caller frees the lists.
- * stay[i]: epoch i of *list stays. */
+#define NEW_LAST UINT64_MAX /* index of an epoch that replaces none */
+
+/* The epochs in force and, unless it is NULL, a new one, last or in the place of epoch
+ * `index`; the caller frees the lists. stay[i]: epoch i of *list stays. */
 static int choose(const struct ckpt_store *store,
-                  const struct ckpt_epoch *epoch,
+                  const struct ckpt_epoch *epoch, uint64_t index,
                   const struct ckpt_epoch ***list, uint64_t *count, bool **stay)
 {
     const struct ckpt_manifest *m = store->manifest;
-    uint64_t n = m->nepochs + (epoch != NULL);
+    uint64_t n = m->nepochs + (epoch != NULL && index == NEW_LAST);
     *list = calloc(n + 1, sizeof(void *));
     *stay = calloc(n + 1, sizeof **stay);
     if (*list == NULL || *stay == NULL) {
         return base_error(RECTO_ENOMEM, "manifest");
     }
     for (uint64_t i = 0; i < n; i++) {
-        (*list)[i] = i < m->nepochs ? &m->epochs[i] : epoch;
+        (*list)[i] = i < m->nepochs && i != index ? &m->epochs[i] : epoch;
     }
     *count = n;
     ckpt_keep_choose(&store->keep, *list, n, (uint64_t)time(NULL), *stay);
     return 0;
 }
 
+/* Those after a full epoch that replaced another build on it. */
+static void rebase(struct ckpt_manifest *m)
+{
+    for (uint64_t i = 1; i < m->nepochs; i++) {
+        if (!m->epochs[i].full) {
+            m->epochs[i].base = m->epochs[i - 1].base;
+        }
+    }
+}
+
 /* The manifest with the epoch, if it is not NULL, and without those that go, whose files
  * are doomed. */
 static int manifest_with(struct ckpt_store *store,
-                         const struct ckpt_epoch *epoch,
+                         const struct ckpt_epoch *epoch, uint64_t index,
                          struct ckpt_manifest **result)
 {
     const struct ckpt_manifest *old = store->manifest;
@@ -376,7 +388,7 @@ static int manifest_with(struct ckpt_store *store,
     bool *stay = NULL;
     uint64_t count = 0;
     struct ckpt_manifest *m = calloc(1, sizeof *m);
-    int status = choose(store, epoch, &list, &count, &stay);
+    int status = choose(store, epoch, index, &list, &count, &stay);
     if (m != NULL) {
         m->epochs = calloc(count + 1, sizeof *m->epochs);
     }
@@ -392,6 +404,10 @@ static int manifest_with(struct ckpt_store *store,
     for (uint64_t i = 0; i < count && status == 0; i++) {
         status = stay[i] ? ckpt_epoch_copy(&m->epochs[m->nepochs++], list[i])
                          : doom_epoch(store, list[i]);
+    }
+    if (status == 0 && index != NEW_LAST) {
+        rebase(m);
+        status = doom_epoch(store, &old->epochs[index]);
     }
     free(list);
     free(stay);
@@ -428,12 +444,13 @@ void ckpt_store_abandon(struct ckpt_store *store,
     }
 }
 
-int ckpt_store_commit(struct ckpt_store *store, const struct ckpt_epoch *epoch)
+static int commit(struct ckpt_store *store, const struct ckpt_epoch *epoch,
+                  uint64_t index)
 {
     struct ckpt_manifest *m = NULL;
     bool unknown = false;
     size_t doomed = store->ndoomed;
-    int status = manifest_with(store, epoch, &m);
+    int status = manifest_with(store, epoch, index, &m);
     if (status == 0) {
         status = file_name(store, epoch);
     }
@@ -456,12 +473,23 @@ int ckpt_store_commit(struct ckpt_store *store, const struct ckpt_epoch *epoch)
     return 0;
 }
 
+int ckpt_store_commit(struct ckpt_store *store, const struct ckpt_epoch *epoch)
+{
+    return commit(store, epoch, NEW_LAST);
+}
+
+int ckpt_store_replace(struct ckpt_store *store, uint64_t index,
+                       const struct ckpt_epoch *epoch)
+{
+    return commit(store, epoch, index);
+}
+
 int ckpt_store_prune(struct ckpt_store *store)
 {
     struct ckpt_manifest *m = NULL;
     bool unknown = false;
     size_t doomed = store->ndoomed;
-    int status = manifest_with(store, NULL, &m);
+    int status = manifest_with(store, NULL, NEW_LAST, &m);
     if (status == 0 && m->nepochs < store->manifest->nepochs) {
         status = manifest_put(store, m, &unknown);
     }

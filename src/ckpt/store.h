@@ -85,6 +85,11 @@ void ckpt_store_temporary(const struct ckpt_epoch *epoch, char *name);
  */
 int ckpt_store_commit(struct ckpt_store *store, const struct ckpt_epoch *epoch);
 
+/* The same for a full epoch that comes in the place of epoch `index`, of its number and
+ * content: those after it build on it from now on, the old file goes. */
+int ckpt_store_replace(struct ckpt_store *store, uint64_t index,
+                       const struct ckpt_epoch *epoch);
+
 /* Writes a manifest without the epochs that store->keep does not name, then removes their
  * files; nothing is written when there are none. On failure all of them stay, or are
  * in no manifest. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The `recto` command. Reads checkpoint folders without MPI and without HDF5; takes
- * no lock, and writes nothing but requests of `recto halt`; `recto prune` does both. `recto run` stands in
- * run.h.
+ * The `recto` command. Reads checkpoint folders without MPI and without HDF5, which
+ * only lays out the files that `recto compact` and `recto export` write. Takes no lock and
+ * writes nothing into a folder but requests of `recto halt`; `recto prune` and `recto
+ * compact` do both. `recto run` stands in run.h.
  */
 #ifndef RECTO_SRC_CLI_CLI_H
 #define RECTO_SRC_CLI_CLI_H
@@ -12,6 +13,7 @@
 #include <stdio.h>
 
 #include "ckpt/reader.h"
+#include "ckpt/view.h"
 
 /* What the command returns to the shell. */
 enum cli_exit {
@@ -22,10 +24,13 @@ enum cli_exit {
 };
 
 struct cli_request {
+    char **argv; /* of the program */
     bool json;
     const char *path;
     bool has_epoch;
     uint64_t epoch;
+    uint64_t second;  /* epoch of `recto diff` */
+    const char *file; /* of `recto export` */
     struct ckpt_dir dir;
     struct ckpt_folder folder;
     const struct ckpt_manifest *manifest; /* the one that counts */
@@ -39,12 +44,34 @@ enum cli_exit cli_ls(const struct cli_request *request);
 enum cli_exit cli_local(const struct cli_request *request);
 enum cli_exit cli_info(const struct cli_request *request);
 enum cli_exit cli_verify(const struct cli_request *request);
+enum cli_exit cli_diff(const struct cli_request *request);
+/* These two in a program of their own: elsewhere.c. */
+enum cli_exit cli_export(const struct cli_request *request);
+enum cli_exit cli_compact(const struct cli_request *request);
 
 /* `recto prune`, `recto halt` and `recto run`, with their own command lines: argv[0] is the word
  * after `recto`. Return what the shell gets. */
 int cli_prune(int argc, char **argv);
 int cli_halt(int argc, char **argv);
 int cli_run(int argc, char **argv);
+
+/* ---- progress.c ------------------------------------------------------------------ */
+
+struct cli_progress {
+    struct ckpt_progress told; /* hand it on; the progress stays where it is */
+    const char *what;
+    uint64_t done;
+    uint64_t all;
+    uint64_t drawn;
+    bool shown;
+};
+
+/* A bar on stderr when that is a terminal, nothing else. */
+void cli_progress_begin(struct cli_progress *progress, const char *what,
+                        uint64_t all);
+void cli_progress_end(const struct cli_progress *progress);
+/* Of all objects of an epoch. */
+uint64_t cli_epoch_bytes(const struct ckpt_epoch *epoch);
 
 /* ---- text.c -------------------------------------------------------------------- */
 

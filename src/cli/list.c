@@ -25,6 +25,18 @@ static const char *file_state(const struct cli_request *r,
     return (uint64_t)status.st_size == e->length ? "ok" : "wrong length";
 }
 
+/* What the file system stores of an epoch's file: not its holes. */
+static uint64_t disk_bytes(const struct cli_request *r,
+                           const struct ckpt_epoch *e)
+{
+    char name[CKPT_FILE_NAME_MAX + 1];
+    struct stat status;
+    ckpt_epoch_file(e, name);
+    return e->has_file && fstatat(r->dir.fd, name, &status, 0) == 0
+               ? (uint64_t)status.st_blocks * 512
+               : 0;
+}
+
 static bool state_good(const char *state)
 {
     return strcmp(state, "ok") == 0;
@@ -40,17 +52,18 @@ static void ls_json(const struct cli_request *r)
         const struct ckpt_epoch *e = &r->manifest->epochs[i];
         char name[CKPT_FILE_NAME_MAX + 1];
         ckpt_epoch_file(e, name);
-        (void)printf("%s\n  {\"epoch\": %llu, \"kind\": \"%s\", \"base\": "
-                     "%llu, \"ranks\": %llu, \"time\": %llu, \"bytes\": %llu, "
-                     "\"objects\": %llu, \"file\": %s%s%s, \"state\": "
-                     "\"%s\"}",
-                     i > 0 ? "," : "", (unsigned long long)e->number,
-                     e->full ? "full" : "diff", (unsigned long long)e->base,
-                     (unsigned long long)e->ranks, (unsigned long long)e->time,
-                     (unsigned long long)e->length,
-                     (unsigned long long)e->nobjects, e->has_file ? "\"" : "",
-                     e->has_file ? name : "null", e->has_file ? "\"" : "",
-                     file_state(r, e));
+        (void)printf(
+            "%s\n  {\"epoch\": %llu, \"kind\": \"%s\", \"base\": "
+            "%llu, \"ranks\": %llu, \"time\": %llu, \"bytes\": %llu, "
+            "\"disk_bytes\": %llu, \"objects\": %llu, \"file\": %s%s%s, \"state\": "
+            "\"%s\"}",
+            i > 0 ? "," : "", (unsigned long long)e->number,
+            e->full ? "full" : "diff", (unsigned long long)e->base,
+            (unsigned long long)e->ranks, (unsigned long long)e->time,
+            (unsigned long long)e->length, (unsigned long long)disk_bytes(r, e),
+            (unsigned long long)e->nobjects, e->has_file ? "\"" : "",
+            e->has_file ? name : "null", e->has_file ? "\"" : "",
+            file_state(r, e));
     }
     (void)printf("]");
 }
@@ -154,12 +167,14 @@ static void info_text(const struct cli_request *r, uint64_t index)
     }
     (void)printf("\nuuid     %s\nfile     %s, %s\n", e->uuid, name,
                  file_state(r, e));
-    (void)printf("size     %s\n", cli_size(e->length, text));
+    (void)printf("size     %s", cli_size(e->length, text));
+    (void)printf(", %s on disk\n", cli_size(disk_bytes(r, e), text));
     (void)printf("written  %s by %llu ranks\n", cli_time(e->time, text),
                  (unsigned long long)e->ranks);
     if (!e->full) {
-        (void)printf("log      %llu pages of %d bytes\n",
-                     (unsigned long long)e->entries, CKPT_PAGE);
+        (void)printf("log      %llu pages of %d bytes%s\n",
+                     (unsigned long long)e->entries, CKPT_PAGE,
+                     e->packed ? ", compressed" : "");
     }
     (void)printf("objects  %llu\n", (unsigned long long)e->nobjects);
     for (uint64_t i = 0; i < e->nobjects; i++) {

@@ -18,6 +18,13 @@ static const char usage_text[] =
     "arrays\n"
     "       recto verify DIR [EPOCH] read every byte and compare checksums: of\n"
     "                                all epochs, or of one and those it needs\n"
+    "       recto diff DIR A B       which elements of which arrays differ "
+    "between two epochs\n"
+    "       recto export DIR EPOCH FILE\n"
+    "                                the epoch as a plain HDF5 file\n"
+    "       recto compact DIR [EPOCH]\n"
+    "                                makes an epoch a full one, which builds on no "
+    "other\n"
     "       recto prune DIR [OPTION] remove old epochs (--help)\n"
     "       recto halt DIR [OPTION]  end the run that checkpoints there, cleanly "
     "(--help)\n"
@@ -27,21 +34,24 @@ static const char usage_text[] =
     "       recto --help | --version\n"
     "options: --local FOLDER         ls: also what is in this folder of a node; "
     "repeatable\n"
-    "         --json                 machine-readable output of ls, info, "
-    "verify\n"
+    "         --json                 machine-readable output\n"
     "exit status: 0 good; 1 damaged or incomplete; 2 wrong usage;\n"
     "             3 no checkpoint there, or no such epoch\n";
 
 struct command {
     const char *name;
-    bool epoch; /* takes an epoch number */
+    int least; /* words behind the command */
+    int most;
     enum cli_exit (*run)(const struct cli_request *request);
 };
 
 static const struct command commands[] = {
-    {"ls",     false, cli_ls    },
-    {"info",   true,  cli_info  },
-    {"verify", true,  cli_verify},
+    {"ls",      1, 1, cli_ls     },
+    {"info",    1, 2, cli_info   },
+    {"verify",  1, 2, cli_verify },
+    {"diff",    3, 3, cli_diff   },
+    {"export",  3, 3, cli_export },
+    {"compact", 1, 2, cli_compact},
 };
 
 static enum cli_exit usage_error(const char *text)
@@ -64,6 +74,18 @@ static enum cli_exit failed(int status)
     (void)fprintf(stderr, "%s\n", recto_last_error());
     return status == RECTO_EIO || status == RECTO_EINVAL ? CLI_NO_CHECKPOINT
                                                          : CLI_DAMAGED;
+}
+
+/* What comes behind a command: folder, epoch, then an epoch or a file. */
+static bool words_read(const struct command *command, const char **words,
+                       int count, struct cli_request *r)
+{
+    r->path = words[0];
+    r->has_epoch = count > 1;
+    r->file = words[2];
+    return (count < 2 || parse_epoch(words[1], &r->epoch)) &&
+           (count < 3 || command->run != cli_diff ||
+            parse_epoch(words[2], &r->second));
 }
 
 /* Opens the folder, finds the manifest, runs the command. */
@@ -130,7 +152,7 @@ static int (*own_find(int argc, char **argv))(int, char **)
 int main(int argc, char **argv)
 {
     static struct cli_request request;
-    const char *words[3] = {NULL, NULL, NULL};
+    const char *words[4] = {NULL, NULL, NULL, NULL};
     int count = 0;
     int (*own)(int, char **) = own_find(argc, argv);
     if (own != NULL) {
@@ -153,12 +175,13 @@ int main(int argc, char **argv)
             i++;
         } else if (argv[i][0] == '-' && argv[i][1] != '\0') {
             return usage_error("unknown option");
-        } else if (count == 3) {
+        } else if (count == 4) {
             return usage_error("too many arguments");
         } else {
             words[count++] = argv[i];
         }
     }
+    request.argv = argv;
     if (count < 2) {
         return usage_error(count == 0 ? "a command is needed"
                                       : "a checkpoint folder is needed");
@@ -167,15 +190,15 @@ int main(int argc, char **argv)
     if (command == NULL) {
         return usage_error("unknown command");
     }
+    if (count - 1 < command->least || count - 1 > command->most) {
+        return usage_error("too few or too many arguments");
+    }
     if (request.nlocals > 0 && strcmp(words[0], "ls") != 0) {
         return usage_error("--local is for ls");
     }
     request.locals = argv;
-    request.path = words[1];
-    if (count == 3 &&
-        (!command->epoch || !parse_epoch(words[2], &request.epoch))) {
+    if (!words_read(command, words + 1, count - 1, &request)) {
         return usage_error("not an epoch number");
     }
-    request.has_epoch = count == 3;
     return run(command, &request);
 }

@@ -37,6 +37,7 @@ struct report {
     uint64_t room;
     uint64_t bytes; /* checked */
     uint64_t files;
+    struct ckpt_unpacking unpacking;
     char buffer[GROUP_PAGES * CKPT_PAGE];
 };
 
@@ -148,9 +149,44 @@ static void object_verify(struct report *r, const struct ckpt_file *file,
 
 /* ---- differential epochs ------------------------------------------------------------ */
 
-static int run_pages(struct report *r, const struct ckpt_file *file,
-                     const struct ckpt_piece *run,
-                     const struct ckpt_entry *entries)
+/* Page i of a run: 0 good, 1 damaged, else what reading it said. */
+static int block_page(struct report *r, const struct ckpt_file *file,
+                      const struct ckpt_rows *rows, uint64_t i)
+{
+    int status =
+        ckpt_file_block_page(file, &r->unpacking, &rows->blocks[i], r->buffer);
+    if (status == 0 || status == RECTO_ECORRUPT) {
+        return status != 0 ||
+               ckpt_hash(r->buffer, CKPT_PAGE) != rows->entries[i].sum;
+    }
+    return status;
+}
+
+static void entry_damage(struct report *r, const struct ckpt_file *file,
+                         const struct ckpt_entry *entry)
+{
+    damage_page(r, file->epoch, ckpt_epoch_object(file->epoch, entry->uid),
+                entry->rank, entry->page);
+}
+
+static int packed_pages(struct report *r, const struct ckpt_file *file,
+                        const struct ckpt_piece *run,
+                        const struct ckpt_rows *rows)
+{
+    int status = 0;
+    for (uint64_t i = 0; i < run->sums && status >= 0; i++) {
+        status = block_page(r, file, rows, i);
+        if (status > 0) {
+            entry_damage(r, file, &rows->entries[i]);
+        }
+        r->bytes += CKPT_PAGE + sizeof *rows->entries + sizeof *rows->blocks;
+    }
+    return status < 0 ? status : 0;
+}
+
+static int plain_pages(struct report *r, const struct ckpt_file *file,
+                       const struct ckpt_piece *run,
+                       const struct ckpt_rows *rows)
 {
     for (uint64_t done = 0; done < run->sums;) {
         uint64_t n =
@@ -162,14 +198,12 @@ static int run_pages(struct report *r, const struct ckpt_file *file,
             return status;
         }
         for (uint64_t i = 0; i < n; i++) {
-            const struct ckpt_entry *entry = &entries[done + i];
-            if (ckpt_hash(r->buffer + i * CKPT_PAGE, CKPT_PAGE) != entry->sum) {
-                damage_page(r, file->epoch,
-                            ckpt_epoch_object(file->epoch, entry->uid),
-                            entry->rank, entry->page);
+            if (ckpt_hash(r->buffer + i * CKPT_PAGE, CKPT_PAGE) !=
+                rows->entries[done + i].sum) {
+                entry_damage(r, file, &rows->entries[done + i]);
             }
         }
-        r->bytes += n * (CKPT_PAGE + sizeof *entries);
+        r->bytes += n * (CKPT_PAGE + sizeof *rows->entries);
         done += n;
     }
     return 0;
@@ -179,17 +213,16 @@ static void log_verify(struct report *r, const struct ckpt_file *file)
 {
     for (uint64_t k = 0; k < file->epoch->ranks; k++) {
         const struct ckpt_piece *run = ckpt_file_piece(file, 0, k);
-        struct ckpt_entry *entries = malloc(run->sums * sizeof *entries + 1);
-        int status = entries != NULL
-                         ? ckpt_file_entries_read(file, run, entries)
-                         : base_error(RECTO_ENOMEM, "index of the page log");
+        struct ckpt_rows rows;
+        int status = ckpt_file_rows_read(file, run, &rows);
         if (status == 0) {
-            status = run_pages(r, file, run, entries);
+            status = rows.blocks != NULL ? packed_pages(r, file, run, &rows)
+                                         : plain_pages(r, file, run, &rows);
         }
         if (status != 0) {
             damage_note(r, file->epoch, "recto/log");
         }
-        free(entries);
+        ckpt_rows_free(&rows);
     }
 }
 
@@ -312,8 +345,9 @@ enum cli_exit cli_verify(const struct cli_request *request)
         last++;
     }
     struct report *r = calloc(1, sizeof *r);
-    if (r == NULL) {
+    if (r == NULL || ckpt_unpacking_open(&r->unpacking) != 0) {
         (void)fprintf(stderr, "recto: out of memory\n");
+        free(r);
         return CLI_DAMAGED;
     }
     r->request = request;
@@ -328,6 +362,7 @@ enum cli_exit cli_verify(const struct cli_request *request)
         print_text(r);
     }
     enum cli_exit result = r->count == 0 ? CLI_GOOD : CLI_DAMAGED;
+    ckpt_unpacking_close(&r->unpacking);
     free(r->list);
     free(r);
     return result;

@@ -4,15 +4,15 @@
  * is stored as shared memory is, by pages of the whole: rank k takes piece k of its
  * pages, whatever the blocks are, so that any number of ranks may cut it anew.
  */
-#ifndef RECTO_SRC_CKPT_BLOCK_H
-#define RECTO_SRC_CKPT_BLOCK_H
+#ifndef RECTO_SRC_CKPT_TILE_H
+#define RECTO_SRC_CKPT_TILE_H
 
 #include <recto.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-struct ckpt_block {
+struct ckpt_tile {
     int ndims;
     uint64_t global[RECTO_DIMS_MAX];
     uint64_t start[RECTO_DIMS_MAX];
@@ -22,31 +22,29 @@ struct ckpt_block {
 struct ckpt_part;
 
 /* Elements of `ndims` dimensions. */
-uint64_t ckpt_block_count(const uint64_t *dims, int ndims);
+uint64_t ckpt_tile_count(const uint64_t *dims, int ndims);
 
 /* Have they elements in common? Of the same array. */
-bool ckpt_blocks_overlap(const struct ckpt_block *a,
-                         const struct ckpt_block *b);
+bool ckpt_tiles_overlap(const struct ckpt_tile *a, const struct ckpt_tile *b);
 
 /*
  * Calls `run` for each stretch of the block that is contiguous in the array, cut to
  * bytes [from, to) of it, in ascending order: `offset` in the array, `at` in the
  * block's memory. The first status that is not 0 ends it and is returned.
  */
-typedef int (*ckpt_block_run)(void *argument, uint64_t offset, uint64_t at,
-                              uint64_t bytes);
-int ckpt_block_walk(const struct ckpt_block *block, size_t element,
-                    uint64_t from, uint64_t to, ckpt_block_run run,
-                    void *argument);
+typedef int (*ckpt_tile_run)(void *argument, uint64_t offset, uint64_t at,
+                             uint64_t bytes);
+int ckpt_tile_walk(const struct ckpt_tile *block, size_t element, uint64_t from,
+                   uint64_t to, ckpt_tile_run run, void *argument);
 
 /* The rank that has page `page` of `pages` in its piece. */
-int ckpt_block_owner(uint64_t page, uint64_t pages);
+int ckpt_tile_owner(uint64_t page, uint64_t pages);
 
 /* Brings my piece of the array, as the ranks' blocks are now, into a new part->staging;
  * what no block holds is zero. Collective, one verdict. */
-int ckpt_block_gather(struct ckpt_part *part);
+int ckpt_tile_gather(struct ckpt_part *part);
 /* The reverse, from part->staging to a new `memory` of my block's bytes. Collective, one
  * verdict. */
-int ckpt_block_scatter(const struct ckpt_part *part, char **memory);
+int ckpt_tile_scatter(const struct ckpt_part *part, char **memory);
 
 #endif

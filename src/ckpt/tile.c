@@ -11,7 +11,7 @@
  *    sends no more than that for each piece; every rank knows the number of rounds.
  * 3. Blocks do not overlap (agree.c), so that no byte of a piece is sent twice.
  */
-#include "block.h"
+#include "tile.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +26,7 @@ enum {
 
 /* ---- stretches ---------------------------------------------------------------------- */
 
-uint64_t ckpt_block_count(const uint64_t *dims, int ndims)
+uint64_t ckpt_tile_count(const uint64_t *dims, int ndims)
 {
     uint64_t count = 1;
     for (int i = 0; i < ndims; i++) {
@@ -35,7 +35,7 @@ uint64_t ckpt_block_count(const uint64_t *dims, int ndims)
     return count;
 }
 
-bool ckpt_blocks_overlap(const struct ckpt_block *a, const struct ckpt_block *b)
+bool ckpt_tiles_overlap(const struct ckpt_tile *a, const struct ckpt_tile *b)
 {
     for (int i = 0; i < a->ndims; i++) {
         uint64_t first = a->start[i] > b->start[i] ? a->start[i] : b->start[i];
@@ -49,14 +49,14 @@ bool ckpt_blocks_overlap(const struct ckpt_block *a, const struct ckpt_block *b)
 
 /* The block as rows: stretches that are contiguous in the array. */
 struct rows {
-    const struct ckpt_block *block;
+    const struct ckpt_tile *block;
     int split; /* a row has all of the dimensions after this one */
     uint64_t count;
     uint64_t bytes; /* of one */
     uint64_t stride[RECTO_DIMS_MAX];
 };
 
-static struct rows rows_of(const struct ckpt_block *b, size_t element)
+static struct rows rows_of(const struct ckpt_tile *b, size_t element)
 {
     struct rows r = {.block = b, .split = b->ndims - 1};
     uint64_t stride = element;
@@ -68,13 +68,13 @@ static struct rows rows_of(const struct ckpt_block *b, size_t element)
         r.split--;
     }
     r.bytes = b->local[r.split] * r.stride[r.split];
-    r.count = r.bytes == 0 ? 0 : ckpt_block_count(b->local, r.split);
+    r.count = r.bytes == 0 ? 0 : ckpt_tile_count(b->local, r.split);
     return r;
 }
 
 static uint64_t row_offset(const struct rows *r, uint64_t row)
 {
-    const struct ckpt_block *b = r->block;
+    const struct ckpt_tile *b = r->block;
     uint64_t offset = b->start[r->split] * r->stride[r->split];
     for (int i = r->split; i-- > 0;) {
         offset += (b->start[i] + row % b->local[i]) * r->stride[i];
@@ -99,9 +99,8 @@ static uint64_t row_from(const struct rows *r, uint64_t from)
     return low;
 }
 
-int ckpt_block_walk(const struct ckpt_block *block, size_t element,
-                    uint64_t from, uint64_t to, ckpt_block_run run,
-                    void *argument)
+int ckpt_tile_walk(const struct ckpt_tile *block, size_t element, uint64_t from,
+                   uint64_t to, ckpt_tile_run run, void *argument)
 {
     struct rows r = rows_of(block, element);
     int status = 0;
@@ -121,7 +120,7 @@ int ckpt_block_walk(const struct ckpt_block *block, size_t element,
 
 /* ---- pieces ------------------------------------------------------------------------- */
 
-int ckpt_block_owner(uint64_t page, uint64_t pages)
+int ckpt_tile_owner(uint64_t page, uint64_t pages)
 {
     uint64_t ranks = (uint64_t)net_size();
     uint64_t low = 0;
@@ -269,13 +268,13 @@ static int gather_pack(const void *plan, uint64_t round, struct pack *p)
     for (p->to = 0; p->to < net_size() && status == 0; p->to++) {
         struct window w = window_of(part, p->to, round);
         p->base = window_of(part, p->to, 0).from;
-        status = ckpt_block_walk(&part->region->block, element_of(part), w.from,
-                                 w.to, pack_run, p);
+        status = ckpt_tile_walk(&part->region->block, element_of(part), w.from,
+                                w.to, pack_run, p);
     }
     return status;
 }
 
-int ckpt_block_gather(struct ckpt_part *part)
+int ckpt_tile_gather(struct ckpt_part *part)
 {
     part->staging = calloc(part->count + 1, CKPT_PAGE);
     int status = net_verdict(
@@ -291,7 +290,7 @@ int ckpt_block_gather(struct ckpt_part *part)
 /* Whose blocks reach into my piece. */
 struct asked {
     int rank;
-    struct ckpt_block block;
+    struct ckpt_tile block;
 };
 
 struct scatter {
@@ -335,8 +334,8 @@ static int ask(struct scatter *s)
     for (uint64_t k = 0; k < ranks && status == 0; k++) {
         uint64_t from = ckpt_piece_first(part->pages, k, ranks) * CKPT_PAGE;
         uint64_t to = ckpt_piece_first(part->pages, k + 1, ranks) * CKPT_PAGE;
-        if (ckpt_block_walk(&mine.block, element_of(part), from, to,
-                            stretch_found, NULL) != 0) {
+        if (ckpt_tile_walk(&mine.block, element_of(part), from, to,
+                           stretch_found, NULL) != 0) {
             status = net_parcels_add(&parcels, (int)k, &mine, sizeof mine);
         }
     }
@@ -358,13 +357,13 @@ static int scatter_pack(const void *plan, uint64_t round, struct pack *p)
     p->base = s->part->first * CKPT_PAGE;
     for (size_t i = 0; i < s->count && status == 0; i++) {
         p->to = s->list[i].rank;
-        status = ckpt_block_walk(&s->list[i].block, element_of(s->part), w.from,
-                                 w.to, pack_run, p);
+        status = ckpt_tile_walk(&s->list[i].block, element_of(s->part), w.from,
+                                w.to, pack_run, p);
     }
     return status;
 }
 
-int ckpt_block_scatter(const struct ckpt_part *part, char **memory)
+int ckpt_tile_scatter(const struct ckpt_part *part, char **memory)
 {
     struct scatter s = {.part = part};
     uint64_t bytes = part->region->count * element_of(part);

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An epoch's pages in the files of its chain: a page comes from the newest log that
+ * holds it, else from the full epoch.
+ *
+ * Invariants
+ * 1. A page is read once, from the newest place, and compared with its sum.
+ * 2. Rows of tables of pieces and indexes that come in are good (reader.c): what is left
+ *    to check is that they agree with the epoch at the chain's end.
+ * 3. Memory is for the sources, 64 bytes each, and two blocks.
+ */
+#include "chain.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+
+enum {
+    GROUP_PAGES = 256 /* read at a time */
+};
+
+/* Pages that lie together: in the full epoch or in one log. */
+struct group {
+    uint64_t page;
+    uint64_t count;
+    const struct ckpt_source *source; /* of the first page; NULL: full epoch */
+};
+
+/* ---- files ------------------------------------------------------------------------ */
+
+int ckpt_chain_open(struct ckpt_chain *chain, const struct ckpt_dir *dir,
+                    const struct ckpt_manifest *m, uint64_t index)
+{
+    uint64_t first = index;
+    while (first > 0 && !m->epochs[first].full) {
+        first--;
+    }
+    *chain = (struct ckpt_chain){.epoch = &m->epochs[index]};
+    int status = ckpt_unpacking_open(&chain->unpacking);
+    chain->files = calloc(index - first + 1, sizeof *chain->files);
+    if (status == 0 && chain->files == NULL) {
+        status = base_error(RECTO_ENOMEM, "files of the chain");
+    }
+    for (uint64_t i = first; i <= index && status == 0; i++) {
+        if (m->epochs[i].has_file) {
+            status = ckpt_file_open(&chain->files[chain->nfiles], dir,
+                                    &m->epochs[i]);
+            chain->nfiles += status == 0;
+        }
+    }
+    return status;
+}
+
+void ckpt_chain_close(struct ckpt_chain *chain)
+{
+    for (size_t i = 0; i < chain->nfiles; i++) {
+        ckpt_file_close(&chain->files[i]);
+    }
+    free(chain->files);
+    free(chain->sources.items);
+    ckpt_unpacking_close(&chain->unpacking);
+    *chain = (struct ckpt_chain){.nfiles = 0};
+}
+
+/* ---- the logs' indexes ------------------------------------------------------------ */
+
+static int list_reserve(struct ckpt_sources *list, uint64_t more)
+{
+    if (list->count + more <= list->room) {
+        return 0;
+    }
+    uint64_t room = 2 * list->room + more;
+    struct ckpt_source *items = realloc(list->items, room * sizeof *items);
+    if (items == NULL) {
+        return base_error(RECTO_ENOMEM, "index of %llu pages",
+                          (unsigned long long)room);
+    }
+    list->items = items;
+    list->room = room;
+    return 0;
+}
+
+int ckpt_sources_add(struct ckpt_sources *list,
+                     const struct ckpt_source *sources, uint64_t n)
+{
+    int status = n > 0 ? list_reserve(list, n) : 0;
+    if (status == 0 && n > 0) {
+        memcpy(list->items + list->count, sources, n * sizeof *sources);
+        list->count += n;
+    }
+    return status;
+}
+
+static bool entry_good(const struct ckpt_entry *e, const struct ckpt_object *o,
+                       uint64_t ranks)
+{
+    bool shared = o->kind == CKPT_SHARED;
+    return e->page < ckpt_pages(o->bytes) &&
+           shared == (e->rank == CKPT_NO_RANK) && (shared || e->rank < ranks);
+}
+
+/* Room is reserved. */
+static int rows_add(const struct ckpt_chain *chain, size_t f,
+                    const struct ckpt_piece *run,
+                    const struct ckpt_wanted *wanted,
+                    const struct ckpt_rows *rows, struct ckpt_sources *list)
+{
+    for (uint64_t i = 0; i < run->sums; i++) {
+        const struct ckpt_entry *e = &rows->entries[i];
+        const struct ckpt_object *o = ckpt_epoch_object(chain->epoch, e->uid);
+        uint64_t slot = run->first_sum + i;
+        if (o == NULL || (wanted->object != NULL &&
+                          !wanted->object(wanted->argument, e->uid))) {
+            continue;
+        }
+        if (!entry_good(e, o, wanted->ranks)) {
+            return ckpt_file_corrupt(&chain->files[f],
+                                     "entry %llu of its page log is wrong",
+                                     (unsigned long long)slot);
+        }
+        struct ckpt_source s = {.uid = e->uid,
+                                .page = e->page,
+                                .sum = e->sum,
+                                .rank = e->rank,
+                                .slot = slot,
+                                .file = (uint32_t)f};
+        if (rows->blocks != NULL) {
+            s.block = rows->blocks[i];
+        }
+        list->items[list->count++] = s;
+    }
+    return 0;
+}
+
+int ckpt_chain_run_read(const struct ckpt_chain *chain, size_t f,
+                        const struct ckpt_piece *run,
+                        const struct ckpt_wanted *wanted,
+                        struct ckpt_sources *list)
+{
+    struct ckpt_rows rows;
+    int status = ckpt_file_rows_read(&chain->files[f], run, &rows);
+    if (status == 0) {
+        status = list_reserve(list, run->sums);
+    }
+    if (status == 0) {
+        status = rows_add(chain, f, run, wanted, &rows, list);
+    }
+    ckpt_rows_free(&rows);
+    return status;
+}
+
+/* Of pages alone: which object, whose memory, which page. */
+static int page_order(const struct ckpt_source *x, uint64_t uid, uint64_t rank,
+                      uint64_t page)
+{
+    if (x->uid != uid) {
+        return x->uid < uid ? -1 : 1;
+    }
+    if (x->rank != rank) {
+        return x->rank < rank ? -1 : 1;
+    }
+    return (x->page > page) - (x->page < page);
+}
+
+static int source_order(const void *a, const void *b)
+{
+    const struct ckpt_source *x = a;
+    const struct ckpt_source *y = b;
+    int order = page_order(x, y->uid, y->rank, y->page);
+    return order != 0 ? order
+                      : (x->file < y->file) - (x->file > y->file); /* newest */
+}
+
+void ckpt_sources_settle(struct ckpt_sources *list)
+{
+    uint64_t kept = 0;
+    if (list->count > 0) {
+        qsort(list->items, list->count, sizeof *list->items, source_order);
+    }
+    for (uint64_t i = 0; i < list->count; i++) {
+        const struct ckpt_source *s = &list->items[i];
+        if (kept == 0 ||
+            page_order(&list->items[kept - 1], s->uid, s->rank, s->page) != 0) {
+            list->items[kept++] = *s;
+        }
+    }
+    list->count = kept;
+}
+
+/* Index of the first source at or after a page. */
+static uint64_t source_after(const struct ckpt_chain *chain,
+                             const struct ckpt_range *r, uint64_t page)
+{
+    uint64_t low = 0;
+    uint64_t high = chain->sources.count;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (page_order(&chain->sources.items[middle], r->object->uid, r->rank,
+                       page) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* ---- pages ------------------------------------------------------------------------ */
+
+/* The longest group that begins at `page` and stays below `end`; *at is the
+ * first source at or after the page, and moves along. */
+static struct group group_of(const struct ckpt_chain *chain,
+                             const struct ckpt_range *r, uint64_t page,
+                             uint64_t end, uint64_t *at)
+{
+    struct group g = {.page = page, .count = 1};
+    const struct ckpt_sources *list = &chain->sources;
+    const struct ckpt_source *s = list->count > 0 ? list->items + *at : NULL;
+    const struct ckpt_source *stop =
+        list->count > 0 ? list->items + list->count : NULL;
+    uint64_t uid = r->object->uid;
+    end = end - page < GROUP_PAGES ? end : page + GROUP_PAGES;
+    if (s == stop || page_order(s, uid, r->rank, page) != 0) {
+        bool near = s < stop && page_order(s, uid, r->rank, end) < 0;
+        g.count = (near ? s->page : end) - page;
+        return g;
+    }
+    g.source = s;
+    while (s + g.count < stop && page + g.count < end &&
+           page_order(&s[g.count], uid, r->rank, page + g.count) == 0 &&
+           s[g.count].file == s->file && s[g.count].slot == s->slot + g.count) {
+        g.count++;
+    }
+    *at += g.count;
+    return g;
+}
+
+static int bad_page(const struct ckpt_file *file, const struct ckpt_range *r,
+                    uint64_t page)
+{
+    return ckpt_file_corrupt(file, "page %llu of \"%s\" is damaged",
+                             (unsigned long long)page, r->object->name);
+}
+
+/* The bytes of a group from one log. */
+static int log_bytes(struct ckpt_chain *chain, const struct ckpt_range *r,
+                     const struct group *g, char *to)
+{
+    const struct ckpt_file *file = &chain->files[g->source->file];
+    int status = 0;
+    if (!file->epoch->packed) {
+        return ckpt_io_read(&file->io, to, (size_t)g->count * CKPT_PAGE,
+                            file->epoch->pages_at +
+                                g->source->slot * CKPT_PAGE);
+    }
+    for (uint64_t i = 0; i < g->count && status == 0; i++) {
+        status = ckpt_file_block_page(file, &chain->unpacking,
+                                      &g->source[i].block, to + i * CKPT_PAGE);
+        if (status == RECTO_ECORRUPT) {
+            status = bad_page(file, r, g->page + i);
+        }
+    }
+    return status;
+}
+
+static int log_read(struct ckpt_chain *chain, const struct ckpt_range *r,
+                    const struct group *g, char *to)
+{
+    int status = log_bytes(chain, r, g, to);
+    for (uint64_t i = 0; i < g->count && status == 0; i++) {
+        if (ckpt_hash(to + i * CKPT_PAGE, CKPT_PAGE) != g->source[i].sum) {
+            status = bad_page(&chain->files[g->source->file], r, g->page + i);
+        }
+    }
+    return status;
+}
+
+/* How many of the pages from `page` on are zero in the epoch, by their sums, and in
+ * memory: there is nothing to read. */
+static uint64_t zeros_count(const struct ckpt_range *r, uint64_t page,
+                            const uint64_t *sums, uint64_t most)
+{
+    uint64_t n = 0;
+    while (n < most && r->is_zero != NULL && sums[n] == ckpt_zero_sum() &&
+           r->is_zero(r->argument, page + n)) {
+        n++;
+    }
+    return n;
+}
+
+/* Pages of a full epoch, whose object begins at `data`, in one piece. */
+static int data_read(const struct ckpt_file *file, const struct ckpt_range *r,
+                     const struct group *g, uint64_t data, const uint64_t *sums,
+                     char *to)
+{
+    size_t bytes = (size_t)(g->count - 1) * CKPT_PAGE +
+                   ckpt_page_bytes(r->bytes, g->page + g->count - 1);
+    memset(to + bytes, 0, g->count * CKPT_PAGE - bytes);
+    int status = ckpt_io_read(&file->io, to, bytes, data + g->page * CKPT_PAGE);
+    for (uint64_t i = 0; i < g->count && status == 0; i++) {
+        if (ckpt_hash(to + i * CKPT_PAGE, CKPT_PAGE) != sums[i]) {
+            status = bad_page(file, r, g->page + i);
+        }
+    }
+    return status;
+}
+
+/* Where the range begins in the full epoch. */
+static int full_place(const struct ckpt_chain *chain,
+                      const struct ckpt_range *r, const struct group *g,
+                      uint64_t *data, uint64_t *sums)
+{
+    const struct ckpt_file *file = &chain->files[0];
+    const struct ckpt_object *o =
+        ckpt_epoch_object(file->epoch, r->object->uid);
+    const struct ckpt_piece *piece = NULL;
+    bool shared = r->rank == CKPT_NO_RANK;
+    if (o != NULL && !shared) {
+        piece = ckpt_file_piece(file, o->uid, r->rank);
+    }
+    if (o == NULL || o->bytes != r->object->bytes ||
+        o->kind != r->object->kind ||
+        (!shared && (piece == NULL || piece->bytes != r->bytes))) {
+        return ckpt_file_corrupt(file, "page %llu of \"%s\" is in no epoch",
+                                 (unsigned long long)g->page, r->object->name);
+    }
+    *data = o->data + (shared ? 0 : piece->offset);
+    *sums = o->sums + (shared ? 0 : piece->first_sum) * sizeof(uint64_t);
+    return 0;
+}
+
+static int full_read(const struct ckpt_chain *chain, const struct ckpt_range *r,
+                     const struct group *g, char *to)
+{
+    const struct ckpt_file *file = &chain->files[0];
+    uint64_t sums[GROUP_PAGES];
+    uint64_t data = 0;
+    uint64_t sums_at = 0;
+    int status = full_place(chain, r, g, &data, &sums_at);
+    if (status == 0) {
+        status = ckpt_io_read(&file->io, sums, g->count * sizeof *sums,
+                              sums_at + g->page * sizeof *sums);
+    }
+    for (uint64_t i = 0; i < g->count && status == 0;) {
+        uint64_t n = zeros_count(r, g->page + i, sums + i, g->count - i);
+        if (n > 0) {
+            i += n;
+            continue;
+        }
+        bool all = r->is_zero == NULL;
+        for (n = 1; i + n < g->count && (all || sums[i + n] != ckpt_zero_sum());
+             n++) {
+        }
+        struct group some = {.page = g->page + i, .count = n};
+        status = data_read(file, r, &some, data, sums + i, to + i * CKPT_PAGE);
+        i += n;
+    }
+    return status;
+}
+
+int ckpt_chain_read(struct ckpt_chain *chain, const struct ckpt_range *r,
+                    uint64_t first, uint64_t count, char *to)
+{
+    uint64_t at = source_after(chain, r, first);
+    int status = 0;
+    for (uint64_t page = first; page < first + count && status == 0;) {
+        struct group g = group_of(chain, r, page, first + count, &at);
+        char *here = to + (page - first) * CKPT_PAGE;
+        status = g.source != NULL ? log_read(chain, r, &g, here)
+                                  : full_read(chain, r, &g, here);
+        page += g.count;
+    }
+    return status;
+}
+
+int ckpt_chain_size(const struct ckpt_chain *chain, const struct ckpt_object *o,
+                    uint64_t rank, uint64_t *bytes)
+{
+    const struct ckpt_piece *piece = NULL;
+    for (size_t f = chain->nfiles; f-- > 0 && piece == NULL;) {
+        piece = ckpt_file_piece(&chain->files[f], o->uid, rank);
+    }
+    if (piece == NULL) {
+        return ckpt_file_corrupt(&chain->files[0],
+                                 "no size of \"%s\" in the chain", o->name);
+    }
+    *bytes = piece->bytes;
+    return 0;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A plain HDF5 file of an epoch: HDF5 lays its datasets out in memory, the bytes come
+ * from a view. The file has its name when it is complete and durable, not before.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "image.h"
+#include "state.h"
+#include "view.h"
+
+struct target {
+    struct ckpt_dir dir;
+    char name[CKPT_FILE_NAME_MAX + 1];
+    char temporary[CKPT_FILE_NAME_MAX + 1];
+    struct ckpt_io_file file;
+    const struct ckpt_object *object; /* that is being written */
+    const struct ckpt_progress *progress;
+};
+
+/* Splits the path into its folder and its name. */
+static int target_open(struct target *t, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+    char folder[CKPT_PATH_MAX];
+    int n = slash == NULL   ? snprintf(folder, sizeof folder, ".")
+            : slash == path ? snprintf(folder, sizeof folder, "/")
+                            : snprintf(folder, sizeof folder, "%.*s",
+                                       (int)(slash - path), path);
+    size_t prefix = sizeof CKPT_TEMPORARY - 1;
+    if (n >= (int)sizeof folder || name[0] == '\0' ||
+        strlen(name) > CKPT_FILE_NAME_MAX - prefix) {
+        return base_error(RECTO_EINVAL, "%s: bad length of a file's name",
+                          path);
+    }
+    (void)snprintf(t->name, sizeof t->name, "%s", name);
+    (void)snprintf(t->temporary, sizeof t->temporary, "%s%.*s", CKPT_TEMPORARY,
+                   (int)(CKPT_FILE_NAME_MAX - prefix), name);
+    int status = ckpt_io_dir_open(&t->dir, folder, false);
+    if (status == RECTO_ENOENT) {
+        return base_error(RECTO_EIO, "%s: no such folder", folder);
+    }
+    if (status == 0 && faccessat(t->dir.fd, name, F_OK, 0) == 0) {
+        status = base_error(RECTO_EEXIST, "%s is there already", path);
+    }
+    return status == 0 ? ckpt_io_open(&t->file, &t->dir, t->temporary,
+                                      O_RDWR | O_CREAT | O_TRUNC, "export-open")
+                       : status;
+}
+
+static bool zero(const char *data, size_t bytes)
+{
+    return data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0;
+}
+
+static int bytes_put(void *argument, uint64_t offset, const char *data,
+                     size_t bytes)
+{
+    struct target *t = argument;
+    if (t->progress != NULL) {
+        t->progress->tell(t->progress->argument, bytes);
+    }
+    return zero(data, bytes)
+               ? 0
+               : ckpt_io_write(&t->file, data, bytes, t->object->data + offset,
+                               "export-write");
+}
+
+static int file_fill(struct target *t, struct ckpt_view *view,
+                     struct ckpt_epoch *e, struct ckpt_image *image)
+{
+    int status = ckpt_layout_plain(e, image);
+    if (status == 0) {
+        status = ckpt_io_allocate(&t->file, e->length, false, "export-size");
+    }
+    for (uint64_t i = 0; i < e->nobjects && status == 0; i++) {
+        t->object = &e->objects[i];
+        status = ckpt_view_walk(view, t->object, bytes_put, t);
+    }
+    if (status == 0) {
+        status = ckpt_layout_write(e, image, NULL, &t->file);
+    }
+    return status == 0 ? ckpt_io_sync(&t->file, "export-sync") : status;
+}
+
+/* The epoch as a full one without tables. */
+static int epoch_make(struct ckpt_epoch *e, const struct ckpt_epoch *from)
+{
+    int status = ckpt_epoch_copy(e, from);
+    e->full = true;
+    e->packed = false;
+    e->entries = e->pieces = e->pieces_at = 0;
+    for (uint64_t i = 0; i < e->nobjects; i++) {
+        e->objects[i].nsums = 0;
+    }
+    return status;
+}
+
+int ckpt_export(struct ckpt_view *view, const char *path,
+                const struct ckpt_progress *progress)
+{
+    struct target t = {
+        .dir = {.fd = -1}, .file = {.fd = -1}, .progress = progress};
+    struct ckpt_epoch e = {.nobjects = 0};
+    struct ckpt_image image = {NULL, 0, 0, 0, false};
+    int status = target_open(&t, path);
+    bool made = status == 0;
+    status = status == 0 ? epoch_make(&e, view->epoch) : status;
+    status = status == 0 ? file_fill(&t, view, &e, &image) : status;
+    ckpt_io_close(&t.file);
+    if (status == 0) {
+        status = ckpt_io_rename(&t.dir, t.temporary, t.name, "export-rename");
+        status = status == 0 ? ckpt_io_dir_sync(&t.dir, "export-dir") : status;
+    } else if (made) {
+        char message[1024];
+        (void)snprintf(message, sizeof message, "%s", recto_last_error());
+        (void)ckpt_io_unlink(&t.dir, t.temporary, "export-unlink");
+        base_error_set(message);
+    }
+    ckpt_image_free(&image);
+    ckpt_epoch_clear(&e);
+    ckpt_io_dir_close(&t.dir);
+    return status;
+}

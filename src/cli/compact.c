@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * `recto compact`: an epoch becomes a full one, so that a restart reads one file. It
+ * takes the folder's lock, as `recto prune` does.
+ */
+#include "base/base.h"
+#include "ckpt/store.h"
+#include "ckpt/view.h"
+#include "cli.h"
+
+/* How many files a restart from the epoch reads. */
+static uint64_t chain_length(const struct ckpt_manifest *m, uint64_t index)
+{
+    return index - cli_chain_start(m, index) + 1;
+}
+
+static void tell(const struct cli_request *r, uint64_t number, uint64_t before)
+{
+    if (r->json) {
+        (void)printf("{\"folder\": ");
+        cli_json_string(stdout, r->path);
+        (void)printf(", \"epoch\": %llu, \"epochs_joined\": %llu}\n",
+                     (unsigned long long)number, (unsigned long long)before);
+    } else if (before == 1) {
+        (void)printf("%s: epoch %llu is a full one already\n", r->path,
+                     (unsigned long long)number);
+    } else {
+        (void)printf("%s: epoch %llu is a full one now, made of %llu epochs\n",
+                     r->path, (unsigned long long)number,
+                     (unsigned long long)before);
+    }
+}
+
+static int compact(struct ckpt_store *store, const struct cli_request *r,
+                   uint64_t index)
+{
+    const struct ckpt_epoch *e = &store->manifest->epochs[index];
+    uint64_t number = e->number;
+    uint64_t before = chain_length(store->manifest, index);
+    struct cli_progress progress;
+    cli_progress_begin(&progress, "compacting", cli_epoch_bytes(e));
+    int status = ckpt_compact(store, index, &progress.told);
+    cli_progress_end(&progress);
+    if (status == 0) {
+        tell(r, number, before);
+    }
+    return status;
+}
+
+enum cli_exit cli_compact(const struct cli_request *request)
+{
+    struct ckpt_store store = {.dir = {.fd = -1}};
+    struct cli_request r = *request;
+    uint64_t index = 0;
+    int status = ckpt_io_inject(base_env(BASE_ENV_INJECT));
+    if (status == 0) {
+        status = ckpt_store_open(&store, r.path, false);
+    }
+    if (status == 0 && !store.lock.held) {
+        status = base_error(RECTO_EIO, "%s cannot be written", r.path);
+    }
+    if (status == 0) {
+        status = ckpt_keep_read(base_env(BASE_ENV_CKPT_KEEP), &store.keep);
+    }
+    r.manifest = store.manifest;
+    if (status == 0 && (r.manifest == NULL || !cli_epoch_index(&r, &index))) {
+        (void)fprintf(stderr, "recto: %s holds no such epoch\n", r.path);
+        ckpt_store_close(&store);
+        return CLI_NO_CHECKPOINT;
+    }
+    if (status == 0) {
+        ckpt_store_clean(&store);
+        status = compact(&store, &r, index);
+    }
+    if (status != 0) {
+        (void)fprintf(stderr, "%s\n", recto_last_error());
+    }
+    ckpt_store_close(&store);
+    return status == 0 ? CLI_GOOD : CLI_DAMAGED;
+}
