@@ -12,6 +12,12 @@
  *   0 1 10 50 100 %  of the pages, chosen at random, get one word written;
  *             then a checkpoint of what changed
  *   restart   from the chain of these
+ *   20 x 1 %  for the space that a chain takes
+ *
+ * A checkpoint is measured until recto_checkpoint returns, the *stop*, and until
+ * recto_checkpoint_wait does. During the last one before the restart the ranks go on:
+ * a unit of work beside it, a sum over memory that nobody writes, is set against
+ * the same unit alone.
  *
  * After each restart every page is compared with what it must hold. The first
  * writes before the 100 % epoch are timed one by one.
@@ -45,7 +51,9 @@ enum {
     PAGE = 4096,
     WORDS = PAGE / 8,
     BLOCK = 1 << 20,
-    PATH_ROOM = 4096
+    PATH_ROOM = 4096,
+    UNIT_WORDS = 1 << 18, /* 2 MiB */
+    CHAIN = 20
 };
 
 /* The epochs of a round. */
@@ -79,24 +87,35 @@ enum measure {
     MPROTECT,
     COMMIT,
     READ,
+    SNAPSHOT,
+    UNIT_ALONE,
     WRITE,
     BYTES = WRITE + KINDS,
     CKPT = BYTES + KINDS,
-    DISK = CKPT + KINDS,
+    STOP = CKPT + KINDS,
+    DISK = STOP + KINDS,
     FIRST_WRITE = DISK + KINDS,
     RESTART_FULL,
     RESTART_CHAIN,
+    UNIT_BESIDE,
+    CHAIN_DISK,
+    CHAIN_BYTES,
     MEASURES
 };
 
 static struct bench_measure measures[MEASURES] = {
-    [SIGNAL] = {.name = "signal to itself",               .unit = "us"},
-    [MPROTECT] = {.name = "mprotect of a page",             .unit = "us"},
-    [COMMIT] = {.name = "commit alone",                   .unit = "ms"},
-    [READ] = {.name = "read of all",                    .unit = "ms"},
-    [FIRST_WRITE] = {.name = "first write since a checkpoint", .unit = "us"},
-    [RESTART_FULL] = {.name = "restart from a full epoch",      .unit = "ms"},
-    [RESTART_CHAIN] = {.name = "restart from a chain",           .unit = "ms"},
+    [SIGNAL] = {.name = "signal to itself",                 .unit = "us" },
+    [MPROTECT] = {.name = "mprotect of a page",               .unit = "us" },
+    [COMMIT] = {.name = "commit alone",                     .unit = "ms" },
+    [READ] = {.name = "read of all",                      .unit = "ms" },
+    [SNAPSHOT] = {.name = "protect, scan, two barriers",      .unit = "ms" },
+    [UNIT_ALONE] = {.name = "unit of work, alone",              .unit = "ms" },
+    [FIRST_WRITE] = {.name = "first write since a checkpoint",   .unit = "us" },
+    [RESTART_FULL] = {.name = "restart from a full epoch",        .unit = "ms" },
+    [RESTART_CHAIN] = {.name = "restart from a chain",             .unit = "ms" },
+    [UNIT_BESIDE] = {.name = "unit of work beside a checkpoint", .unit = "ms" },
+    [CHAIN_DISK] = {.name = "disk space: full, 20 x 1 % dirty", .unit = "MiB"},
+    [CHAIN_BYTES] = {.name = "memory: full, 20 x 1 % dirty",     .unit = "MiB"},
 };
 
 #define EPOCH(kind)                                                            \
@@ -104,6 +123,13 @@ static struct bench_measure measures[MEASURES] = {
         CKPT + (kind),                                                         \
         {                                                                      \
             WRITE + (kind), COMMIT, REPORT_NONE                                \
+        }                                                                      \
+    }
+#define HALT(kind)                                                             \
+    {                                                                          \
+        STOP + (kind),                                                         \
+        {                                                                      \
+            SNAPSHOT, REPORT_NONE                                              \
         }                                                                      \
     }
 #define SPACE(kind)                                                            \
@@ -124,6 +150,14 @@ static const struct report_row rows[] = {
     EPOCH(DIRTY_10),
     EPOCH(DIRTY_50),
     EPOCH(DIRTY_100),
+    HALT(FIRST),
+    HALT(SECOND),
+    HALT(DIRTY_0),
+    HALT(DIRTY_1),
+    HALT(DIRTY_10),
+    HALT(DIRTY_50),
+    HALT(DIRTY_100),
+    {UNIT_BESIDE,    {UNIT_ALONE, REPORT_NONE}      },
     {RESTART_FULL,   {READ, REPORT_NONE}            },
     {RESTART_CHAIN,  {READ, REPORT_NONE}            },
     {FIRST_WRITE,    {SIGNAL, MPROTECT, REPORT_NONE}},
@@ -132,6 +166,7 @@ static const struct report_row rows[] = {
     SPACE(DIRTY_10),
     SPACE(DIRTY_50),
     SPACE(DIRTY_100),
+    {CHAIN_DISK,     {CHAIN_BYTES, REPORT_NONE}     },
 };
 
 static const char help[] =
@@ -439,6 +474,41 @@ static void declare(void)
     }
 }
 
+static volatile uint64_t sink; /* so that sums are wanted */
+
+/* Sums up a part of the floors' buffer. */
+static void work(void)
+{
+    const uint64_t *words = (const uint64_t *)(const void *)bench.buffer;
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i < UNIT_WORDS; i++) {
+        sum += words[i] * (i | 1);
+    }
+    sink = sum;
+}
+
+static void work_alone(void)
+{
+    bench_meet();
+    for (int i = 0; i < 50; i++) {
+        uint64_t start = bench_now();
+        work();
+        bench_sample_time(&measures[UNIT_ALONE], start, 1);
+    }
+    bench_meet();
+}
+
+/* While a checkpoint is being written. */
+static void work_beside(void)
+{
+    int64_t epoch = recto_epoch();
+    while (recto_epoch() == epoch) {
+        uint64_t start = bench_now();
+        work();
+        bench_sample_time(&measures[UNIT_BESIDE], start, 1);
+    }
+}
+
 static void checkpoint(enum kind kind)
 {
     uint64_t before = each_file(bench.epochs, file_space);
@@ -446,10 +516,33 @@ static void checkpoint(enum kind kind)
     MPI_Barrier(MPI_COMM_WORLD);
     uint64_t start = bench_now();
     BENCH_OK(recto_checkpoint());
+    bench_sample_longest(&measures[STOP + kind], start);
+    if (kind == DIRTY_100) {
+        work_beside();
+    }
+    BENCH_OK(recto_checkpoint_wait());
     bench_sample_longest(&measures[CKPT + kind], start);
     uint64_t after = each_file(bench.epochs, file_space);
     bench_sample(&measures[DISK + kind],
                  ((double)after - (double)before) / (1 << 20));
+}
+
+/* What 20 epochs of 1 % take on disk, with the full one that they build on. */
+static void chain(void)
+{
+    double space = measures[DISK + SECOND].samples[0];
+    uint64_t before = each_file(bench.epochs, file_space);
+    for (int i = 0; i < CHAIN; i++) {
+        dirty(DIRTY_1);
+        BENCH_OK(recto_checkpoint());
+    }
+    BENCH_OK(recto_checkpoint_wait());
+    uint64_t after = each_file(bench.epochs, file_space);
+    space += ((double)after - (double)before) / (1 << 20);
+    uint64_t pages = all_pages() + (uint64_t)CHAIN * dirty_pages(DIRTY_1);
+    bench_sample(&measures[CHAIN_DISK], space);
+    bench_sample(&measures[CHAIN_BYTES],
+                 (double)(pages * PAGE * (uint64_t)bench.ranks) / (1 << 20));
 }
 
 static void restart(enum measure which)
@@ -514,6 +607,8 @@ static void round_run(void)
 {
     floor_signal(&measures[SIGNAL]);
     floor_mprotect(&measures[MPROTECT], bench.pages);
+    floor_snapshot(&measures[SNAPSHOT], bench.pages);
+    work_alone();
     declare();
     fill();
     for (enum kind kind = FIRST; kind <= SECOND; kind++) {
@@ -529,16 +624,19 @@ static void round_run(void)
         checkpoint(kind);
     }
     restart(RESTART_CHAIN);
+    chain();
     BENCH_OK(recto_finalize());
     folder_empty();
     for (int i = COMMIT; i < MEASURES; i++) {
-        bench_round(&measures[i], 0);
+        if (i != SNAPSHOT) {
+            bench_round(&measures[i], 0);
+        }
     }
 }
 
 static void measures_name(void)
 {
-    static char names[4 * KINDS][48];
+    static char names[5 * KINDS][48];
     static const struct {
         int base;
         const char *name;
@@ -547,9 +645,10 @@ static void measures_name(void)
         {WRITE, "write and fsync", "ms" },
         {BYTES, "memory",          "MiB"},
         {CKPT,  "checkpoint",      "ms" },
+        {STOP,  "stop",            "ms" },
         {DISK,  "disk space",      "MiB"},
     };
-    for (int g = 0; g < 4; g++) {
+    for (int g = 0; g < 5; g++) {
         for (int k = 0; k < KINDS; k++) {
             char *name = names[g * KINDS + k];
             (void)snprintf(name, sizeof names[0], "%s: %s", groups[g].name,
@@ -573,7 +672,7 @@ static void prepare(void)
     o->private_size = bench.private_pages * PAGE;
     bench.private = bench_memory(bench.private_pages + 1, PAGE);
     bench.versions = bench_memory(all_pages(), sizeof *bench.versions);
-    bench.buffer = bench_memory(all_pages(), PAGE);
+    bench.buffer = bench_memory(all_pages() + UNIT_WORDS / WORDS, PAGE);
     for (uint64_t i = 0; i < all_pages() * WORDS; i++) {
         ((uint64_t *)(void *)bench.buffer)[i] = filler(i, i);
     }

@@ -337,30 +337,39 @@ static void demonstrate(const struct heat *h)
     }
 }
 
-/*
- * Writes an epoch. A full disk does not end the run: the epochs before are
- * intact, and the next attempt includes what this one should have held.
- */
-static int checkpoint(struct heat *h, struct progress *progress)
+/* How a checkpoint of `step` went. A full disk does not end the run: the epochs before
+ * are intact, and the next attempt includes what this one should have held. */
+static int checkpoint_verdict(int code, int64_t step)
 {
-    double started = progress_now();
-    int code = recto_checkpoint();
-    if (code == RECTO_ENOSPC || code == RECTO_EIO) {
-        if (recto_rank() == 0) {
-            (void)message_fail("no checkpoint of step %" PRId64
-                               ", going on: %s",
-                               h->run.step, recto_last_error());
-        }
-        return EXIT_OK;
-    }
-    if (code != 0) {
-        return library_failed(code);
+    if (code != RECTO_ENOSPC && code != RECTO_EIO) {
+        return code == 0 ? EXIT_OK : library_failed(code);
     }
     if (recto_rank() == 0) {
-        progress_checkpoint(progress, recto_epoch(), h->run.step,
-                            progress_now() - started);
+        (void)message_fail("no checkpoint of step %" PRId64 ", going on: %s",
+                           step, recto_last_error());
     }
     return EXIT_OK;
+}
+
+/* Waits for the checkpoint under way, if there is one. */
+static int checkpoint_end(struct progress *progress)
+{
+    int code = recto_checkpoint_wait();
+    if (recto_rank() == 0) {
+        progress_saved(progress, recto_epoch());
+    }
+    return checkpoint_verdict(code, progress->saving);
+}
+
+/* Begins an epoch: it is written while the run goes on. */
+static int checkpoint(struct heat *h, struct progress *progress)
+{
+    int verdict = checkpoint_end(progress);
+    if (verdict != EXIT_OK) {
+        return verdict;
+    }
+    progress_saving(progress, h->run.step, recto_epoch());
+    return checkpoint_verdict(recto_checkpoint(), h->run.step);
 }
 
 /* Writes a checkpoint after a step, if there is to be one. EXIT_CONTINUE: the run is
@@ -400,8 +409,12 @@ static int advance(struct heat *h)
         demonstrate(h);
         verdict = look_after(h, &progress);
         if (verdict != EXIT_FAILED && recto_rank() == 0) {
+            progress_saved(&progress, recto_epoch());
             progress_step(&progress, run->step);
         }
+    }
+    if (verdict != EXIT_FAILED && checkpoint_end(&progress) != EXIT_OK) {
+        verdict = EXIT_FAILED;
     }
     if (recto_rank() == 0) {
         progress_end(&progress);

@@ -65,7 +65,8 @@ void progress_start(struct progress *p, const struct options *o, int64_t first,
                            .last = last,
                            .cells = cells,
                            .started = progress_now(),
-                           .next_mark = 1};
+                           .next_mark = 1,
+                           .saving = -1};
     p->shown = p->started; /* a rate needs some time to measure */
     p->line = o->progress == OPTIONS_PROGRESS_LINE ||
               (o->progress == OPTIONS_PROGRESS_AUTO && terminal());
@@ -118,15 +119,26 @@ void progress_step(struct progress *p, int64_t step)
     }
 }
 
-void progress_checkpoint(struct progress *p, int64_t epoch, int64_t step,
-                         double seconds)
+void progress_saving(struct progress *p, int64_t step, int64_t epoch)
 {
+    p->saving = step;
+    p->epoch = epoch;
+    p->saving_since = progress_now();
+}
+
+void progress_saved(struct progress *p, int64_t epoch)
+{
+    if (p->saving < 0 || epoch == p->epoch) {
+        return;
+    }
     /* On a terminal it would only flicker. */
     if (!p->quiet && !p->line) {
         (void)fprintf(stderr,
                       "heat2d: step %lld is on disk as epoch %lld (%.0f ms)\n",
-                      (long long)step, (long long)epoch, 1e3 * seconds);
+                      (long long)p->saving, (long long)epoch,
+                      1e3 * (progress_now() - p->saving_since));
     }
+    p->saving = -1;
 }
 
 void progress_end(struct progress *p)

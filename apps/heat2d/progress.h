@@ -19,6 +19,9 @@ struct progress {
     double started;
     double shown;      /* when the line was last rewritten */
     int64_t next_mark; /* tenth of the run that is shown next */
+    int64_t saving;    /* step whose checkpoint is being written, or -1 */
+    double saving_since;
+    int64_t epoch; /* the newest that was on disk before */
 };
 
 /* Seconds of a monotonic clock. */
@@ -29,9 +32,10 @@ void progress_start(struct progress *p, const struct options *o, int64_t first,
                     int64_t last, double cells);
 /* Shows `step`, if it is time to; called after every step. */
 void progress_step(struct progress *p, int64_t step);
-/* Says that an epoch with the state of `step` was written. */
-void progress_checkpoint(struct progress *p, int64_t epoch, int64_t step,
-                         double seconds);
+/* A checkpoint of `step` is being written; `epoch` is the newest on disk. */
+void progress_saving(struct progress *p, int64_t step, int64_t epoch);
+/* The newest epoch on disk: says so if that is the one that is being written. */
+void progress_saved(struct progress *p, int64_t epoch);
 /* Clears the line. */
 void progress_end(struct progress *p);
 

@@ -379,7 +379,7 @@ static void checkpoint(struct solver *s, double moved)
     if (code == RECTO_ENOSPC || code == RECTO_EIO) {
         if (s->team.rank == 0) {
             (void)program_fail(
-                name, "no checkpoint of iteration %" PRId64 ", going on: %s",
+                name, "no checkpoint, going on at iteration %" PRId64 ": %s",
                 s->state.iteration, recto_last_error());
         }
     } else {

@@ -24,7 +24,7 @@ step=-1
 for ranks in 2 4 3 1 $((RANDOM % 4 + 1)) $((RANDOM % 4 + 1)) $((RANDOM % 4 + 1)); do
     RECTO_NODE=${nodes[RANDOM % 3]} RECTO_TRANSPORT=${transports[RANDOM % 2]}
     echo "$ranks ranks, RECTO_NODE=$RECTO_NODE, RECTO_TRANSPORT=$RECTO_TRANSPORT"
-    run "$ranks" job "$step" $RANDOM
+    run "$ranks" job "$step" "$RANDOM"
     step=$((step + 2))
 done
 "$TEST_BUILD/bin/recto" verify "$RECTO_CKPT_DIR"

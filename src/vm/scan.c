@@ -130,18 +130,18 @@ void vm_scan_unregister(uintptr_t low, uintptr_t high)
     (void)ioctl(uffd, UFFDIO_UNREGISTER, &pages);
 }
 
-static int scan(struct request *what, uintptr_t low, uintptr_t high,
+static int scan(struct request what, uintptr_t low, uintptr_t high,
                 vm_scan_run run, void *argument)
 {
     struct region regions[REGIONS];
-    what->size = sizeof *what;
-    what->vec = (uintptr_t)regions;
-    what->vec_len = REGIONS;
-    for (uint64_t at = low; at < high; at = what->walk_end) {
-        what->start = at;
-        what->end = high;
-        what->walk_end = at;
-        int found = ioctl(pagemap, SCAN_REQUEST, what);
+    what.size = sizeof what;
+    what.vec = (uintptr_t)regions;
+    what.vec_len = REGIONS;
+    for (uint64_t at = low; at < high; at = what.walk_end) {
+        what.start = at;
+        what.end = high;
+        what.walk_end = at;
+        int found = ioctl(pagemap, SCAN_REQUEST, &what);
         if (found < 0 && errno != EINTR) {
             return errno;
         }
@@ -160,7 +160,7 @@ int vm_scan_written(uintptr_t low, uintptr_t high, bool absent_too,
                            .category_anyof_mask =
                                absent_too ? 0 : IS_PRESENT | IS_SWAPPED,
                            .return_mask = IS_WRITTEN};
-    return scan(&what, low, high, run, argument);
+    return scan(what, low, high, run, argument);
 }
 
 int vm_scan_absent(uintptr_t low, uintptr_t high, vm_scan_run run,
@@ -169,7 +169,7 @@ int vm_scan_absent(uintptr_t low, uintptr_t high, vm_scan_run run,
     struct request what = {.category_inverted = IS_PRESENT | IS_SWAPPED,
                            .category_mask = IS_PRESENT | IS_SWAPPED,
                            .return_mask = IS_PRESENT | IS_SWAPPED};
-    return scan(&what, low, high, run, argument);
+    return scan(what, low, high, run, argument);
 }
 
 /* ---- self-test --------------------------------------------------------------------- */
@@ -284,9 +284,12 @@ static bool mapping_read(FILE *maps, struct mapping *m)
     char line[512];
     unsigned long low = 0;
     unsigned long high = 0;
-    if (fgets(line, sizeof line, maps) == NULL ||
-        sscanf(line, "%lx-%lx %4s %*s %*s %lu", &low, &high, m->rights,
-               &m->inode) != 4) { /* NOLINT(cert-err34-c): the kernel's text */
+    if (fgets(line, sizeof line, maps) == NULL) {
+        return false;
+    }
+    /* NOLINTNEXTLINE(cert-err34-c): the kernel's text */
+    if (sscanf(line, "%lx-%lx %4s %*s %*s %lu", &low, &high, m->rights,
+               &m->inode) != 4) {
         return false;
     }
     for (int c = 0; strchr(line, '\n') == NULL && c != '\n' && c != EOF;) {

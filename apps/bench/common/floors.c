@@ -5,12 +5,14 @@
 #include "floors.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -70,6 +72,69 @@ void floor_mprotect(struct bench_measure *m, uint64_t pages)
         free(order);
     }
     bench_meet();
+    bench_round(m, 0);
+}
+
+/* The kernel's struct pm_scan_arg and page_region (Linux 6.7). */
+struct floor_scan {
+    uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+    uint64_t inverted, mask, any_of, returned;
+};
+struct floor_region {
+    uint64_t start, end, categories;
+};
+#define FLOOR_PAGEMAP_SCAN _IOWR('f', 16, struct floor_scan)
+#define FLOOR_PRESENT      (UINT64_C(1) << 3)
+
+static void page_table_scan(int pagemap, const char *memory, uint64_t pages)
+{
+    static uint64_t entries[512];
+    struct floor_region region;
+    uint64_t first = (uint64_t)(uintptr_t)memory;
+    struct floor_scan scan = {.size = sizeof scan,
+                              .start = first,
+                              .end = first + pages * FLOOR_PAGE,
+                              .vec = (uint64_t)(uintptr_t)&region,
+                              .vec_len = 1,
+                              .mask = FLOOR_PRESENT,
+                              .returned = FLOOR_PRESENT};
+    if (ioctl(pagemap, FLOOR_PAGEMAP_SCAN, &scan) >= 0) {
+        return;
+    }
+    for (uint64_t page = 0; page < pages; page += 512) {
+        off_t at = (off_t)((first / FLOOR_PAGE + page) * sizeof entries[0]);
+        if (pread(pagemap, entries, sizeof entries, at) < 0) {
+            bench_fail("pagemap: %s", strerrordesc_np(errno));
+        }
+    }
+}
+
+void floor_snapshot(struct bench_measure *m, uint64_t pages)
+{
+    size_t bytes = pages * FLOOR_PAGE;
+    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED || pagemap < 0) {
+        bench_fail("memory or /proc/self/pagemap: %s", strerrordesc_np(errno));
+    }
+    memset(memory, 1, bytes);
+    for (int i = 0; i < 5; i++) {
+        bench_meet();
+        MPI_Barrier(MPI_COMM_WORLD);
+        uint64_t start = bench_now();
+        page_table_scan(pagemap, memory, pages);
+        if (mprotect(memory, bytes, PROT_READ) != 0) {
+            bench_fail("mprotect: %s", strerrordesc_np(errno));
+        }
+        MPI_Barrier(MPI_COMM_WORLD);
+        MPI_Barrier(MPI_COMM_WORLD);
+        bench_sample_longest(m, start);
+        (void)mprotect(memory, bytes, PROT_READ | PROT_WRITE);
+        memset(memory, i, bytes);
+    }
+    (void)munmap(memory, bytes);
+    (void)close(pagemap);
     bench_round(m, 0);
 }
 

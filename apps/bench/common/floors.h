@@ -25,6 +25,12 @@ void floor_signal(struct bench_measure *m);
  * joins two. */
 void floor_mprotect(struct bench_measure *m, uint64_t pages);
 
+/* What a snapshot of memory cannot do without: of `pages` pages of this rank, all
+ * touched, one mprotect of the whole and one scan of the page table (PAGEMAP_SCAN, or
+ * where the kernel lacks it a read of the pagemap); and two barriers of all ranks. The
+ * longest of the ranks. */
+void floor_snapshot(struct bench_measure *m, uint64_t pages);
+
 /* ---- two ranks: the area ----------------------------------------------------- */
 
 /* Each word on a cache line (pair) of its own. */
