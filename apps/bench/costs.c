@@ -59,7 +59,7 @@ enum {
     AGREEMENT = 56,    /* what net_agree reduces */
     RECORD = 16,       /* in front of a page's difference */
     WORD_DIFF = 24,    /* the difference of one word */
-    NAME_ROW = 280,    /* agree.c, per rank and protected name */
+    NAME_ROW = 488,    /* agree.c, per rank and protected name */
     PIECE_ROW = 56,    /* struct ckpt_piece */
     CLAIM = 24,        /* of recto_migrate */
     PIECE_HEAD = 64,   /* in front of 256 pages that move */
