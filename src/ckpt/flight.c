@@ -221,7 +221,9 @@ void ckpt_flight_land(void)
     if (!flight.flying) {
         return;
     }
+    net_background_hurry(true);
     (void)pthread_join(flight.thread, NULL);
+    net_background_hurry(false);
     flight.flying = false;
     (void)pthread_mutex_lock(&ckpt_mutex);
     ckpt_job_end(&flight.job, flight.known, flight.status);
