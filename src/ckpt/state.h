@@ -17,6 +17,7 @@
 #include "space/space.h"
 #include "store.h"
 #include "tile.h"
+#include "watch.h"
 
 /* Private memory under a name, on this rank. */
 struct ckpt_region {
@@ -34,6 +35,7 @@ struct ckpt_region {
     uint64_t saved_bytes;
     recto_type saved_type;
     XXH128_hash_t *hashes; /* of its pages, as on disk */
+    struct ckpt_watch watch;
 };
 
 /* A segment in the last epoch written or restored. */
