@@ -36,7 +36,7 @@ enum {
 };
 
 static _Thread_local bool background;
-static atomic_bool hurry;
+static atomic_bool hurried;
 
 /* ---- the background channel ------------------------------------------------- */
 
@@ -64,15 +64,15 @@ bool net_in_background(void)
     return background;
 }
 
-void net_background_hurry(bool value)
+void net_background_hurry(bool hurry)
 {
-    atomic_store_explicit(&hurry, value, memory_order_relaxed);
+    atomic_store_explicit(&hurried, hurry, memory_order_relaxed);
 }
 
 void net_rest(long ns)
 {
     struct timespec pause = {0, ns};
-    if (!background || atomic_load_explicit(&hurry, memory_order_relaxed)) {
+    if (!background || atomic_load_explicit(&hurried, memory_order_relaxed)) {
         (void)sched_yield();
     } else {
         (void)nanosleep(&pause, NULL);
