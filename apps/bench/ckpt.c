@@ -499,10 +499,9 @@ static void work_alone(void)
     bench_meet();
 }
 
-/* While a checkpoint is being written. */
-static void work_beside(void)
+/* While the checkpoint after `epoch` is being written. */
+static void work_beside(int64_t epoch)
 {
-    int64_t epoch = recto_epoch();
     while (recto_epoch() == epoch) {
         uint64_t start = bench_now();
         work();
@@ -515,11 +514,12 @@ static void checkpoint(enum kind kind)
     uint64_t before = each_file(bench.epochs, file_space);
     bench_meet();
     MPI_Barrier(MPI_COMM_WORLD);
+    int64_t epoch = recto_epoch();
     uint64_t start = bench_now();
     BENCH_OK(recto_checkpoint());
     bench_sample_longest(&measures[STOP + kind], start);
     if (kind == DIRTY_100) {
-        work_beside();
+        work_beside(epoch);
     }
     if (!bench.sync) {
         BENCH_OK(recto_checkpoint_wait());
