@@ -407,10 +407,9 @@ static void region_settle(struct ckpt_part *part)
 {
     struct ckpt_region *region = ckpt_region_find(part->object->name);
     if (region != NULL && part->moved) {
-        ckpt_region_adopt(region, 0, 0, region->type, NULL);
+        ckpt_region_adopt(region, 0, 0, NULL);
     } else if (region != NULL) {
-        ckpt_region_adopt(region, part->object->uid, part->bytes,
-                          part->object->type, part->hashes);
+        ckpt_region_adopt(region, part->object->uid, part->bytes, part->hashes);
         part->hashes = NULL;
     }
 }

@@ -241,12 +241,9 @@ int ckpt_level_name_file(struct ckpt_io_file *file, const char *name,
 
 static void names_of(const struct ckpt_epoch *e, char *name, char *temporary)
 {
-    char text[CKPT_FILE_NAME_MAX + 1];
     ckpt_share_name(ckpt_level.run, e->number, e->uuid, CKPT_PIECE_SHARE,
-                    ckpt_level.node, text);
-    (void)snprintf(temporary, CKPT_FILE_NAME_MAX + 1, CKPT_TEMPORARY "%.50s",
-                   text);
-    memcpy(name, text, sizeof text);
+                    ckpt_level.node, name);
+    ckpt_share_temporary(name, temporary);
 }
 
 /* What the writing of a share needs at each rank. */

@@ -251,14 +251,13 @@ int recto_unprotect(const char *name)
 }
 
 void ckpt_region_adopt(struct ckpt_region *region, uint64_t uid, uint64_t bytes,
-                       recto_type type, XXH128_hash_t *hashes)
+                       XXH128_hash_t *hashes)
 {
     free(region->hashes);
     ckpt_watch_settle(&region->watch);
     region->hashes = hashes;
     region->uid = uid;
     region->saved_bytes = bytes;
-    region->saved_type = type;
 }
 
 void ckpt_regions_settle(const struct ckpt_epoch *epoch)
@@ -269,7 +268,7 @@ void ckpt_regions_settle(const struct ckpt_epoch *epoch)
             region_remove(i);
         } else if (region->uid != 0 &&
                    ckpt_epoch_object(epoch, region->uid) == NULL) {
-            ckpt_region_adopt(region, 0, 0, region->type, NULL);
+            ckpt_region_adopt(region, 0, 0, NULL);
         }
     }
 }

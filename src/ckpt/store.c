@@ -488,6 +488,15 @@ int ckpt_store_replace(struct ckpt_store *store, uint64_t index,
     return commit(store, epoch, index);
 }
 
+int ckpt_store_keeps(const struct ckpt_store *store, bool **stay)
+{
+    const struct ckpt_epoch **list = NULL;
+    uint64_t count = 0;
+    int status = choose(store, NULL, NEW_LAST, &list, &count, stay);
+    free(list);
+    return status;
+}
+
 int ckpt_store_prune(struct ckpt_store *store)
 {
     struct ckpt_manifest *m = NULL;

@@ -90,6 +90,8 @@ int ckpt_store_commit(struct ckpt_store *store, const struct ckpt_epoch *epoch);
 int ckpt_store_replace(struct ckpt_store *store, uint64_t index,
                        const struct ckpt_epoch *epoch);
 
+/* (*stay)[i]: does epoch i of the manifest stay, by store->keep? free() it. RECTO_ENOMEM. */
+int ckpt_store_keeps(const struct ckpt_store *store, bool **stay);
 /* Writes a manifest without the epochs that store->keep does not name, then removes their
  * files; nothing is written when there are none. On failure all of them stay, or are
  * in no manifest. */
