@@ -4,9 +4,11 @@
 epochs, in what export writes (plain and deflated) and after compact, as h5py and h5dump
 read them; that they restart, on other numbers of ranks too, when size and members
 are the same, and only then; that diff names the elements that differ, wherever pages
-cut them; that epochs which came through nodes' own folders say the same; and what
-the calls refuse."""
+cut them; that epochs which came through nodes' own folders say the same; that arrays of many
+chunks come back deflated, zeros and noise as they should; that a full disk leaves no
+file; and what the calls refuse."""
 import os
+import resource
 import shutil
 import subprocess
 
@@ -168,6 +170,43 @@ def nodes(driver, types):
     exported(driver, folder, STEPS - 1)
 
 
+def large(driver, types):
+    folder = driver.path("ckpt-large")
+    code, out, err = driver.mpirun(2, [types, "large"], driver.environment(folder))
+    driver.check(code == 0, "epoch of large arrays", out + err)
+    full = os.path.join(folder, manifest.read(folder)[0].file)
+    path = driver.path("large.h5")
+    code, out, err = driver.recto("export", folder, "0", path, "--deflate=9")
+    driver.check(code == 0, "export of large arrays", out + err)
+    names = ["tall", "deep", "wide", "sparse", "noise", "record"]
+    with h5py.File(full, "r") as one, h5py.File(path, "r") as other:
+        for name in names:
+            driver.check(one[name][...].tobytes() == other[name][...].tobytes() and
+                         one[name].dtype == other[name].dtype, "deflated " + name)
+            chunk = int(numpy.prod(other[name].chunks)) * other[name].dtype.itemsize
+            driver.check(chunk <= 1 << 20, "size of chunks of " + name,
+                         str(other[name].chunks))
+        stored = {name: other[name].id.get_storage_size() for name in names}
+        driver.check(stored["sparse"] < 16384, "chunks of zeros", stored)
+        driver.check(stored["noise"] == 3 * 800000, "chunks of noise", stored)
+        driver.check(stored["tall"] < 1000 * 999 * 8 / 20, "a smooth array", stored)
+        driver.check(other["wide"].chunks == (1, 150001) and
+                     other["deep"].chunks == (1, 20, 131, 64) and
+                     other["tall"].chunks[1] == 999, "shapes of chunks")
+    os.unlink(path)
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    for option in ("--deflate", "--json"):
+        done = subprocess.run(
+            [driver.recto_path, "export", folder, "0", path, option], text=True,
+            capture_output=True, check=False, preexec_fn=limit)
+        driver.check(done.returncode == 1 and "too large" in done.stderr,
+                     "export past a limit", done.stderr)
+    left = [n for n in os.listdir(driver.work) if "large.h5" in n]
+    driver.check(not left, "nothing left behind", left)
+
+
 def main():
     driver = Driver(__doc__)
     types = driver.program("types")
@@ -192,6 +231,7 @@ def main():
         code, out, err = driver.recto("verify", folder)
         driver.check(code == 0, "verify", out + err)
         restarts(driver, types, folder, env)
+    large(driver, types)
     elastic(driver, types)
     nodes(driver, types)
     driver.end()

@@ -7,6 +7,7 @@
  *                     rank, so that any number of them may go on
  *   types changed     declares another struct under the same names: prints the verdict
  *   types renamed     the same members in a struct of another name: it restarts
+ *   types large       an epoch of arrays of many chunks
  *   types calls       what recto_type_create and recto_attribute_set refuse
  */
 #include <recto.h>
@@ -199,6 +200,49 @@ static void run(int steps)
     expect("recto_checkpoint_wait", recto_checkpoint_wait(), 0);
 }
 
+/* Arrays that are cut at their first, a middle and their last dimension, into chunks that
+ * are not alike, of zeros, of noise, of structs that no page begins with. */
+static void large(void)
+{
+    static const struct {
+        const char *name;
+        recto_type type; /* RECTO_STRUCT_FIRST: odd */
+        int ndims;
+        uint64_t dims[4];
+        uint64_t stop; /* bytes with content */
+    } shapes[] = {
+        {"tall",   RECTO_DOUBLE,       2, {1000, 999},      UINT64_MAX},
+        {"deep",   RECTO_FLOAT,        4, {3, 40, 131, 64}, UINT64_MAX},
+        {"wide",   RECTO_INT32,        2, {3, 300001},      UINT64_MAX},
+        {"sparse", RECTO_BYTE,         1, {8 << 20},        4096      },
+        {"noise",  RECTO_UINT64,       1, {300000},         UINT64_MAX},
+        {"record", RECTO_STRUCT_FIRST, 1, {200003},         UINT64_MAX},
+    };
+    types_make("particle", 3);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        recto_type type =
+            shapes[i].type == RECTO_STRUCT_FIRST ? odd : shapes[i].type;
+        uint64_t bytes = recto_type_size(type);
+        uint64_t x = 88172645463325252U;
+        char *p = recto_array(shapes[i].name, type, shapes[i].ndims,
+                              shapes[i].dims, NULL);
+        for (int k = 0; k < shapes[i].ndims; k++) {
+            bytes *= shapes[i].dims[k];
+        }
+        bytes = bytes < shapes[i].stop ? bytes : shapes[i].stop;
+        for (uint64_t k = 0; p != NULL && recto_rank() == 0 && k < bytes; k++) {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            p[k] = shapes[i].type == RECTO_UINT64 ? (char)x
+                                                  : (char)(k / 1000 + k % 8);
+        }
+        expect(shapes[i].name, p != NULL, 1);
+    }
+    expect("an epoch", recto_checkpoint(), 0);
+    expect("on disk", recto_checkpoint_wait(), 0);
+}
+
 static void verdict(int status)
 {
     (void)printf("%s: %s\n", status < 0 ? base_error_name(status) : "good",
@@ -295,7 +339,8 @@ static void attributes_refused(void)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        (void)fprintf(stderr, "usage: types run STEPS|changed|renamed|calls\n");
+        (void)fprintf(stderr,
+                      "usage: types run STEPS|changed|renamed|large|calls\n");
         return 2;
     }
     if (recto_init(&argc, &argv) != 0) {
@@ -304,6 +349,8 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "calls") == 0) {
         types_refused();
         attributes_refused();
+    } else if (strcmp(argv[1], "large") == 0) {
+        large();
     } else if (strcmp(argv[1], "changed") == 0) {
         declare("particle", 2);
         verdict(recto_restart(NULL));
