@@ -64,9 +64,10 @@ typedef struct recto_member {
     recto_type type; /* no struct */
     size_t count;    /* 0 counts as 1 */
 } recto_member;
+#define RECTO_MEMBER_NAME(member) #member
 #define RECTO_MEMBER(record, member, type, count)                              \
     {                                                                          \
-#        member, offsetof(record, member), (type), (count)                     \
+        RECTO_MEMBER_NAME(member), offsetof(record, member), (type), (count)   \
     }
 
 /*

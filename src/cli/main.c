@@ -38,7 +38,7 @@ static const char ls_help[] =
     "Lists the epochs of a checkpoint folder: number, kind (full, or diff and the full\n"
     "epoch that it builds on), ranks that wrote it, time, size, objects, and whether its\n"
     "file is there. A folder in use may be looked at.\n"
-    "  --local FOLDER  also what is in this folder of a node (RECTO_CKPT_LOCAL)\n"
+    "  --local FOLDER  also what is in this folder of a node; repeatable\n"
     "  --json          for programs\n"
     "exit status: 0 good; 1 a file is missing or has another length;\n"
     "             2 wrong usage; 3 no such folder, or no checkpoint there\n";
@@ -83,7 +83,7 @@ static const char export_help[] =
 static const char compact_help[] =
     "usage: recto compact DIR [EPOCH] [--json]\n"
     "Makes an epoch, the newest unless EPOCH is given, a full one: a restart from it reads\n"
-    "one file. Epochs before it go or stay as RECTO_CKPT_KEEP says. Not in a folder that\n"
+    "one file. Epochs before it go unless the environment says otherwise. Not in a folder that\n"
     "a job uses. On failure the folder is as it was.\n"
     "  --json          for programs\n"
     "exit status: 0 done; 1 the epoch is damaged, the folder in use or not writable;\n"
