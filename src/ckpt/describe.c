@@ -231,7 +231,7 @@ int recto_attribute_set(const char *name, const char *attribute,
     if (status != 0) {
         return status;
     }
-    if (net_rank() == 0) {
+    if (net_rank() == 0 && name != NULL && attribute != NULL) {
         (void)pthread_mutex_lock(&ckpt_mutex);
         status = note_set(name, attribute, text);
         (void)pthread_mutex_unlock(&ckpt_mutex);

@@ -37,7 +37,7 @@ struct report {
     uint64_t room;
     uint64_t bytes; /* checked */
     uint64_t files;
-    struct cli_progress progress;
+    struct cli_progress *progress;
     struct ckpt_unpacking unpacking;
     char buffer[GROUP_PAGES * CKPT_PAGE];
 };
@@ -45,7 +45,7 @@ struct report {
 static void checked(struct report *r, uint64_t bytes)
 {
     r->bytes += bytes;
-    r->progress.told.tell(&r->progress, bytes);
+    r->progress->told.tell(r->progress, bytes);
 }
 
 static struct damage *damage_add(struct report *r)
@@ -270,15 +270,18 @@ static void epoch_verify(struct report *r, const struct ckpt_epoch *e)
 static void epochs_verify(struct report *r, uint64_t first, uint64_t last)
 {
     const struct ckpt_epoch *epochs = r->request->manifest->epochs;
+    struct cli_progress progress;
     uint64_t bytes = 0;
     for (uint64_t i = first; i < last; i++) {
         bytes += epochs[i].length;
     }
-    cli_progress_begin(&r->progress, "verifying", bytes);
+    cli_progress_begin(&progress, "verifying", bytes);
+    r->progress = &progress;
     for (uint64_t i = first; i < last; i++) {
         epoch_verify(r, &epochs[i]);
     }
-    cli_progress_end(&r->progress);
+    cli_progress_end(&progress);
+    r->progress = NULL;
 }
 
 static void manifest_note(struct report *r, const struct ckpt_candidate *c)
