@@ -125,11 +125,15 @@ static int region_copy(struct ckpt_part *part)
 /* The pages of private memory or of a block that I write: all, or those that changed. */
 static int region_choose(const struct ckpt_job *job, struct ckpt_part *part)
 {
-    const struct ckpt_region *r = part->region;
+    struct ckpt_region *r = part->region;
+    bool block = ckpt_part_shared(part); /* in pieces of other ranks' memory */
     part->all = job->epoch.full || part->object->uid >= job->first_new;
     part->hashes = calloc(part->count, sizeof *part->hashes);
     if (part->hashes == NULL) {
         return base_error(RECTO_ENOMEM, "hashes of \"%s\"", r->name);
+    }
+    if (!block) {
+        ckpt_watch_look(&r->watch, r->p, part->bytes);
     }
     if (part->all) {
         return ckpt_part_add(part, part->first, part->count);
@@ -139,6 +143,9 @@ static int region_choose(const struct ckpt_job *job, struct ckpt_part *part)
     int status = 0;
     for (uint64_t i = 0; i < part->count && status == 0; i++) {
         size_t bytes = 0;
+        if (!block && !ckpt_watch_maybe(&r->watch, i)) {
+            continue;
+        }
         const char *data = ckpt_part_page(part, part->first + i, &bytes);
         XXH128_hash_t hash = ckpt_region_hash(data, bytes);
         if (!XXH128_isEqual(hash, r->hashes[i])) {

@@ -19,6 +19,7 @@
 #include "ckpt.h"
 #include "fit.h"
 #include "heap/heap.h"
+#include "level.h"
 
 static const struct ckpt_object *object_named(const struct ckpt_epoch *e,
                                               const char *name)
@@ -122,7 +123,10 @@ static int recover(const char *name)
     struct ckpt_manifest *m = NULL;
     struct ckpt_job declared = CKPT_JOB_NONE;
     struct wanted wanted = {&declared.epoch, NULL};
-    int status = ckpt_choice_open(&m);
+    int status = ckpt_level_flush();
+    if (status == 0) {
+        status = ckpt_choice_open(&m);
+    }
     if (status == 0) {
         status = m != NULL ? declared_find(&declared, name, &wanted.object)
                            : no_checkpoint();

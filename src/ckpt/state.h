@@ -17,6 +17,7 @@
 #include "space/space.h"
 #include "store.h"
 #include "tile.h"
+#include "watch.h"
 
 /* Private memory under a name, on this rank. */
 struct ckpt_region {
@@ -34,6 +35,7 @@ struct ckpt_region {
     uint64_t saved_bytes;
     recto_type saved_type;
     XXH128_hash_t *hashes; /* of its pages, as on disk */
+    struct ckpt_watch watch;
 };
 
 /* A segment in the last epoch written or restored. */
@@ -327,6 +329,9 @@ void ckpt_image_drop(struct ckpt_image *image); /* NULL is fine */
 /* From the layout to the commit, of a job that was agreed and collected. Collective, one
  * verdict. */
 int ckpt_epoch_write(struct ckpt_job *job);
+/* After the commit: reads a full epoch back, then older ones go. Collective, one verdict:
+ * an epoch that reads back wrong does not count. */
+int ckpt_epoch_verify(struct ckpt_job *job);
 /* What came of it takes effect: the epoch's state, or the marks are given back; frees the
  * job. Takes `known` over. */
 void ckpt_job_end(struct ckpt_job *job, struct ckpt_known *known, int status);

@@ -378,7 +378,11 @@ static int choose(const struct ckpt_store *store,
         (*list)[i] = i < m->nepochs && i != index ? &m->epochs[i] : epoch;
     }
     *count = n;
-    ckpt_keep_choose(&store->keep, *list, n, (uint64_t)time(NULL), *stay);
+    if (epoch != NULL && epoch->full && index == NEW_LAST) {
+        memset(*stay, true, n * sizeof **stay); /* it was not read back yet */
+    } else {
+        ckpt_keep_choose(&store->keep, *list, n, (uint64_t)time(NULL), *stay);
+    }
     return 0;
 }
 

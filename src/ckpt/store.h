@@ -83,7 +83,7 @@ void ckpt_store_temporary(const struct ckpt_epoch *epoch, char *name);
 /*
  * Commits an epoch whose temporary, when it has a file, holds all its bytes,
  * fsynced by their writers: rename, manifest, copy, then removal of what store->keep
- * does not name. On failure the epoch in
+ * does not name, but after a full one that is left to ckpt_store_prune. On failure the epoch in
  * force is the one before; the temporary is gone unless a manifest on disk
  * may name it.
  */

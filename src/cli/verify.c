@@ -50,7 +50,7 @@ static void checked(struct report *r, uint64_t bytes)
 
 static struct damage *damage_add(struct report *r)
 {
-    if (r->count == r->room) {
+    if (r->list == NULL || r->count == r->room) {
         uint64_t room = r->room == 0 ? 16 : 2 * r->room;
         struct damage *list = realloc(r->list, room * sizeof *list);
         if (list == NULL) {
