@@ -159,8 +159,10 @@ def nodes(driver, types):
     env = driver.environment(
         folder, RECTO_NODE="rank", RECTO_CKPT_LOCAL=driver.path("local-%d"),
         RECTO_CKPT_LEVELS="partner:1,shared:100")
-    code, out, err = driver.mpirun(RANKS, [types, "run", str(STEPS)], env)
-    driver.check(code == 0, "epochs of nodes", out + err)
+    code, out, err = driver.mpirun(RANKS, [types, "die", str(STEPS)], env)
+    driver.check(code != 0 and "FAIL" not in err and
+                 manifest.read(folder)[-1].number < STEPS - 1,
+                 "epochs of nodes", out + err)
     env["RECTO_CKPT_LEVELS"] = "shared:1"
     code, out, err = driver.mpirun(RANKS, [types, "run", "1"], env)
     driver.check(code == 0 and out.split() == [str(STEPS - 1)],
@@ -174,6 +176,11 @@ def large(driver, types):
     folder = driver.path("ckpt-large")
     code, out, err = driver.mpirun(2, [types, "large"], driver.environment(folder))
     driver.check(code == 0, "epoch of large arrays", out + err)
+    _, found, _ = driver.recto_json("diff", folder, "0", "1")
+    driver.check([(o["name"], [(r["first"], r["last"]) for r in o["ranges"]])
+                  for o in found["objects"]] ==
+                 [("record", [(80659, 80659), (200002, 200002)])],
+                 "diff across buffers", str(found))
     full = os.path.join(folder, manifest.read(folder)[0].file)
     path = driver.path("large.h5")
     code, out, err = driver.recto("export", folder, "0", path, "--deflate=9")

@@ -5,12 +5,14 @@
  *   types run STEPS   restores, compares, does STEPS steps with an epoch each; prints
  *                     the step it restored, or -1; with TYPES_SHARED nothing is of one
  *                     rank, so that any number of them may go on
+ *   types die STEPS   the same, and all ranks die
  *   types changed     declares another struct under the same names: prints the verdict
  *   types renamed     the same members in a struct of another name: it restarts
- *   types large       an epoch of arrays of many chunks
+ *   types large       two epochs of arrays of many chunks
  *   types calls       what recto_type_create and recto_attribute_set refuse
  */
 #include <recto.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,6 +220,7 @@ static void large(void)
         {"noise",  RECTO_UINT64,       1, {300000},         UINT64_MAX},
         {"record", RECTO_STRUCT_FIRST, 1, {200003},         UINT64_MAX},
     };
+    char *records = NULL;
     types_make("particle", 3);
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         recto_type type =
@@ -238,6 +241,13 @@ static void large(void)
                                                   : (char)(k / 1000 + k % 8);
         }
         expect(shapes[i].name, p != NULL, 1);
+        records = p;
+    }
+    expect("an epoch", recto_checkpoint(), 0);
+    /* on both sides of 1 MiB, which no element begins at, and the end */
+    for (uint64_t k = 0; records != NULL && recto_rank() == 0 && k < 13; k++) {
+        records[80659 * 13 + k]++;
+        records[200002 * 13 + k]++;
     }
     expect("an epoch", recto_checkpoint(), 0);
     expect("on disk", recto_checkpoint_wait(), 0);
@@ -339,8 +349,9 @@ static void attributes_refused(void)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        (void)fprintf(stderr,
-                      "usage: types run STEPS|changed|renamed|large|calls\n");
+        (void)fprintf(
+            stderr,
+            "usage: types run STEPS|die STEPS|changed|renamed|large|calls\n");
         return 2;
     }
     if (recto_init(&argc, &argv) != 0) {
@@ -357,6 +368,9 @@ int main(int argc, char **argv)
     } else {
         declare(strcmp(argv[1], "renamed") == 0 ? "body" : "particle", 3);
         run(argc > 2 ? atoi(argv[2]) : 0);
+    }
+    if (strcmp(argv[1], "die") == 0) {
+        (void)raise(SIGKILL);
     }
     (void)fflush(stdout);
     return recto_finalize() != 0;
