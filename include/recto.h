@@ -13,6 +13,8 @@
  *                 recto_sem_* recto_cond_*
  *                 recto/atomic.h: recto_fetch_add_* recto_exchange_* recto_cas_*
  *                 recto_load_* recto_store_*
+ *   types         recto/types.h: recto_type_size recto_type_create
+ *                 recto_attribute_set
  *   checkpoints   recto_protect recto_protect_block recto_unprotect
  *                 recto_checkpoint recto_checkpoint_wait
  *                 recto_restart recto_epoch
@@ -67,6 +69,7 @@
 #include <recto/error.h>
 #include <recto/restart.h>
 #include <recto/sync.h>
+#include <recto/types.h>
 
 #define RECTO_VERSION_MAJOR 0
 #define RECTO_VERSION_MINOR 1
@@ -101,31 +104,6 @@ int recto_node(void);  /* coherence domain of this rank: 0 .. nodes - 1 */
 int recto_nodes(void); /* number of coherence domains */
 
 /* ---- shared memory ------------------------------------------------------- */
-
-/* Element types. The same order on disk; names h5dump users know. */
-#define RECTO_TYPE_LIST(X)                                                     \
-    X(RECTO_BYTE, 0, 1)                                                        \
-    X(RECTO_INT8, 1, 1)                                                        \
-    X(RECTO_UINT8, 2, 1)                                                       \
-    X(RECTO_INT16, 3, 2)                                                       \
-    X(RECTO_UINT16, 4, 2)                                                      \
-    X(RECTO_INT32, 5, 4)                                                       \
-    X(RECTO_UINT32, 6, 4)                                                      \
-    X(RECTO_INT64, 7, 8)                                                       \
-    X(RECTO_UINT64, 8, 8)                                                      \
-    X(RECTO_FLOAT, 9, 4)                                                       \
-    X(RECTO_DOUBLE, 10, 8)
-
-typedef enum recto_type {
-#define RECTO_TYPE_ENUM(name, value, bytes) name = (value),
-    RECTO_TYPE_LIST(RECTO_TYPE_ENUM)
-#undef RECTO_TYPE_ENUM
-    RECTO_INT = RECTO_INT32,
-    RECTO_LONG = RECTO_INT64
-} recto_type;
-
-/* Bytes of one element; 0 for an unknown type. Local. */
-size_t recto_type_size(recto_type type);
 
 enum recto_consistency {
     RECTO_CONSISTENCY_DEFAULT = 0, /* RECTO_RELEASE */

@@ -47,6 +47,7 @@ static int floors_end(void)
     sync_finalize();
     coherence_finalize();
     recto_vm_finalize();
+    base_structs_clear();
     return r != 0 ? r : s;
 }
 

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Shows what the `recto` command makes of epochs, for each way to compress them:
 export gives the memory of the epoch's moment, as h5py reads it; diff names exactly
-the elements that differ; a damaged block is found and never exported; what compact
+the elements that differ, both also where the export is deflated; a damaged block is found and never exported; what compact
 made restarts, and a compact that is killed or fails at any of its steps leaves
 a folder that restarts from the same epoch."""
 import os
+import pty
 import shutil
 import subprocess
 
@@ -36,13 +37,18 @@ def exported(driver, folder, step):
     path = driver.path("epoch.h5")
     code, out, err = driver.recto("export", folder, str(step), path)
     driver.check(code == 0, "export of epoch %d" % step, out + err)
-    with h5py.File(path, "r") as file:
-        for name, want in objects(step).items():
-            driver.check(file[name][...].tobytes() == want.tobytes(),
-                         "%s of epoch %d in %s" % (name, step, folder))
-        for name, _, kind, dims in ARRAYS:
-            driver.check(file[name].shape == dims and file[name].dtype == kind,
-                         name + ": type and dimensions")
+    packed = driver.path("deflated.h5")
+    code, out, err = driver.recto("export", folder, str(step), packed, "--deflate")
+    driver.check(code == 0, "deflated export of epoch %d" % step, out + err)
+    for which in (path, packed):
+        with h5py.File(which, "r") as file:
+            for name, want in objects(step).items():
+                driver.check(file[name][...].tobytes() == want.tobytes(),
+                             "%s of epoch %d in %s" % (name, step, folder))
+            for name, _, kind, dims in ARRAYS:
+                driver.check(file[name].shape == dims and file[name].dtype == kind,
+                             name + ": type and dimensions")
+    os.unlink(packed)
     code, _, err = driver.recto("export", folder, str(step), path)
     driver.check(code == 2 and "there already" in err, "export over a file", err)
     os.unlink(path)
@@ -86,12 +92,58 @@ def damaged(driver, folder, epoch):
     code, out, _ = driver.recto("verify", copy)
     driver.check(code == 1 and "page" in out, "verify of a damaged log", out)
     path = driver.path("damaged.h5")
-    code, _, err = driver.recto("export", copy, str(epoch.number), path)
-    driver.check(code == 1 and "damaged" in err, "export of a damaged log", err)
+    for option in ([], ["--deflate"]):
+        code, _, err = driver.recto("export", copy, str(epoch.number), path, *option)
+        driver.check(code == 1 and "damaged" in err, "export of a damaged log", err)
     code, _, err = driver.recto("compact", copy, str(epoch.number))
     driver.check(code == 1 and "damaged" in err, "compact of a damaged log", err)
     left = [n for n in os.listdir(driver.work) if "damaged.h5" in n]
     driver.check(not left and not driver.strays(copy), "nothing left behind", left)
+
+
+def on_terminal(driver, *words):
+    """What a command says to a stderr that is a terminal."""
+    ours, its = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as reader:
+        done = subprocess.run([driver.recto_path, *words], stderr=its, check=False,
+                              stdout=subprocess.DEVNULL)
+        os.close(its)
+        said = b""
+        try:
+            while more := reader.read(4096):
+                said += more
+        except OSError:  # what the other end of a terminal closes with
+            pass
+    return done.returncode, said
+
+
+def spoken(driver, folder):
+    """Help of each command, words that are wrong, bars on terminals only."""
+    for name in ("ls", "info", "verify", "diff", "export", "compact", "prune", "halt",
+                 "run"):
+        for word in ("--help", "-h"):
+            code, out, err = driver.recto(name, word)
+            driver.check(code == 0 and out.startswith("usage: recto " + name) and
+                         "exit status" in out.lower() and not err, name + " " + word,
+                         out + err)
+        code, out, err = driver.recto(name, "--nonsense")
+        driver.check(code == 2 and not out and "option" in err, name + " --nonsense", err)
+    for words in (["export", folder, "1", "x", "--deflate=0"],
+                  ["export", folder, "1", "x", "--deflate=10"],
+                  ["export", folder, "1", "x", "--deflated"],
+                  ["info", folder, "--deflate"], ["info", folder, "--local", "x"],
+                  ["info"], ["diff", folder, "1"], ["diff", folder, "1", "x"],
+                  ["ls", folder, "1"], ["export", folder, "1", "x", "y"], ["nothing"]):
+        code, out, err = driver.recto(*words)
+        driver.check(code == 2 and not out and "recto" in err, " ".join(words), err)
+    copy = driver.path("bars")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(folder, copy)
+    for words in (["verify", copy], ["diff", copy, "0", "1"], ["prune", copy]):
+        code, said = on_terminal(driver, *words)
+        driver.check(code == 0 and said.endswith(b"\r\033[K"), "a bar", str(said))
+        code, _, err = driver.recto(*words)
+        driver.check(code == 0 and not err, "no bar", err)
 
 
 def compact_steps(driver, template):
@@ -179,6 +231,8 @@ def main():
         differs(driver, folder, 1, STEPS - 1)
         differs(driver, folder, 3, 3)
         damaged(driver, folder, epochs[-1])
+        if way == "off":
+            spoken(driver, folder)
         if way == "zstd":
             killed(driver, victim, folder)
         compacted(driver, victim, folder, env)

@@ -7,6 +7,19 @@ import struct
 import sys
 
 
+def described(lines):
+    """The lines of epochs, with structs and attributes."""
+    for line in lines:
+        yield line
+        if line.startswith(b"epoch "):
+            yield (b"struct bytes=16 name=\"s\"\n"
+                   b"member offset=0 type=float64 count=1 name=\"a\"\n"
+                   b"member offset=8 type=int16 count=3 name=\"b\"\n")
+        elif line.startswith(b"object "):
+            yield (b"attribute name=\"long_name\" text=\"\\\"x\\\" \\\\\"\n"
+                   b"attribute name=\"units\" text=\"K\"\n")
+
+
 def folder_seeds(folder):
     with open(os.path.join(folder, "manifest"), "rb") as f:
         lines = f.read().splitlines(keepends=True)
@@ -24,6 +37,8 @@ def folder_seeds(folder):
             with open(os.path.join(folder, name.decode()), "rb") as f:
                 content = f.read()
         yield b"".join([head[0], start] + epochs) + b"\0" + content
+        if head[0] != b"recto-manifest 1\n":
+            yield b"".join([head[0], start, *described(epochs)]) + b"\0" + content
 
 
 def pack_seeds(_folder):

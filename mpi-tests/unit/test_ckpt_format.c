@@ -22,7 +22,8 @@ enum {
 static struct ckpt_object object(uint64_t uid, const char *name,
                                  enum ckpt_kind kind)
 {
-    struct ckpt_object o = {.uid = uid, .kind = kind, .type = RECTO_DOUBLE};
+    struct ckpt_object o = {
+        .uid = uid, .kind = kind, .type = RECTO_DOUBLE, .element = 8};
     o.ndims = kind == CKPT_SHARED ? 2 : 1;
     o.dims[0] = kind == CKPT_SHARED ? 64 : 1000;
     o.dims[1] = kind == CKPT_SHARED ? 16 : 0;
@@ -316,11 +317,157 @@ START_TEST(a_packed_log_has_its_table)
 }
 END_TEST
 
+/* Gives the first epoch two structs, of which its first object is the second, and
+ * attributes. */
+static void describe(struct ckpt_epoch *e)
+{
+    static const struct ckpt_struct structs[] = {
+        {.bytes = 16, .first = 0, .count = 1, .name = "one"       },
+        {.bytes = 8,  .first = 1, .count = 2, .name = "a \"b\" \\"}
+    };
+    static const struct base_member members[] = {
+        {.offset = 8, .count = 1, .type = RECTO_DOUBLE, .name = "x"},
+        {.offset = 0, .count = 3, .type = RECTO_INT16,  .name = "y"},
+        {.offset = 6, .count = 2, .type = RECTO_UINT8,  .name = "z"}
+    };
+    static const struct ckpt_attribute attributes[] = {
+        {.uid = 3, .name = "long_name", .text = "a \\ \"b\""},
+        {.uid = 3, .name = "units",     .text = ""          },
+        {.uid = 9, .name = "units",     .text = "K"         }
+    };
+    e->nstructs = 2;
+    e->structs = malloc(sizeof structs);
+    memcpy(e->structs, structs, sizeof structs);
+    e->nmembers = 3;
+    e->members = malloc(sizeof members);
+    memcpy(e->members, members, sizeof members);
+    e->nattributes = 3;
+    e->attributes = malloc(sizeof attributes);
+    memcpy(e->attributes, attributes, sizeof attributes);
+    e->objects[0].type = (recto_type)(RECTO_STRUCT_FIRST + 1);
+}
+
+START_TEST(structs_and_attributes_come_back)
+{
+    size_t bytes = 0;
+    uint64_t count = 0;
+    struct ckpt_epoch copy;
+    struct ckpt_manifest *again = NULL;
+    struct ckpt_manifest *m = manifest_make();
+    describe(&m->epochs[0]);
+    char *text = print(m, &bytes);
+    ck_assert_int_eq(ckpt_manifest_parse(text, bytes, &again), 0);
+    struct ckpt_epoch *a = &m->epochs[0];
+    const struct ckpt_epoch *b = &again->epochs[0];
+    ck_assert(b->nstructs == 2 && b->nmembers == 3 && b->nattributes == 3);
+    ck_assert_mem_eq(a->structs, b->structs, 2 * sizeof *a->structs);
+    ck_assert_mem_eq(a->members, b->members, 3 * sizeof *a->members);
+    ck_assert_mem_eq(a->attributes, b->attributes, 3 * sizeof *a->attributes);
+    ck_assert_uint_eq(b->objects[0].element, 8);
+    ck_assert_str_eq(ckpt_object_type(b, &b->objects[0]), "a \"b\" \\");
+    ck_assert_str_eq(ckpt_object_type(b, &b->objects[1]), "float64");
+    ck_assert_ptr_eq(ckpt_object_attributes(b, 9, &count), &b->attributes[2]);
+    ck_assert_uint_eq(count, 1);
+    ck_assert_ptr_null(ckpt_object_attributes(b, 5, &count));
+    ck_assert_int_eq(ckpt_epoch_copy(&copy, b), 0);
+    ck_assert(copy.structs != b->structs && copy.nattributes == 3);
+    recto_type one = RECTO_STRUCT_FIRST;
+    recto_type two = (recto_type)(RECTO_STRUCT_FIRST + 1);
+    recto_type none = (recto_type)(RECTO_STRUCT_FIRST + 2);
+    ck_assert(ckpt_type_same(a, two, &copy, two));
+    ck_assert(!ckpt_type_same(a, two, &copy, one));
+    ck_assert(!ckpt_type_same(a, two, &copy, RECTO_DOUBLE));
+    ck_assert(!ckpt_type_same(a, two, &copy, none));
+    (void)strcpy(copy.structs[1].name, "renamed");
+    ck_assert(ckpt_type_same(a, two, &copy, two));
+    copy.members[2].offset = 7;
+    ck_assert(!ckpt_type_same(a, two, &copy, two));
+    ckpt_epoch_clear(&copy);
+    ckpt_manifest_free(again);
+    free(text);
+    m->format = 1; /* which has neither: the type is none of its */
+    text = print(m, &bytes);
+    ck_assert_int_eq(parse(text, bytes), RECTO_ECORRUPT);
+    free(text);
+    ckpt_manifest_free(m);
+}
+END_TEST
+
+START_TEST(structs_and_attributes_are_within_bounds)
+{
+    static const char *const edits[][2] = {
+        {"type=struct1",                         "type=struct2"                      },
+        {"type=struct1",                         "type=struct01"                     },
+        {"type=struct1",                         "type=struct"                       },
+        {"type=struct1",                         "type=struct18446744073709551615"   },
+        {"type=struct1",                         "type=struct0"                      },
+        {"struct bytes=16",                      "struct bytes=15"                   },
+        {"struct bytes=16",                      "struct bytes=0"                    },
+        {"struct bytes=16",                      "struct bytes=65537"                },
+        {"struct bytes=8",                       "struct bytes=9"                    },
+        {"struct bytes=8",                       "struct bytes=08"                   },
+        {"member offset=8",                      "member offset=9"                   },
+        {"member offset=8",                      "member offset=18446744073709551612"},
+        {"member offset=6",                      "member offset=5"                   },
+        {"count=3",                              "count=0"                           },
+        {"count=3",                              "count=4"                           },
+        {"count=3",                              "count=9223372036854775811"         },
+        {"type=int16",                           "type=struct0"                      },
+        {"type=int16",                           "type=int15"                        },
+        {"name=\"z\"",                           "name=\"y\""                        },
+        {"name=\"z\"",                           "name=\"\""                         },
+        {"name=\"z\"",                           "name=\"\n\""                       },
+        {"name=\"one\"",                         "name=\"\""                         },
+        {"text=\"K\"",                           "text=\"\033\""                     },
+        {"text=\"K\"",                           "text=\"\\K\""                      },
+        {"text=\"K\"",                           "text=\"K"                          },
+        {"\nattribute name=\"units\" text=\"\"",
+         "\nattribute name=\"long_name\" text=\"\""                                  },
+        {"\nattribute name=\"units\" text=\"\"",
+         "\nattribute name=\"a\" text=\"\""                                          },
+        {"\nattribute name=\"units\" text=\"\"",
+         "\nattribute name=\"\" text=\"\""                                           },
+        {"\nstruct bytes=8",
+         "\nattribute name=\"a\" text=\"\"\nstruct bytes=8"                          },
+        {"\nstruct bytes=16",
+         "\nmember offset=0 type=byte count=1 name=\"a\"\nstruct bytes=16"           },
+        {"\nstruct bytes=16",
+         "\nstruct bytes=1 name=\"empty\"\nstruct bytes=16"                          },
+    };
+    size_t bytes = 0;
+    char long_one[400];
+    struct ckpt_manifest *m = manifest_make();
+    describe(&m->epochs[0]);
+    char *text = print(m, &bytes);
+    ck_assert_int_eq(parse(text, bytes), 0);
+    for (size_t i = 0; i < sizeof edits / sizeof edits[0]; i++) {
+        size_t n = 0;
+        char *other = edit(text, bytes, edits[i][0], edits[i][1], &n);
+        int status = parse(other, n);
+        ck_assert_msg(status == RECTO_ECORRUPT, "%s -> %s: %d", edits[i][0],
+                      edits[i][1], status);
+        free(other);
+    }
+    for (int length = 254; length < 258; length++) {
+        size_t n = 0;
+        (void)sprintf(long_one, "text=\"%0*d\"", length, 0);
+        char *other = edit(text, bytes, "text=\"K\"", long_one, &n);
+        ck_assert_int_eq(parse(other, n), length <= RECTO_ATTRIBUTE_TEXT_MAX
+                                              ? 0
+                                              : RECTO_ECORRUPT);
+        free(other);
+    }
+    free(text);
+    ckpt_manifest_free(m);
+}
+END_TEST
+
 START_TEST(random_edits_never_break_the_parser)
 {
     size_t bytes = 0;
     unsigned seed = 20261120;
     struct ckpt_manifest *m = manifest_make();
+    describe(&m->epochs[0]);
     char *text = print(m, &bytes);
     char *other = malloc(bytes);
     for (int round = 0; round < 20000; round++) {
@@ -418,6 +565,8 @@ int main(void)
     tcase_add_test(t, a_good_checksum_does_not_vouch_for_nonsense);
     tcase_add_test(t, another_version_is_told_from_damage);
     tcase_add_test(t, the_first_format_is_read);
+    tcase_add_test(t, structs_and_attributes_come_back);
+    tcase_add_test(t, structs_and_attributes_are_within_bounds);
     tcase_add_test(t, a_packed_log_has_its_table);
     tcase_add_test(t, random_edits_never_break_the_parser);
     suite_add_tcase(suite, t);

@@ -191,8 +191,42 @@ const char *base_env_next(const char *prefix, size_t *at);
 int base_name_check(const char *name);
 /* What checkpoints call the heap of recto_malloc. */
 #define BASE_HEAP_NAME "recto/heap"
-/* "RECTO_DOUBLE"; "RECTO_?" for no type. */
+/* "RECTO_DOUBLE", a struct's name; "RECTO_?" for no type. */
 const char *base_type_name(recto_type type);
+
+/* Is it a name of a type, a member, an attribute: 1 to RECTO_LABEL_MAX bytes, no control
+ * characters? */
+bool base_label_good(const char *label);
+
+struct base_member {
+    uint64_t offset;
+    uint64_t count; /* from 1 */
+    uint32_t type;  /* a recto_type, no struct */
+    char name[RECTO_LABEL_MAX + 1];
+};
+
+struct base_struct {
+    uint64_t bytes;
+    uint64_t count; /* of members */
+    char name[RECTO_LABEL_MAX + 1];
+    struct base_member members[RECTO_MEMBERS_MAX];
+};
+
+/* RECTO_EINVAL with a message for a struct that is not one: bad names, members that
+ * leave it or overlap. Overflows nothing, whatever is in there. */
+int base_struct_check(const char *name, uint64_t bytes,
+                      const struct base_member *members, uint64_t count);
+
+bool base_member_same(const struct base_member *a, const struct base_member *b);
+
+/* The types that structs of the program have, from RECTO_STRUCT_FIRST on. Added by one
+ * thread at a time, read by any. */
+/* A struct that is good becomes a type, or is one already. RECTO_EEXIST, RECTO_ENOMEM. */
+int base_struct_add(const struct base_struct *s, recto_type *type);
+/* NULL: no such type. */
+const struct base_struct *base_struct_of(recto_type type);
+/* Forgets them all. */
+void base_structs_clear(void);
 
 /* ---- time and output ----------------------------------------------------- */
 

@@ -39,6 +39,7 @@ struct list {
     uint64_t count;
     uint64_t next_uid;
     const struct ckpt_epoch *last; /* the epoch to continue; NULL: none */
+    const struct ckpt_epoch *now;  /* whose list it is: its structs */
 };
 
 /* ---- private names --------------------------------------------------------------- */
@@ -117,7 +118,8 @@ static uint64_t private_uid(struct list *list, const struct ckpt_object *o)
     for (uint64_t i = 0; last != NULL && i < last->nobjects; i++) {
         const struct ckpt_object *old = &last->objects[i];
         if (old->kind == CKPT_PRIVATE && strcmp(old->name, o->name) == 0) {
-            return old->type == o->type && old->bytes == o->bytes
+            return ckpt_type_same(last, old->type, list->now, o->type) &&
+                           old->bytes == o->bytes
                        ? old->uid
                        : list->next_uid++;
         }
@@ -184,7 +186,8 @@ static uint64_t block_uid(struct list *list, const struct ckpt_object *o)
     for (uint64_t i = 0; last != NULL && i < last->nobjects; i++) {
         const struct ckpt_object *old = &last->objects[i];
         if (ckpt_is_block(old) && strcmp(old->name, o->name) == 0 &&
-            old->type == o->type && old->ndims == o->ndims &&
+            ckpt_type_same(last, old->type, list->now, o->type) &&
+            old->ndims == o->ndims &&
             memcmp(old->dims, o->dims, sizeof o->dims) == 0) {
             return old->uid;
         }
@@ -205,9 +208,16 @@ static int blocks_merge(struct list *list, struct row *rows, uint64_t n)
     o->type = (recto_type)rows->type;
     o->ndims = rows->block.ndims;
     memcpy(o->dims, rows->block.global, sizeof o->dims);
-    o->bytes = ckpt_tile_count(o->dims, o->ndims) * recto_type_size(o->type);
+    o->element = recto_type_size(o->type);
+    o->bytes = ckpt_tile_count(o->dims, o->ndims) * o->element;
     o->uid = changed ? list->next_uid++ : block_uid(list, o);
     return status == 0 ? blocks_apart(rows, n) : status;
+}
+
+static const char *type_words(uint32_t type)
+{
+    const char *name = ckpt_type_name((recto_type)type);
+    return name != NULL ? name : base_type_name((recto_type)type);
 }
 
 /* Adds the object of rows [0, n), all of one name, if a rank protects it. */
@@ -223,12 +233,11 @@ static int rows_merge(struct list *list, const struct row *rows, uint64_t n)
         }
         lead = lead != NULL ? lead : &rows[i];
         if (rows[i].type != lead->type) {
-            return base_error(
-                RECTO_EMISMATCH,
-                "protected memory \"%s\" is %s on rank %u and %s "
-                "on rank %u",
-                lead->name, ckpt_type_name((recto_type)lead->type), lead->rank,
-                ckpt_type_name((recto_type)rows[i].type), rows[i].rank);
+            return base_error(RECTO_EMISMATCH,
+                              "protected memory \"%s\" is %s on rank %u and %s "
+                              "on rank %u",
+                              lead->name, type_words(lead->type), lead->rank,
+                              type_words(rows[i].type), rows[i].rank);
         }
         uint64_t size = recto_type_size((recto_type)lead->type);
         if (rows[i].count > (uint64_t)INT64_MAX / size - count) {
@@ -247,7 +256,8 @@ static int rows_merge(struct list *list, const struct row *rows, uint64_t n)
     o->type = (recto_type)lead->type;
     o->ndims = 1;
     o->dims[0] = count;
-    o->bytes = count * recto_type_size(o->type);
+    o->element = recto_type_size(o->type);
+    o->bytes = count * o->element;
     o->uid = changed ? list->next_uid++ : private_uid(list, o);
     return 0;
 }
@@ -310,6 +320,7 @@ static void shared_object(struct list *list, const struct space_segment *s)
     memcpy(o->name, s->name, sizeof o->name);
     o->kind = CKPT_SHARED;
     o->type = s->type;
+    o->element = recto_type_size(s->type);
     o->ndims = s->ndims;
     memcpy(o->dims, s->dims, sizeof o->dims);
     o->dims[0] = s->heap ? bytes : o->dims[0];
@@ -446,11 +457,16 @@ static int epoch_make(struct ckpt_job *job, struct row *rows, uint64_t nrows)
         newest = &m->epochs[m->nepochs - 1];
     }
     struct list list = {.next_uid = next_uid,
-                        .last = ckpt_state.restarted ? newest : NULL};
+                        .last = ckpt_state.restarted ? newest : NULL,
+                        .now = e};
     job->first_new = list.next_uid;
-    int status = list_make(&list, rows, nrows);
+    int status = ckpt_structs_take(e);
+    status = status == 0 ? list_make(&list, rows, nrows) : status;
     e->objects = list.objects;
     e->nobjects = list.count;
+    if (status == 0) {
+        status = ckpt_attributes_take(e);
+    }
     if (status == 0) {
         status = ckpt_uuid_make(e->uuid);
     }
@@ -473,27 +489,49 @@ static int epoch_make(struct ckpt_job *job, struct row *rows, uint64_t nrows)
     return 0;
 }
 
-int ckpt_epoch_share(struct ckpt_epoch *epoch)
+/* Rows for as many as `epoch` says, those of `mine` where they are as many: what points to
+ * them stays. */
+static int lists_make(struct ckpt_epoch *epoch, struct ckpt_epoch *mine)
 {
-    struct ckpt_object *mine = epoch->objects;
-    uint64_t had = epoch->nobjects;
-    int status = net_bcast(epoch, sizeof *epoch, 0);
-    epoch->objects = mine;
-    if (status == 0 && had != epoch->nobjects) {
-        free(mine);
-        epoch->objects = calloc(epoch->nobjects + 1, sizeof *mine);
-        if (epoch->objects == NULL) {
-            status = base_error(RECTO_ENOMEM, "list of objects");
+    struct ckpt_list old[CKPT_LISTS];
+    struct ckpt_list lists[CKPT_LISTS];
+    bool good = true;
+    ckpt_epoch_lists(mine, old);
+    ckpt_epoch_lists(epoch, lists);
+    for (int i = 0; i < CKPT_LISTS; i++) {
+        void *rows = *old[i].rows;
+        if (rows == NULL || *old[i].count != *lists[i].count) {
+            free(rows);
+            rows = calloc((size_t)*lists[i].count + 1, lists[i].size);
         }
+        *lists[i].rows = rows;
+        good = good && rows != NULL;
+    }
+    if (!good) {
+        ckpt_epoch_clear(epoch);
+    }
+    return good ? 0 : base_error(RECTO_ENOMEM, "lists of an epoch");
+}
+
+int ckpt_epoch_share(struct ckpt_epoch *epoch, int root)
+{
+    struct ckpt_epoch mine = *epoch;
+    struct ckpt_epoch told = *epoch;
+    struct ckpt_list lists[CKPT_LISTS];
+    int status = net_bcast(&told, sizeof told, root);
+    if (status == 0 && net_rank() != root) {
+        *epoch = told;
+        status = lists_make(epoch, &mine);
     }
     status = net_verdict(status);
-    if (status != 0) {
-        if (epoch->objects == NULL) {
-            epoch->nobjects = 0;
+    ckpt_epoch_lists(epoch, lists);
+    for (int i = 0; i < CKPT_LISTS && status == 0; i++) {
+        if (*lists[i].count > 0) {
+            status = net_bcast(*lists[i].rows, *lists[i].count * lists[i].size,
+                               root);
         }
-        return status;
     }
-    return net_bcast(epoch->objects, epoch->nobjects * sizeof *mine, 0);
+    return status;
 }
 
 /* ---- parts --------------------------------------------------------------------------- */
@@ -592,7 +630,7 @@ int ckpt_agree(struct ckpt_job *job)
     free(rows);
     status = net_verdict(status);
     if (status == 0) {
-        status = ckpt_epoch_share(&job->epoch);
+        status = ckpt_epoch_share(&job->epoch, 0);
     }
     if (status == 0) {
         uint64_t header[2] = {job->first_new, job->same_objects};

@@ -31,7 +31,7 @@ int ckpt_manifest_corrupt(const char *format, ...)
 
 static bool object_size_good(const struct ckpt_object *o)
 {
-    uint64_t bytes = recto_type_size(o->type);
+    uint64_t bytes = o->element;
     for (int i = 0; i < o->ndims; i++) {
         if (o->dims[i] != 0 && bytes > (uint64_t)INT64_MAX / o->dims[i]) {
             return false;
@@ -90,6 +90,31 @@ static int objects_single(const struct ckpt_epoch *e)
                                        "out of order",
                                        (unsigned long long)e->number)
                : 0;
+}
+
+/* Structs are such as a program may make, attributes such as it may set. */
+static int words_good(const struct ckpt_epoch *e)
+{
+    bool good = e->nstructs <= RECTO_STRUCT_LAST - RECTO_STRUCT_FIRST + 1;
+    for (uint64_t i = 0; i < e->nstructs && good; i++) {
+        const struct ckpt_struct *s = &e->structs[i];
+        good = s->count > 0 &&
+               base_struct_check(s->name, s->bytes, e->members + s->first,
+                                 s->count) == 0;
+    }
+    uint64_t of_one = 0;
+    for (uint64_t i = 0; i < e->nattributes && good; i++) {
+        const struct ckpt_attribute *a = &e->attributes[i];
+        bool next = i > 0 && a[-1].uid == a->uid;
+        of_one = next ? of_one + 1 : 1;
+        good = ckpt_attribute_good(a->name, a->text) &&
+               of_one <= RECTO_ATTRIBUTES_MAX &&
+               (!next || strcmp(a[-1].name, a->name) < 0);
+    }
+    return good ? 0
+                : ckpt_manifest_corrupt("epoch %llu: a struct or an attribute "
+                                        "is out of bounds",
+                                        (unsigned long long)e->number);
 }
 
 static bool table_inside(const struct ckpt_epoch *e, uint64_t at,
@@ -163,7 +188,8 @@ static int epoch_check(const struct ckpt_manifest *m, uint64_t index)
                 (unsigned long long)e->number, e->objects[i].name);
         }
     }
-    int status = objects_single(e);
+    int status = words_good(e);
+    status = status == 0 ? objects_single(e) : status;
     return status != 0 ? status : file_good(e);
 }
 

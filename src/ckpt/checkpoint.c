@@ -132,6 +132,7 @@ void ckpt_finalize(void)
     ckpt_level_finalize();
     (void)pthread_mutex_lock(&ckpt_mutex);
     ckpt_regions_free();
+    ckpt_attributes_free();
     free(ckpt_state.known);
     ckpt_state.known = NULL;
     ckpt_state.nknown = 0;
@@ -292,7 +293,7 @@ int ckpt_job_file_open(struct ckpt_job *job)
     }
     int status = net_verdict(net_rank() == 0 ? file_create(job) : 0);
     if (status == 0) {
-        status = ckpt_epoch_share(&job->epoch);
+        status = ckpt_epoch_share(&job->epoch, 0);
     }
     return status == 0 ? net_verdict(net_rank() == 0 ? 0 : file_join(job))
                        : status;

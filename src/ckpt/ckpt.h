@@ -17,9 +17,13 @@
  *     lock.c      one job at a time
  *     store.c     cleaning, commit, pruning
  *     layout.c    where HDF5 puts the datasets of an epoch file
+ *     deflate.c   compresses chunks of arrays, by threads
+ *     chunked.c   a compressed HDF5 file of them
+ *     h5.c        types and attributes of objects as HDF5 has them
  *     image.c     the file in memory that it does that in
  *   every rank
  *     region.c    recto_protect, recto_protect_block, hashes of private memory
+ *     describe.c  recto_type_create, recto_attribute_set
  *     tile.c      blocks of a distributed array to pieces of its pages, and back
  *     agree.c     which objects an epoch holds
  *     collect.c   which pages each rank writes

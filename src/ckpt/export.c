@@ -22,6 +22,7 @@ struct target {
     struct ckpt_io_file file;
     const struct ckpt_object *object; /* that is being written */
     const struct ckpt_progress *progress;
+    int deflate; /* level of compression; 0: none */
 };
 
 /* Splits the path into its folder and its name. */
@@ -76,6 +77,11 @@ static int bytes_put(void *argument, uint64_t offset, const char *data,
 static int file_fill(struct target *t, struct ckpt_view *view,
                      struct ckpt_epoch *e, struct ckpt_image *image)
 {
+    if (t->deflate > 0) {
+        int written =
+            ckpt_chunked_write(view, &t->file, t->deflate, t->progress);
+        return written == 0 ? ckpt_io_sync(&t->file, "export-sync") : written;
+    }
     int status = ckpt_layout_plain(e, image);
     if (status == 0) {
         status = ckpt_io_allocate(&t->file, e->length, false, "export-size");
@@ -103,13 +109,15 @@ static int epoch_make(struct ckpt_epoch *e, const struct ckpt_epoch *from)
     return status;
 }
 
-int ckpt_export(struct ckpt_view *view, const char *path,
+int ckpt_export(struct ckpt_view *view, const char *path, int deflate,
                 const struct ckpt_progress *progress)
 {
-    struct target t = {
-        .dir = {.fd = -1}, .file = {.fd = -1}, .progress = progress};
+    struct target t = {.dir = {.fd = -1},
+                       .file = {.fd = -1},
+                       .progress = progress,
+                       .deflate = deflate};
     struct ckpt_epoch e = {.nobjects = 0};
-    struct ckpt_image image = {NULL, 0, 0, 0, false};
+    struct ckpt_image image = {.pages = NULL};
     int status = target_open(&t, path);
     bool made = status == 0;
     status = status == 0 ? epoch_make(&e, view->epoch) : status;

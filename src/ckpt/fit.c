@@ -79,18 +79,21 @@ static int heap_compare(const struct ckpt_epoch *e)
                             (void *)s->recto);
 }
 
+/* `declared`: the object is of the program's. */
 static int lacking(const struct ckpt_object *o, const struct ckpt_epoch *e,
-                   bool in_program)
+                   const struct ckpt_epoch *declared)
 {
     char shape[CKPT_SHAPE_MAX];
     return base_error(
         RECTO_ECHANGED,
-        in_program ? "the program declares %s \"%s\" (%s), which epoch %llu "
-                     "does not hold"
-                   : "%s \"%s\" (%s) of epoch %llu is not declared by the "
-                     "program",
+        declared != NULL
+            ? "the program declares %s \"%s\" (%s), which epoch %llu "
+              "does not hold"
+            : "%s \"%s\" (%s) of epoch %llu is not declared by the "
+              "program",
         ckpt_kind_words(o->kind), o->name,
-        ckpt_object_shape(o, shape, sizeof shape),
+        ckpt_object_shape(declared != NULL ? declared : e, o, shape,
+                          sizeof shape),
         (unsigned long long)e->number);
 }
 
@@ -104,7 +107,8 @@ static const char *what_is(const struct ckpt_object *o)
 /* Kind, type and shape. */
 static int shape_compare(const struct ckpt_object *old,
                          const struct ckpt_object *now,
-                         const struct ckpt_epoch *e)
+                         const struct ckpt_epoch *e,
+                         const struct ckpt_epoch *declared)
 {
     char was[CKPT_SHAPE_MAX];
     char is[CKPT_SHAPE_MAX];
@@ -114,7 +118,7 @@ static int shape_compare(const struct ckpt_object *old,
                           old->name, what_is(old),
                           (unsigned long long)e->number, what_is(now));
     }
-    if (old->type != now->type ||
+    if (!ckpt_type_same(e, old->type, declared, now->type) ||
         (!ckpt_moved(old, e) &&
          (old->ndims != now->ndims ||
           memcmp(old->dims, now->dims,
@@ -123,9 +127,9 @@ static int shape_compare(const struct ckpt_object *old,
                           "%s \"%s\" has %s in epoch %llu, the program "
                           "declares %s",
                           ckpt_kind_words(old->kind), old->name,
-                          ckpt_object_shape(old, was, sizeof was),
+                          ckpt_object_shape(e, old, was, sizeof was),
                           (unsigned long long)e->number,
-                          ckpt_object_shape(now, is, sizeof is));
+                          ckpt_object_shape(declared, now, is, sizeof is));
     }
     return 0;
 }
@@ -176,9 +180,10 @@ static int ranks_compare(const struct ckpt_epoch *e)
 
 static int both_compare(const struct ckpt_object *old,
                         const struct ckpt_object *now,
-                        const struct ckpt_epoch *e)
+                        const struct ckpt_epoch *e,
+                        const struct ckpt_epoch *declared)
 {
-    int status = shape_compare(old, now, e);
+    int status = shape_compare(old, now, e, declared);
     return status == 0 ? address_compare(old, now, e) : status;
 }
 
@@ -197,9 +202,10 @@ int ckpt_fit(const struct ckpt_epoch *e, const struct ckpt_epoch *declared)
     while (status == 0 && (i < nold || j < nnow)) {
         int order = i == nold ? 1 : j == nnow ? -1 : by_name(&old[i], &now[j]);
         if (order != 0) {
-            status = lacking(order < 0 ? old[i] : now[j], e, order > 0);
+            status = lacking(order < 0 ? old[i] : now[j], e,
+                             order > 0 ? declared : NULL);
         } else {
-            status = both_compare(old[i++], now[j++], e);
+            status = both_compare(old[i++], now[j++], e, declared);
         }
     }
     free(old);
@@ -207,9 +213,10 @@ int ckpt_fit(const struct ckpt_epoch *e, const struct ckpt_epoch *declared)
     return status;
 }
 
-int ckpt_fit_one(const struct ckpt_epoch *e, const struct ckpt_object *now)
+int ckpt_fit_one(const struct ckpt_epoch *e, const struct ckpt_object *now,
+                 const struct ckpt_epoch *declared)
 {
-    int status = shape_compare(&e->objects[0], now, e);
+    int status = shape_compare(&e->objects[0], now, e, declared);
     return status == 0 ? ranks_compare(e) : status;
 }
 

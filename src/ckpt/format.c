@@ -80,7 +80,74 @@ uint64_t ckpt_run_hash(const struct ckpt_entry *entries,
                : XXH3_64bits_withSeed(blocks, count * sizeof *blocks, hash);
 }
 
-const char *ckpt_object_shape(const struct ckpt_object *object, char *text,
+const struct ckpt_struct *ckpt_struct_of(const struct ckpt_epoch *epoch,
+                                         recto_type type)
+{
+    uint64_t index = (uint64_t)type - RECTO_STRUCT_FIRST;
+    return type >= RECTO_STRUCT_FIRST && index < epoch->nstructs
+               ? &epoch->structs[index]
+               : NULL;
+}
+
+bool ckpt_type_same(const struct ckpt_epoch *a, recto_type x,
+                    const struct ckpt_epoch *b, recto_type y)
+{
+    const struct ckpt_struct *s = ckpt_struct_of(a, x);
+    const struct ckpt_struct *t = ckpt_struct_of(b, y);
+    if (s == NULL || t == NULL) {
+        return s == t && x == y;
+    }
+    bool same = s->bytes == t->bytes && s->count == t->count;
+    for (uint64_t i = 0; i < s->count && same; i++) {
+        same = base_member_same(&a->members[s->first + i],
+                                &b->members[t->first + i]);
+    }
+    return same;
+}
+
+const char *ckpt_object_type(const struct ckpt_epoch *epoch,
+                             const struct ckpt_object *object)
+{
+    const struct ckpt_struct *s = ckpt_struct_of(epoch, object->type);
+    const char *name = s != NULL ? s->name : ckpt_type_name(object->type);
+    return name != NULL ? name : "?";
+}
+
+bool ckpt_attribute_good(const char *name, const char *text)
+{
+    size_t length = strnlen(text, RECTO_ATTRIBUTE_TEXT_MAX + 1);
+    for (size_t i = 0; i < length; i++) {
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) {
+            return false;
+        }
+    }
+    return base_label_good(name) && length <= RECTO_ATTRIBUTE_TEXT_MAX;
+}
+
+const struct ckpt_attribute *
+ckpt_object_attributes(const struct ckpt_epoch *epoch, uint64_t uid,
+                       uint64_t *count)
+{
+    uint64_t low = 0;
+    uint64_t high = epoch->nattributes;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (epoch->attributes[middle].uid < uid) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    *count = 0;
+    while (low + *count < epoch->nattributes &&
+           epoch->attributes[low + *count].uid == uid) {
+        (*count)++;
+    }
+    return *count > 0 ? &epoch->attributes[low] : NULL;
+}
+
+const char *ckpt_object_shape(const struct ckpt_epoch *epoch,
+                              const struct ckpt_object *object, char *text,
                               size_t size)
 {
     size_t used = 0;
@@ -91,9 +158,8 @@ const char *ckpt_object_shape(const struct ckpt_object *object, char *text,
         used += n > 0 ? (size_t)n : 0;
     }
     if (used < size) {
-        const char *type = ckpt_type_name(object->type);
         (void)snprintf(text + used, size - used, " %s",
-                       type != NULL ? type : "?");
+                       ckpt_object_type(epoch, object));
     }
     return text;
 }

@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/base.h"
+
 enum {
     CKPT_PAGE = 4096,
     CKPT_UUID = 32, /* hexadecimal digits */
@@ -42,7 +44,8 @@ enum ckpt_kind {
 struct ckpt_object {
     uint64_t uid; /* from 1 */
     enum ckpt_kind kind;
-    recto_type type;
+    recto_type type;  /* RECTO_STRUCT_FIRST + i: struct i of its epoch */
+    uint64_t element; /* bytes of one */
     int ndims;
     uint64_t dims[RECTO_DIMS_MAX];
     uint64_t bytes; /* private: of all ranks together */
@@ -56,6 +59,21 @@ struct ckpt_object {
     uint64_t sums;
     uint64_t nsums;
     char name[RECTO_NAME_MAX + 1];
+};
+
+/* A struct type of an epoch. */
+struct ckpt_struct {
+    uint64_t bytes;
+    uint64_t first; /* of its members among the epoch's */
+    uint64_t count;
+    char name[RECTO_LABEL_MAX + 1];
+};
+
+/* What is said of an object. */
+struct ckpt_attribute {
+    uint64_t uid;
+    char name[RECTO_LABEL_MAX + 1];
+    char text[RECTO_ATTRIBUTE_TEXT_MAX + 1];
 };
 
 struct ckpt_epoch {
@@ -78,6 +96,22 @@ struct ckpt_epoch {
     uint64_t blocks_at; /* packed: of its table; else 0 */
     uint64_t nobjects;
     struct ckpt_object *objects; /* ascending uids */
+    uint64_t nstructs;
+    struct ckpt_struct *structs;
+    uint64_t nmembers;
+    struct base_member *members;
+    uint64_t nattributes;
+    struct ckpt_attribute *attributes; /* ascending (uid, name) */
+};
+
+/* The lists that an epoch owns, in the order of the structure. */
+struct ckpt_list {
+    void **rows;
+    uint64_t *count;
+    size_t size; /* of a row */
+};
+enum {
+    CKPT_LISTS = 4
 };
 
 struct ckpt_manifest {
@@ -169,9 +203,25 @@ uint64_t ckpt_zero_sum(void);
 uint64_t ckpt_run_hash(const struct ckpt_entry *entries,
                        const struct ckpt_block *blocks, uint64_t count);
 
+/* The struct that a type of the epoch is; NULL: none. */
+const struct ckpt_struct *ckpt_struct_of(const struct ckpt_epoch *epoch,
+                                         recto_type type);
+/* Are types of two epochs the same, structs by size and members? */
+bool ckpt_type_same(const struct ckpt_epoch *a, recto_type x,
+                    const struct ckpt_epoch *b, recto_type y);
+/* "float64", a struct's name. */
+const char *ckpt_object_type(const struct ckpt_epoch *epoch,
+                             const struct ckpt_object *object);
 /* "512 x 512 float64". Returns `text`. */
-const char *ckpt_object_shape(const struct ckpt_object *object, char *text,
+const char *ckpt_object_shape(const struct ckpt_epoch *epoch,
+                              const struct ckpt_object *object, char *text,
                               size_t size);
+/* Are they name and text of an attribute? */
+bool ckpt_attribute_good(const char *name, const char *text);
+/* The attributes of an object: `count` from the result on. */
+const struct ckpt_attribute *
+ckpt_object_attributes(const struct ckpt_epoch *epoch, uint64_t uid,
+                       uint64_t *count);
 /* "array" or "protected memory". */
 const char *ckpt_kind_words(enum ckpt_kind kind);
 
@@ -217,6 +267,11 @@ int ckpt_manifest_check(const struct ckpt_manifest *manifest);
 int ckpt_manifest_corrupt(const char *format, ...)
     __attribute__((format(printf, 1, 2)));
 
+/* Where an epoch has its lists. */
+void ckpt_epoch_lists(struct ckpt_epoch *epoch,
+                      struct ckpt_list lists[CKPT_LISTS]);
+/* An epoch without the rows of its lists. */
+void ckpt_epoch_bare(struct ckpt_epoch *to, const struct ckpt_epoch *from);
 /* Deep copy of an epoch; ckpt_epoch_clear frees what it owns. */
 int ckpt_epoch_copy(struct ckpt_epoch *to, const struct ckpt_epoch *from);
 void ckpt_epoch_clear(struct ckpt_epoch *epoch);

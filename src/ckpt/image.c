@@ -6,8 +6,8 @@
  * a file (RLIMIT_FSIZE applies to tmpfs and memfd, too).
  *
  * Invariants
- * 1. No callback reports an error to HDF5: lack of memory sets `failed`, and
- *    the file is then closed in order and thrown away.
+ * 1. No callback reports an error to HDF5: lack of memory sets `failed`, a write that
+ *    fails `status`, and the file is then closed in order and thrown away.
  * 2. Only pages that were written take memory.
  */
 #include "image.h"
@@ -17,6 +17,7 @@
 
 #include "base/base.h"
 #include "format.h"
+#include "io.h"
 #if H5_VERSION_GE(1, 13, 0)
 #    include <H5FDdevelop.h>
 #endif
@@ -152,7 +153,9 @@ static H5FD_t *driver_open(const char *name, unsigned flags, hid_t access,
     }
     handle->image = info->image;
     if ((flags & H5F_ACC_TRUNC) != 0) {
+        struct ckpt_io_file *file = handle->image->file;
         ckpt_image_free(handle->image);
+        handle->image->file = file;
     }
     return &handle->base;
 }
@@ -209,9 +212,17 @@ static herr_t driver_read(H5FD_t *file, H5FD_mem_t type, hid_t transfer,
 static herr_t driver_write(H5FD_t *file, H5FD_mem_t type, hid_t transfer,
                            haddr_t at, size_t bytes, const void *data)
 {
-    (void)type;
     (void)transfer;
-    ckpt_image_write(((struct handle *)file)->image, data, bytes, at);
+    struct ckpt_image *image = ((struct handle *)file)->image;
+    if (image->file != NULL && image->status == 0) {
+        image->status =
+            ckpt_io_write(image->file, data, bytes, at, "export-write");
+    }
+    if (image->file == NULL || type != H5FD_MEM_DRAW) {
+        ckpt_image_write(image, data, bytes, at);
+    } else if (image->end < at + bytes) {
+        image->end = at + bytes;
+    }
     return 0;
 }
 

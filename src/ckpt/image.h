@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct ckpt_io_file;
+
 struct ckpt_image_page {
     uint64_t number;
     char *data; /* CKPT_PAGE bytes */
@@ -22,6 +24,10 @@ struct ckpt_image {
     size_t room;
     uint64_t end; /* length of the file */
     bool failed;  /* out of memory: the content is not to be used */
+    struct ckpt_io_file
+        *file;  /* not NULL: all that HDF5 writes goes there as well, raw
+                                  data only there */
+    int status; /* of the first of these writes that failed */
 };
 
 void ckpt_image_free(struct ckpt_image *image);

@@ -3,7 +3,7 @@
  * Where things are in an epoch file: HDF5 lays the datasets out in a sparse
  * file in memory (image.c), tells their offsets, and is closed.
  * What it wrote, some KiB of metadata, is then copied into the folder's file
- * by our own I/O. The only file that calls HDF5.
+ * by our own I/O.
  *
  * Invariants
  * 1. No HDF5 object is open outside ckpt_layout_create, and no bulk byte passes
@@ -21,6 +21,7 @@
 #include <xxhash.h>
 
 #include "base/base.h"
+#include "h5.h"
 #include "image.h"
 #include "state.h"
 
@@ -37,24 +38,6 @@ struct layout {
     hid_t recto;  /* group /recto */
     bool failed;  /* sticks */
 };
-
-static hid_t type_of(recto_type type)
-{
-    switch (type) {
-    case RECTO_BYTE:
-    case RECTO_UINT8: return H5T_NATIVE_UINT8;
-    case RECTO_INT8: return H5T_NATIVE_INT8;
-    case RECTO_INT16: return H5T_NATIVE_INT16;
-    case RECTO_UINT16: return H5T_NATIVE_UINT16;
-    case RECTO_INT32: return H5T_NATIVE_INT32;
-    case RECTO_UINT32: return H5T_NATIVE_UINT32;
-    case RECTO_INT64: return H5T_NATIVE_INT64;
-    case RECTO_UINT64: return H5T_NATIVE_UINT64;
-    case RECTO_FLOAT: return H5T_NATIVE_FLOAT;
-    case RECTO_DOUBLE: return H5T_NATIVE_DOUBLE;
-    default: return H5I_INVALID_HID;
-    }
-}
 
 static void check(struct layout *l, herr_t result)
 {
@@ -94,34 +77,16 @@ static uint64_t table(struct layout *l, const char *name, hid_t type,
     return dataset(l, name, type, 1, &rows);
 }
 
-static void attribute(struct layout *l, const char *name, hid_t type,
-                      const void *value)
-{
-    if (l->failed) {
-        return;
-    }
-    hid_t space = H5Screate(H5S_SCALAR);
-    hid_t set =
-        H5Acreate2(l->recto, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-    l->failed = set < 0 || H5Awrite(set, type, value) < 0;
-    if (set >= 0) {
-        check(l, H5Aclose(set));
-    }
-    check(l, H5Sclose(space));
-}
-
 static void attribute_u64(struct layout *l, const char *name, uint64_t value)
 {
-    attribute(l, name, H5T_NATIVE_UINT64, &value);
+    l->failed = l->failed || !ckpt_h5_attribute(l->recto, ".", name,
+                                                H5T_NATIVE_UINT64, &value);
 }
 
 static void attribute_text(struct layout *l, const char *name,
                            const char *value)
 {
-    hid_t type = H5Tcopy(H5T_C_S1);
-    check(l, H5Tset_size(type, strlen(value) + 1));
-    attribute(l, name, type, value);
-    check(l, H5Tclose(type));
+    l->failed = l->failed || !ckpt_h5_text(l->recto, ".", name, value);
 }
 
 /* The type of a row of the table of blocks. */
@@ -193,7 +158,12 @@ static void objects(struct layout *l, struct ckpt_epoch *e, bool with_sums)
         struct ckpt_object *o = &e->objects[i];
         char sums[RECTO_NAME_MAX + 16];
         (void)snprintf(sums, sizeof sums, "/recto/sums/%s", o->name);
-        o->data = dataset(l, o->name, type_of(o->type), o->ndims, o->dims);
+        hid_t type = ckpt_h5_type(e, o->type);
+        o->data = dataset(l, o->name, type, o->ndims, o->dims);
+        l->failed = l->failed || !ckpt_h5_attributes(l->file, e, o);
+        if (type >= 0) {
+            check(l, H5Tclose(type));
+        }
         o->sums = with_sums ? table(l, sums, H5T_NATIVE_UINT64, o->nsums) : 0;
     }
 }

@@ -365,12 +365,11 @@ static int end_write(const struct share_writer *w, struct ckpt_share_head *head)
     head->rows = w->job->nrows;
     head->pages = w->pages;
     head->epoch = w->job->epoch;
-    head->epoch.objects = NULL;
     (void)snprintf(head->host, sizeof head->host, "%s", net_host(net_rank()));
     memcpy(head->run, ckpt_level.run, sizeof head->run);
     int status = ckpt_share_end(
         &w->job->file, w->pages * (CKPT_PAGE + sizeof(struct ckpt_entry)), head,
-        w->job->epoch.objects, more, list + rows, "local-end");
+        more, list + rows, "local-end");
     free(more);
     return status == 0 ? ckpt_io_sync(&w->job->file, "local-sync") : status;
 }
@@ -398,7 +397,7 @@ int ckpt_level_write(struct ckpt_job *job)
     struct ckpt_share_head head;
     struct share_writer w = {.job = job};
     memset(&head, 0, sizeof head);
-    int status = ckpt_epoch_share(&job->epoch);
+    int status = ckpt_epoch_share(&job->epoch, 0);
     if (status == 0) {
         status = ancestry(&head);
     }
@@ -478,8 +477,7 @@ static int pending_make(struct ckpt_job *job)
     memset(p, 0, sizeof *p);
     p->number = e->number;
     memcpy(p->uuid, e->uuid, sizeof p->uuid);
-    p->epoch = *e;
-    p->epoch.objects = NULL;
+    ckpt_epoch_bare(&p->epoch, e);
     if (net_rank() == 0) {
         uint64_t before = ckpt_level.npending > 0
                               ? p[-1].next_uid

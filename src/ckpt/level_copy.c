@@ -258,9 +258,9 @@ static int parity_end(struct code *c)
     head.members = n;
     head.segments = c->set.m;
     head.segment = c->segment;
-    int status = ckpt_share_end(
-        &c->copy.file, c->set.m * c->segment, &head, c->copy.share.objects,
-        more, ((size_t)n + c->set.m) * sizeof *more, "parity-end");
+    int status =
+        ckpt_share_end(&c->copy.file, c->set.m * c->segment, &head, more,
+                       ((size_t)n + c->set.m) * sizeof *more, "parity-end");
     return status == 0 ? ckpt_level_name_file(&c->copy.file, c->copy.name,
                                               "parity-sync", "parity-rename",
                                               "parity-dir")

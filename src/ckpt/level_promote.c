@@ -186,7 +186,7 @@ int ckpt_level_promote(const struct ckpt_epoch *epoch, struct ckpt_image *image,
     }
     status = net_verdict(status);
     if (status == 0) {
-        status = ckpt_epoch_share(&job.epoch);
+        status = ckpt_epoch_share(&job.epoch, 0);
     }
     bool has_file = status == 0 && job.epoch.has_file;
     if (has_file) {

@@ -373,26 +373,11 @@ static int epoch_get(const struct recovery *r, size_t e,
     int root = (int)r->all.items[e].rank;
     int status = 0;
     if (net_rank() == root) {
-        *epoch = r->mine.items[e - r->first].head.epoch;
-    }
-    status = net_bcast(epoch, sizeof *epoch, root);
-    epoch->objects = calloc(epoch->nobjects + 1, sizeof *epoch->objects);
-    if (epoch->objects == NULL) {
-        epoch->nobjects = 0;
-        status = base_error(RECTO_ENOMEM, "list of objects");
+        status =
+            ckpt_epoch_copy(epoch, &r->mine.items[e - r->first].head.epoch);
     }
     status = net_verdict(status);
-    if (status == 0 && net_rank() == root) {
-        memcpy(epoch->objects, r->mine.items[e - r->first].objects,
-               epoch->nobjects * sizeof *epoch->objects);
-    }
-    for (uint64_t i = 0; i < epoch->nobjects; i++) {
-        epoch->objects[i].name[RECTO_NAME_MAX] = '\0';
-    }
-    return status == 0
-               ? net_bcast(epoch->objects,
-                           epoch->nobjects * sizeof *epoch->objects, root)
-               : status;
+    return status == 0 ? ckpt_epoch_share(epoch, root) : status;
 }
 
 /* Rank 0: the layout, made anew. */

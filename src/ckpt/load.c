@@ -163,7 +163,7 @@ static int sizes_check(const struct load *l)
         if (o->kind == CKPT_SHARED || o->bytes == 0 || part->moved) {
             continue;
         }
-        uint64_t size = recto_type_size(o->type);
+        uint64_t size = o->element;
         int status =
             ckpt_chain_size(&l->chain, o, (uint64_t)net_rank(), &bytes);
         if (status != 0) {
@@ -175,7 +175,7 @@ static int sizes_check(const struct load *l)
                               "in epoch %llu, the program protects %llu",
                               o->name, net_rank(),
                               (unsigned long long)(bytes / size),
-                              ckpt_type_name(o->type),
+                              ckpt_object_type(&l->job->epoch, o),
                               (unsigned long long)l->job->epoch.number,
                               (unsigned long long)(part->bytes / size));
         }
@@ -268,8 +268,7 @@ static int private_load(struct load *l, struct ckpt_part *part, char **staging)
 /* A rank may have no memory under the name, or none of it. */
 static void private_fill(const struct ckpt_part *part, const char *data)
 {
-    size_t bytes =
-        (size_t)part->region->count * recto_type_size(part->object->type);
+    size_t bytes = (size_t)(part->region->count * part->object->element);
     if (bytes > 0) {
         memcpy(part->region->p, data, bytes);
     }

@@ -6,7 +6,10 @@
  *   recto-manifest 2
  *   order=little page=4096 generation=G run=UUID next_uid=U epochs=N
  *   epoch number=... objects=M        N times, each followed by
- *   object uid=... name="..."         M lines
+ *   struct bytes=... name="..."       a line for each struct type, and its
+ *   member offset=... name="..."      members
+ *   object uid=... name="..."         M lines, each followed by its
+ *   attribute name="..." text="..."   attributes
  *   sum XXH3
  *
  * Invariants
@@ -36,24 +39,67 @@ static const char *const byte_order = "big";
 
 /* ---- printing ---------------------------------------------------------------- */
 
-static void print_name(FILE *out, const char *name)
+/* ` key="text"` */
+static void print_text(FILE *out, const char *key, const char *text)
 {
-    (void)fputc('"', out);
-    for (const char *c = name; *c != '\0'; c++) {
+    (void)fprintf(out, " %s=\"", key);
+    for (const char *c = text; *c != '\0'; c++) {
         if (*c == '"' || *c == '\\') {
             (void)fputc('\\', out);
         }
         (void)fputc(*c, out);
     }
-    (void)fputs("\"\n", out);
+    (void)fputc('"', out);
+}
+
+static void print_structs(FILE *out, const struct ckpt_epoch *e)
+{
+    for (uint64_t i = 0; i < e->nstructs; i++) {
+        const struct ckpt_struct *s = &e->structs[i];
+        (void)fprintf(out, "struct bytes=%llu", (unsigned long long)s->bytes);
+        print_text(out, "name", s->name);
+        (void)fputc('\n', out);
+        for (uint64_t k = 0; k < s->count; k++) {
+            const struct base_member *m = &e->members[s->first + k];
+            (void)fprintf(out, "member offset=%llu type=%s count=%llu",
+                          (unsigned long long)m->offset,
+                          ckpt_type_name((recto_type)m->type),
+                          (unsigned long long)m->count);
+            print_text(out, "name", m->name);
+            (void)fputc('\n', out);
+        }
+    }
+}
+
+static void print_attributes(FILE *out, const struct ckpt_epoch *e,
+                             uint64_t uid)
+{
+    uint64_t count = 0;
+    const struct ckpt_attribute *list = ckpt_object_attributes(e, uid, &count);
+    for (uint64_t i = 0; i < count; i++) {
+        (void)fputs("attribute", out);
+        print_text(out, "name", list[i].name);
+        print_text(out, "text", list[i].text);
+        (void)fputc('\n', out);
+    }
+}
+
+static void print_type(FILE *out, recto_type type)
+{
+    if (type >= RECTO_STRUCT_FIRST) {
+        (void)fprintf(out, "struct%d", (int)type - RECTO_STRUCT_FIRST);
+    } else {
+        (void)fputs(ckpt_type_name(type), out);
+    }
 }
 
 static void print_object(FILE *out, const struct ckpt_object *o)
 {
-    (void)fprintf(
-        out,
-        "object uid=%llu kind=%s type=%s dims=", (unsigned long long)o->uid,
-        o->kind == CKPT_SHARED ? "shared" : "private", ckpt_type_name(o->type));
+    (void)fprintf(out,
+                  "object uid=%llu kind=%s type=", (unsigned long long)o->uid,
+                  o->kind == CKPT_SHARED ? "shared" : "private");
+    print_type(out, o->type);
+    (void)fputs(" dims=", out);
     for (int i = 0; i < o->ndims; i++) {
         (void)fprintf(out, "%s%llu", i > 0 ? "," : "",
                       (unsigned long long)o->dims[i]);
@@ -61,15 +107,16 @@ static void print_object(FILE *out, const struct ckpt_object *o)
     (void)fprintf(
         out,
         " bytes=%llu placement=%llu granule=%llu consistency=%llu "
-        "address=0x%llx data=%llu sums=%llu pages=%llu name=",
+        "address=0x%llx data=%llu sums=%llu pages=%llu",
         (unsigned long long)o->bytes, (unsigned long long)o->placement,
         (unsigned long long)o->granule, (unsigned long long)o->consistency,
         (unsigned long long)o->address, (unsigned long long)o->data,
         (unsigned long long)o->sums, (unsigned long long)o->nsums);
-    print_name(out, o->name);
+    print_text(out, "name", o->name);
+    (void)fputc('\n', out);
 }
 
-/* Format 1 has no packed logs. */
+/* Format 1 has no packed logs, structs and attributes. */
 static void print_epoch(FILE *out, const struct ckpt_epoch *e, uint64_t format)
 {
     char blocks[40] = "";
@@ -95,8 +142,14 @@ static void print_epoch(FILE *out, const struct ckpt_epoch *e, uint64_t format)
         (unsigned long long)e->pages_at, (unsigned long long)e->index_at,
         blocks, (unsigned long long)e->entries,
         (unsigned long long)e->nobjects);
+    if (format > 1) {
+        print_structs(out, e);
+    }
     for (uint64_t i = 0; i < e->nobjects; i++) {
         print_object(out, &e->objects[i]);
+        if (format > 1) {
+            print_attributes(out, e, e->objects[i].uid);
+        }
     }
 }
 
@@ -215,25 +268,60 @@ static void take_uuid(struct cursor *c, const char *key, char *uuid)
     }
 }
 
-static void take_name(struct cursor *c, char *name)
+/* Of at most `most` bytes behind a key, in quotation marks. */
+static void take_text(struct cursor *c, const char *key, char *text,
+                      size_t most)
 {
     size_t n = 0;
-    take(c, " name=\"");
+    take(c, key);
+    take(c, "\"");
     while (!c->bad && c->at < c->end && *c->at != '"') {
         if (*c->at == '\\') {
             c->at++;
         }
-        if (c->at >= c->end || n >= RECTO_NAME_MAX || *c->at == '\0') {
+        if (c->at >= c->end || n >= most || *c->at == '\0') {
             c->bad = true;
             break;
         }
-        name[n++] = *c->at++;
+        text[n++] = *c->at++;
     }
-    name[n] = '\0';
-    take(c, "\"\n");
+    text[n] = '\0';
+    take(c, "\"");
+}
+
+static void take_name(struct cursor *c, char *name)
+{
+    take_text(c, " name=", name, RECTO_NAME_MAX);
+    take(c, "\n");
     if (!c->bad && strcmp(name, BASE_HEAP_NAME) != 0 &&
         base_name_check(name) != 0) {
         c->bad = true;
+    }
+}
+
+static recto_type take_element(struct cursor *c)
+{
+    char word[16];
+    take_word(c, " type=", word, sizeof word);
+    int type = ckpt_type_of(word);
+    c->bad = c->bad || type < 0;
+    return c->bad ? RECTO_BYTE : (recto_type)type;
+}
+
+/* Of an object: an element type, or the number of a struct of its epoch. */
+static void take_type(struct cursor *c, const struct ckpt_epoch *e,
+                      struct ckpt_object *o)
+{
+    if (!looking_at(c, " type=struct")) {
+        o->type = take_element(c);
+        o->element = recto_type_size(o->type);
+        return;
+    }
+    uint64_t index = take_u64(c, " type=struct");
+    c->bad = c->bad || index >= e->nstructs;
+    if (!c->bad) {
+        o->type = (recto_type)(RECTO_STRUCT_FIRST + (int)index);
+        o->element = e->structs[index].bytes;
     }
 }
 
@@ -250,16 +338,14 @@ static void take_dims(struct cursor *c, struct ckpt_object *o)
     }
 }
 
-static void take_object(struct cursor *c, struct ckpt_object *o)
+static void take_object(struct cursor *c, const struct ckpt_epoch *e,
+                        struct ckpt_object *o)
 {
     char word[16];
     o->uid = take_u64(c, "object uid=");
     take_word(c, " kind=", word, sizeof word);
     o->kind = strcmp(word, "private") == 0 ? CKPT_PRIVATE : CKPT_SHARED;
-    take_word(c, " type=", word, sizeof word);
-    int type = ckpt_type_of(word);
-    c->bad = c->bad || type < 0;
-    o->type = c->bad ? RECTO_BYTE : (recto_type)type;
+    take_type(c, e, o);
     take_dims(c, o);
     o->bytes = take_u64(c, " bytes=");
     o->placement = take_u64(c, " placement=");
@@ -288,6 +374,89 @@ static bool grow(void **array, uint64_t count, uint64_t *room, size_t size)
     return true;
 }
 
+/* Rooms of an epoch's lists while they grow. */
+struct rooms {
+    uint64_t objects;
+    uint64_t structs;
+    uint64_t members;
+    uint64_t attributes;
+};
+
+static bool take_member(struct cursor *c, struct ckpt_epoch *e, uint64_t *room)
+{
+    if (!grow((void **)&e->members, e->nmembers, room, sizeof *e->members)) {
+        return false;
+    }
+    struct base_member *m = &e->members[e->nmembers++];
+    memset(m, 0, sizeof *m);
+    m->offset = take_u64(c, "member offset=");
+    m->type = (uint32_t)take_element(c);
+    m->count = take_u64(c, " count=");
+    take_text(c, " name=", m->name, RECTO_LABEL_MAX);
+    take(c, "\n");
+    return true;
+}
+
+static bool take_structs(struct cursor *c, struct ckpt_epoch *e,
+                         struct rooms *room)
+{
+    while (looking_at(c, "struct ")) {
+        if (!grow((void **)&e->structs, e->nstructs, &room->structs,
+                  sizeof *e->structs)) {
+            return false;
+        }
+        struct ckpt_struct *s = &e->structs[e->nstructs++];
+        memset(s, 0, sizeof *s);
+        s->bytes = take_u64(c, "struct bytes=");
+        take_text(c, " name=", s->name, RECTO_LABEL_MAX);
+        take(c, "\n");
+        s->first = e->nmembers;
+        while (looking_at(c, "member ")) {
+            if (!take_member(c, e, &room->members)) {
+                return false;
+            }
+        }
+        s->count = e->nmembers - s->first;
+    }
+    return true;
+}
+
+static bool take_attributes(struct cursor *c, struct ckpt_epoch *e,
+                            uint64_t uid, uint64_t *room)
+{
+    while (looking_at(c, "attribute ")) {
+        if (!grow((void **)&e->attributes, e->nattributes, room,
+                  sizeof *e->attributes)) {
+            return false;
+        }
+        struct ckpt_attribute *a = &e->attributes[e->nattributes++];
+        memset(a, 0, sizeof *a);
+        a->uid = uid;
+        take_text(c, "attribute name=", a->name, RECTO_LABEL_MAX);
+        take_text(c, " text=", a->text, RECTO_ATTRIBUTE_TEXT_MAX);
+        take(c, "\n");
+    }
+    return true;
+}
+
+/* The lists behind an epoch's line. */
+static int take_lists(struct cursor *c, struct ckpt_epoch *e, uint64_t objects)
+{
+    struct rooms room = {0};
+    bool good = take_structs(c, e, &room);
+    while (good && !c->bad && e->nobjects < objects) {
+        good = grow((void **)&e->objects, e->nobjects, &room.objects,
+                    sizeof *e->objects);
+        if (good) {
+            struct ckpt_object *o = &e->objects[e->nobjects++];
+            memset(o, 0, sizeof *o);
+            take_object(c, e, o);
+            good = take_attributes(c, e, o->uid, &room.attributes);
+        }
+    }
+    return good ? 0 : base_error(RECTO_ENOMEM, "manifest");
+}
+
 static int take_epoch(struct cursor *c, struct ckpt_epoch *e, uint64_t format)
 {
     char word[CKPT_FILE_NAME_MAX + 1];
@@ -311,18 +480,7 @@ static int take_epoch(struct cursor *c, struct ckpt_epoch *e, uint64_t format)
     e->entries = take_u64(c, " entries=");
     uint64_t objects = take_u64(c, " objects=");
     take(c, "\n");
-    uint64_t room = 0;
-    while (!c->bad && e->nobjects < objects) {
-        if (!grow((void **)&e->objects, e->nobjects, &room,
-                  sizeof *e->objects)) {
-            return base_error(RECTO_ENOMEM, "manifest");
-        }
-        struct ckpt_object *o = &e->objects[e->nobjects];
-        memset(o, 0, sizeof *o);
-        take_object(c, o);
-        e->nobjects++;
-    }
-    return 0;
+    return take_lists(c, e, objects);
 }
 
 /* ---- the whole ------------------------------------------------------------------ */
@@ -452,25 +610,58 @@ void ckpt_manifest_free(struct ckpt_manifest *m)
     }
 }
 
+/* ---- lists of an epoch ----------------------------------------------------------- */
+
+void ckpt_epoch_lists(struct ckpt_epoch *e, struct ckpt_list lists[CKPT_LISTS])
+{
+    lists[0] = (struct ckpt_list){(void **)&e->objects, &e->nobjects,
+                                  sizeof *e->objects};
+    lists[1] = (struct ckpt_list){(void **)&e->structs, &e->nstructs,
+                                  sizeof *e->structs};
+    lists[2] = (struct ckpt_list){(void **)&e->members, &e->nmembers,
+                                  sizeof *e->members};
+    lists[3] = (struct ckpt_list){(void **)&e->attributes, &e->nattributes,
+                                  sizeof *e->attributes};
+}
+
 void ckpt_epoch_clear(struct ckpt_epoch *epoch)
 {
     free(epoch->objects);
+    free(epoch->structs);
+    free(epoch->members);
+    free(epoch->attributes);
     memset(epoch, 0, sizeof *epoch);
+}
+
+void ckpt_epoch_bare(struct ckpt_epoch *to, const struct ckpt_epoch *from)
+{
+    *to = *from;
+    to->objects = NULL;
+    to->structs = NULL;
+    to->members = NULL;
+    to->attributes = NULL;
 }
 
 int ckpt_epoch_copy(struct ckpt_epoch *to, const struct ckpt_epoch *from)
 {
-    *to = *from;
-    to->objects = NULL;
-    if (from->nobjects > 0) {
-        size_t bytes = (size_t)from->nobjects * sizeof *from->objects;
-        to->objects = malloc(bytes);
-        if (to->objects == NULL) {
-            to->nobjects = 0;
-            return base_error(RECTO_ENOMEM, "epoch %llu",
-                              (unsigned long long)from->number);
+    struct ckpt_epoch source = *from;
+    struct ckpt_list old[CKPT_LISTS];
+    struct ckpt_list new[CKPT_LISTS];
+    bool good = true;
+    ckpt_epoch_bare(to, from);
+    ckpt_epoch_lists(&source, old);
+    ckpt_epoch_lists(to, new);
+    for (int i = 0; i < CKPT_LISTS; i++) {
+        size_t bytes = (size_t)*old[i].count * old[i].size;
+        void *rows = bytes > 0 && good ? malloc(bytes) : NULL;
+        good = good && (bytes == 0 || rows != NULL);
+        if (rows != NULL) {
+            memcpy(rows, *old[i].rows, bytes);
         }
-        memcpy(to->objects, from->objects, bytes);
+        *new[i].rows = rows;
+        *new[i].count = rows != NULL ? *old[i].count : 0;
     }
-    return 0;
+    return good ? 0
+                : base_error(RECTO_ENOMEM, "epoch %llu",
+                             (unsigned long long)from->number);
 }

@@ -104,7 +104,7 @@ int recto_pieces_read(const recto_pieces *pieces, int rank, uint64_t first,
                           pieces->name, (unsigned long long)count,
                           (unsigned long long)first, rank);
     }
-    size_t size = recto_type_size(m->object->type);
+    size_t size = m->object->element;
     int status = bytes_read(m, (uint64_t)rank, pieces->counts[rank] * size,
                             first * size, (first + count) * size, to);
     if (status != 0 && m->status == 0) {
@@ -118,7 +118,7 @@ int recto_pieces_read(const recto_pieces *pieces, int rank, uint64_t first,
 
 static int counts_make(const struct moved *m, uint64_t *counts)
 {
-    size_t size = recto_type_size(m->object->type);
+    size_t size = m->object->element;
     for (int r = 0; r < m->pieces.ranks; r++) {
         int status =
             ckpt_chain_size(m->chain, m->object, (uint64_t)r, &counts[r]);
@@ -155,7 +155,7 @@ static int part_move(struct load *l, const struct ckpt_part *part)
     uint64_t *counts = calloc(e->ranks, sizeof *counts);
     struct moved m = {
         .pieces = {.name = part->object->name,
-                   .type = (int)part->object->type,
+                   .type = (int)part->region->type,
                    .ranks = (int)e->ranks,
                    .counts = counts,
                    .epoch = (int64_t)e->number},

@@ -152,15 +152,24 @@ struct writer {
     uint64_t taken;
 };
 
+/* The largest number whose bytes the elements consist of: of structs, as if they were
+ * numbers. */
+static unsigned shuffled(const struct ckpt_object *o)
+{
+    unsigned size = 8;
+    while (o->element % size != 0) {
+        size /= 2;
+    }
+    return size;
+}
+
 static char *page_room(const struct writer *w, struct stream *to,
                        const struct ckpt_part *part, uint64_t page,
                        uint64_t index)
 {
-    return w->packed
-               ? ckpt_block_room(&to->block,
-                                 (unsigned)recto_type_size(part->object->type))
-               : ckpt_sink_room(&to->sink,
-                                w->format->place(w->job, part, page, index));
+    return w->packed ? ckpt_block_room(&to->block, shuffled(part->object))
+                     : ckpt_sink_room(&to->sink, w->format->place(w->job, part,
+                                                                  page, index));
 }
 
 /* The bytes of a page have come into the stream's room. */

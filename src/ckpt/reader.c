@@ -163,8 +163,8 @@ static bool private_rows_good(const struct ckpt_object *o,
     for (uint64_t k = 0; k < ranks; k++) {
         uint64_t pages = sums ? ckpt_pages(rows[k].bytes) : 0;
         if (rows[k].offset != offset || rows[k].bytes > o->bytes - offset ||
-            rows[k].bytes % recto_type_size(o->type) != 0 ||
-            rows[k].first_sum != first || rows[k].sums != pages) {
+            rows[k].bytes % o->element != 0 || rows[k].first_sum != first ||
+            rows[k].sums != pages) {
             return false;
         }
         offset += rows[k].bytes;

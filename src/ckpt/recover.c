@@ -64,18 +64,24 @@ static void mark(struct ckpt_part *part)
     }
 }
 
+/* What is wanted, as the ranks declare it. */
+struct wanted {
+    const struct ckpt_epoch *declared;
+    const struct ckpt_object *object;
+};
+
 static int candidate_recover(void *argument, const struct ckpt_manifest *m,
                              uint64_t index)
 {
-    const struct ckpt_object *now = *(const struct ckpt_object **)argument;
+    const struct wanted *wanted = argument;
     struct ckpt_job job = CKPT_JOB_NONE;
     bool touched = false;
     int status = ckpt_epoch_copy(&job.epoch, &m->epochs[index]);
     if (status == 0) {
-        status = reduce(&job.epoch, now->name);
+        status = reduce(&job.epoch, wanted->object->name);
     }
     if (status == 0) {
-        status = ckpt_fit_one(&job.epoch, now);
+        status = ckpt_fit_one(&job.epoch, wanted->object, wanted->declared);
     }
     if (status == 0) {
         status = ckpt_parts_bind(&job);
@@ -116,17 +122,17 @@ static int recover(const char *name)
 {
     struct ckpt_manifest *m = NULL;
     struct ckpt_job declared = CKPT_JOB_NONE;
-    const struct ckpt_object *now = NULL;
+    struct wanted wanted = {&declared.epoch, NULL};
     int status = ckpt_level_flush();
     if (status == 0) {
         status = ckpt_choice_open(&m);
     }
     if (status == 0) {
-        status =
-            m != NULL ? declared_find(&declared, name, &now) : no_checkpoint();
+        status = m != NULL ? declared_find(&declared, name, &wanted.object)
+                           : no_checkpoint();
     }
     if (status == 0) {
-        status = ckpt_choice_try(m, candidate_recover, &now);
+        status = ckpt_choice_try(m, candidate_recover, &wanted);
     }
     ckpt_job_free(&declared);
     ckpt_manifest_free(m);

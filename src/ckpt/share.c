@@ -60,24 +60,47 @@ bool ckpt_share_named(const char *name, const char *run,
 
 /* ---- writing the end ------------------------------------------------------------------ */
 
-int ckpt_share_end(struct ckpt_io_file *file, uint64_t at,
-                   struct ckpt_share_head *head,
-                   const struct ckpt_object *objects, const void *more,
-                   size_t bytes, const char *label)
+/* Of one row of each list of an epoch, or of all its rows. */
+static uint64_t lists_bytes(const struct ckpt_epoch *epoch, bool all)
 {
+    struct ckpt_epoch e = *epoch;
+    struct ckpt_list lists[CKPT_LISTS];
+    uint64_t bytes = 0;
+    ckpt_epoch_lists(&e, lists);
+    for (int i = 0; i < CKPT_LISTS; i++) {
+        bytes += (all ? *lists[i].count : 1) * lists[i].size;
+    }
+    return bytes;
+}
+
+int ckpt_share_end(struct ckpt_io_file *file, uint64_t at,
+                   struct ckpt_share_head *head, const void *more, size_t bytes,
+                   const char *label)
+{
+    struct ckpt_epoch epoch = head->epoch;
+    struct ckpt_list lists[CKPT_LISTS];
+    ckpt_epoch_bare(&head->epoch, &epoch);
+    ckpt_epoch_lists(&epoch, lists);
     head->bytes = sizeof *head;
-    head->object_bytes = sizeof *objects;
+    head->list_bytes = (uint32_t)lists_bytes(&epoch, false);
     head->row_bytes = sizeof(struct ckpt_piece);
-    size_t list = (size_t)head->epoch.nobjects * sizeof *objects;
-    size_t size = sizeof *head + list + bytes;
+    size_t size = sizeof *head + (size_t)lists_bytes(&epoch, true) + bytes;
     struct ckpt_share_trailer trailer = {magic_of_ends, at, size, 0};
     char *all = malloc(size + sizeof trailer);
     if (all == NULL) {
         return base_error(RECTO_ENOMEM, "end of %s", file->name);
     }
-    memcpy(all, head, sizeof *head);
-    memcpy(all + sizeof *head, objects, list);
-    memcpy(all + sizeof *head + list, more, bytes);
+    char *to = all;
+    memcpy(to, head, sizeof *head);
+    to += sizeof *head;
+    for (int i = 0; i < CKPT_LISTS; i++) {
+        size_t list = (size_t)*lists[i].count * lists[i].size;
+        if (list > 0) {
+            memcpy(to, *lists[i].rows, list);
+        }
+        to += list;
+    }
+    memcpy(to, more, bytes);
     trailer.hash = ckpt_hash(all, size);
     memcpy(all + size, &trailer, sizeof trailer);
     int status = ckpt_io_write(file, all, size + sizeof trailer, at, label);
@@ -122,7 +145,6 @@ static int end_read(struct ckpt_share *s)
     s->length -= sizeof t + t.bytes; /* of what stands before the end */
     if (status == 0) {
         memcpy(&s->head, s->tail, sizeof s->head);
-        s->head.epoch.objects = NULL;
         s->head.epoch.uuid[CKPT_UUID] = '\0';
         s->head.previous[CKPT_UUID] = '\0';
         s->head.run[CKPT_UUID] = '\0';
@@ -154,12 +176,15 @@ static bool fits(const struct ckpt_share *s, uint64_t tail)
     uint64_t page = CKPT_PAGE + sizeof(struct ckpt_entry);
     if (!ring_fits(h) || h->epoch.ranks < 1 ||
         h->epoch.nobjects > tail / sizeof(struct ckpt_object) ||
+        h->epoch.nstructs > tail / sizeof(struct ckpt_struct) ||
+        h->epoch.nmembers > tail / sizeof(struct base_member) ||
+        h->epoch.nattributes > tail / sizeof(struct ckpt_attribute) ||
         h->writers > tail / sizeof(struct ckpt_writer) ||
         (h->writers > 0 &&
          h->rows > tail / sizeof(struct ckpt_piece) / h->writers)) {
         return false;
     }
-    need += h->epoch.nobjects * sizeof(struct ckpt_object);
+    need += lists_bytes(&h->epoch, true);
     if (h->kind == CKPT_PIECE_SHARE) {
         need += h->writers * (sizeof(struct ckpt_writer) +
                               h->rows * sizeof(struct ckpt_piece));
@@ -171,11 +196,36 @@ static bool fits(const struct ckpt_share *s, uint64_t tail)
            h->segment == s->length / h->segments;
 }
 
+/* The epoch's lists, which begin there; behind them. */
+static const char *lists_take(struct ckpt_epoch *e, char *at)
+{
+    struct ckpt_list lists[CKPT_LISTS];
+    ckpt_epoch_lists(e, lists);
+    for (int i = 0; i < CKPT_LISTS; i++) {
+        *lists[i].rows = at;
+        at += *lists[i].count * lists[i].size;
+    }
+    for (uint64_t i = 0; i < e->nobjects; i++) {
+        e->objects[i].name[RECTO_NAME_MAX] = '\0';
+    }
+    for (uint64_t i = 0; i < e->nstructs; i++) {
+        e->structs[i].name[RECTO_LABEL_MAX] = '\0';
+    }
+    for (uint64_t i = 0; i < e->nmembers; i++) {
+        e->members[i].name[RECTO_LABEL_MAX] = '\0';
+    }
+    for (uint64_t i = 0; i < e->nattributes; i++) {
+        e->attributes[i].name[RECTO_LABEL_MAX] = '\0';
+        e->attributes[i].text[RECTO_ATTRIBUTE_TEXT_MAX] = '\0';
+    }
+    return at;
+}
+
 static int end_take(struct ckpt_share *s, uint64_t tail)
 {
     const struct ckpt_share_head *h = &s->head;
     if (h->bytes != sizeof *h ||
-        h->object_bytes != sizeof(struct ckpt_object) ||
+        h->list_bytes != lists_bytes(&h->epoch, false) ||
         h->row_bytes != sizeof(struct ckpt_piece)) {
         return base_error(RECTO_EVERSION,
                           "%s/%s was written by another version of Recto",
@@ -184,9 +234,7 @@ static int end_take(struct ckpt_share *s, uint64_t tail)
     if (!fits(s, tail)) {
         return corrupt(s, "its end contradicts itself");
     }
-    const char *at = s->tail + sizeof *h;
-    s->objects = (const void *)at;
-    at += h->epoch.nobjects * sizeof *s->objects;
+    const char *at = lists_take(&s->head.epoch, s->tail + sizeof *h);
     if (h->kind == CKPT_PIECE_SHARE) {
         s->writers = (const void *)at;
         s->rows = (const void *)(s->writers + h->writers);

@@ -4,11 +4,11 @@
  *
  *   pages     of the node's ranks, end to end
  *   index     struct ckpt_entry of each page, in the same order
- *   head      struct ckpt_share_head, the epoch's objects
+ *   head      struct ckpt_share_head, the epoch's lists
  *   writers   the node's ranks; the rows of the epoch's table of pieces that are theirs
  *   trailer   struct ckpt_share_trailer
  *
- * A parity file: its segments, head, objects, the lengths of the members' shares, the
+ * A parity file: its segments, head, lists, the lengths of the members' shares, the
  * hashes of the segments, trailer. Structures lie in a file as they do in memory: a piece
  * is read by the build that wrote it, or refused. Local; knows no net.
  */
@@ -19,13 +19,13 @@
 #include "level_plan.h"
 
 struct ckpt_share_head {
-    uint32_t bytes;        /* of this structure, */
-    uint32_t object_bytes; /* of struct ckpt_object, */
-    uint32_t row_bytes; /* and of struct ckpt_piece: who wrote it is like us */
-    uint32_t kind;      /* CKPT_PIECE_SHARE or _PARITY */
-    uint32_t index;     /* node */
-    uint32_t members;   /* parity: of the set, */
-    uint32_t segments;  /* and those in the file */
+    uint32_t bytes;      /* of this structure, */
+    uint32_t list_bytes; /* of a row of each list of an epoch, */
+    uint32_t row_bytes;  /* and of struct ckpt_piece: who wrote it is like us */
+    uint32_t kind;       /* CKPT_PIECE_SHARE or _PARITY */
+    uint32_t index;      /* node */
+    uint32_t members;    /* parity: of the set, */
+    uint32_t segments;   /* and those in the file */
     struct ckpt_ring ring;
     uint32_t writers;
     uint64_t rows; /* of each of them */
@@ -35,7 +35,7 @@ struct ckpt_share_head {
     char run[CKPT_UUID + 1];
     char previous[CKPT_UUID + 1];
     char host[32];
-    struct ckpt_epoch epoch; /* but for its list of objects, which follows */
+    struct ckpt_epoch epoch; /* in the file its lists follow */
 };
 
 /* One of a node's ranks; rows[0] of its rows says which part of the epoch's log its
@@ -57,8 +57,7 @@ struct ckpt_share {
     struct ckpt_io_file io;
     uint64_t length;
     struct ckpt_share_head head;
-    char *tail; /* owned: what the following point into */
-    const struct ckpt_object *objects;
+    char *tail; /* owned: what the head's lists and the following point into */
     const struct ckpt_writer *writers;
     const struct ckpt_piece *rows; /* writer by writer */
     const uint64_t *lengths;       /* parity: by member */
@@ -75,11 +74,11 @@ void ckpt_share_temporary(const char *name, char *temporary);
 bool ckpt_share_named(const char *name, const char *run,
                       enum ckpt_piece_kind *kind);
 
-/* Writes head and trailer at `at`, and `more` between them. */
+/* Writes head, whose epoch loses its lists, and trailer at `at`, and `more` between
+ * them. */
 int ckpt_share_end(struct ckpt_io_file *file, uint64_t at,
-                   struct ckpt_share_head *head,
-                   const struct ckpt_object *objects, const void *more,
-                   size_t bytes, const char *label);
+                   struct ckpt_share_head *head, const void *more, size_t bytes,
+                   const char *label);
 
 /* Opens it and reads its end. RECTO_ECORRUPT, RECTO_EVERSION, RECTO_EIO. */
 int ckpt_share_open(struct ckpt_share *share, const struct ckpt_dir *dir,

@@ -173,8 +173,17 @@ int ckpt_agree(struct ckpt_job *job);
  * objects, which are all declared. Local. */
 int ckpt_parts_bind(struct ckpt_job *job);
 void ckpt_job_free(struct ckpt_job *job);
-/* Shares job->epoch and its objects, as rank 0 has them. Collective. */
-int ckpt_epoch_share(struct ckpt_epoch *epoch);
+/* Shares an epoch and its lists, as rank `root` has them. Collective. */
+int ckpt_epoch_share(struct ckpt_epoch *epoch, int root);
+
+/* ---- describe.c ----------------------------------------------------------------- */
+
+/* Rank 0: the struct types of the program, all of them, so that their numbers are the
+ * program's. RECTO_ENOMEM. */
+int ckpt_structs_take(struct ckpt_epoch *epoch);
+/* Rank 0: the attributes of the epoch's objects. RECTO_ENOMEM. */
+int ckpt_attributes_take(struct ckpt_epoch *epoch);
+void ckpt_attributes_free(void);
 
 /* ---- collect.c ------------------------------------------------------------------ */
 

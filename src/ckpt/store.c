@@ -27,9 +27,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/base.h"
+#include "view.h"
 
 /* ---- files that wait for their removal ---------------------------------------- */
 
@@ -65,13 +67,26 @@ static void discard(struct ckpt_store *store, const char *name)
     base_error_set(message);
 }
 
+static uint64_t length_of(const struct ckpt_store *store, const char *name)
+{
+    struct stat status;
+    return fstatat(store->dir.fd, name, &status, 0) == 0
+               ? (uint64_t)status.st_size
+               : 0;
+}
+
 /* Once manifest and copy are durable. What fails to go stays for the next
  * job's cleaning. */
 static void doomed_unlink(struct ckpt_store *store)
 {
+    const struct ckpt_progress *p = store->progress;
     for (size_t i = 0; i < store->ndoomed; i++) {
+        uint64_t bytes = p != NULL ? length_of(store, store->doomed[i]) : 0;
         if (ckpt_io_unlink(&store->dir, store->doomed[i], "unlink-old") != 0) {
             base_error_print();
+        }
+        if (p != NULL) {
+            p->tell(p->argument, bytes);
         }
     }
     store->ndoomed = 0;

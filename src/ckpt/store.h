@@ -11,6 +11,8 @@
 #include "keep.h"
 #include "reader.h"
 
+struct ckpt_progress;
+
 /* ---- lock.c -------------------------------------------------------------------- */
 
 struct ckpt_lock {
@@ -46,6 +48,8 @@ struct ckpt_store {
     uint64_t generation;            /* highest ever used by us or on disk */
     bool cleaned;
     struct ckpt_keep keep;
+    const struct ckpt_progress
+        *progress; /* told the bytes of files that went; NULL */
     /* Files to unlink once manifest and copy are durable without them. */
     char (*doomed)[CKPT_FILE_NAME_MAX + 1];
     size_t ndoomed;

@@ -172,7 +172,7 @@ static uint64_t rounds_of(const struct ckpt_part *part)
 
 static size_t element_of(const struct ckpt_part *part)
 {
-    return recto_type_size(part->object->type);
+    return part->object->element;
 }
 
 /* ---- records ------------------------------------------------------------------------ */

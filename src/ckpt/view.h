@@ -68,8 +68,17 @@ int ckpt_compact(struct ckpt_store *store, uint64_t index,
 /* ---- export.c --------------------------------------------------------------------- */
 
 /* Writes the epoch as a plain HDF5 file: every object under its name, nothing else.
- * RECTO_EEXIST when there is a file of that name. On failure none is left. */
-int ckpt_export(struct ckpt_view *view, const char *path,
+ * `deflate`: 0, or 1 to 9, the level at which its datasets are compressed. RECTO_EEXIST
+ * when there is a file of that name. On failure none is left. */
+int ckpt_export(struct ckpt_view *view, const char *path, int deflate,
                 const struct ckpt_progress *progress);
+
+/* ---- chunked.c -------------------------------------------------------------------- */
+
+struct ckpt_io_file;
+
+/* Writes the same into an empty file, datasets chunked and compressed. */
+int ckpt_chunked_write(struct ckpt_view *view, struct ckpt_io_file *file,
+                       int level, const struct ckpt_progress *progress);
 
 #endif

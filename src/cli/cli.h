@@ -31,6 +31,7 @@ struct cli_request {
     uint64_t epoch;
     uint64_t second;  /* epoch of `recto diff` */
     const char *file; /* of `recto export` */
+    int deflate;      /* its level; 0: none */
     struct ckpt_dir dir;
     struct ckpt_folder folder;
     const struct ckpt_manifest *manifest; /* the one that counts */

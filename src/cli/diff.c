@@ -39,22 +39,30 @@ static const struct ckpt_object *object_named(const struct ckpt_epoch *e,
 
 /* ---- comparing ---------------------------------------------------------------------- */
 
-static bool alike(const struct ckpt_object *a, const struct ckpt_object *b)
+static bool alike(const struct diff *d, const struct ckpt_object *a,
+                  const struct ckpt_object *b)
 {
-    return a->kind == b->kind && a->type == b->type && a->ndims == b->ndims &&
+    return a->kind == b->kind &&
+           ckpt_type_same(d->a.epoch, a->type, d->b.epoch, b->type) &&
+           a->ndims == b->ndims &&
            memcmp(a->dims, b->dims, (size_t)a->ndims * sizeof a->dims[0]) == 0;
 }
 
-/* Adds the elements that differ; the first has number `first`. */
+/* Adds the elements that differ in `bytes` bytes from byte `at` of the object on. The
+ * first and the last may be in part elsewhere, the first be in the list already. */
 static int elements_compare(const struct diff *d, size_t bytes, size_t size,
-                            uint64_t first, struct base_runs *runs)
+                            uint64_t at, struct base_runs *runs)
 {
     if (memcmp(d->one, d->other, bytes) == 0) {
         return 0;
     }
-    for (uint64_t i = 0; i < bytes / size; i++) {
-        if (memcmp(d->one + i * size, d->other + i * size, size) != 0 &&
-            !base_runs_add(runs, first + i, first + i + 1)) {
+    for (uint64_t i = at / size; i * size < at + bytes; i++) {
+        size_t from = i * size > at ? (size_t)(i * size - at) : 0;
+        size_t end = (size_t)((i + 1) * size - at);
+        end = end < bytes ? end : bytes;
+        bool known = runs->count > 0 && runs->items[runs->count - 1].end > i;
+        if (memcmp(d->one + from, d->other + from, end - from) != 0 && !known &&
+            !base_runs_add(runs, i, i + 1)) {
             return base_error(RECTO_ENOMEM, "list of differences");
         }
     }
@@ -67,7 +75,7 @@ static int range_compare(struct diff *d, const struct ckpt_range *a,
                          struct base_runs *runs)
 {
     uint64_t pages = ckpt_pages(a->bytes);
-    size_t size = recto_type_size(a->object->type);
+    size_t size = a->object->element;
     uint64_t n = 0;
     int status = 0;
     for (uint64_t page = 0; page < pages && status == 0; page += n) {
@@ -80,8 +88,8 @@ static int range_compare(struct diff *d, const struct ckpt_range *a,
             status = ckpt_view_pages(&d->b, b, page, n, d->other);
         }
         if (status == 0) {
-            status = elements_compare(d, bytes, size,
-                                      (before + page * CKPT_PAGE) / size, runs);
+            status = elements_compare(d, bytes, size, before + page * CKPT_PAGE,
+                                      runs);
         }
         d->progress.told.tell(&d->progress, bytes);
     }
@@ -185,7 +193,7 @@ static void print_runs(struct diff *d, const struct ckpt_object *o,
     for (uint64_t i = 0; i < runs->count; i++) {
         elements += runs->items[i].end - runs->items[i].first;
     }
-    uint64_t bytes = elements * recto_type_size(o->type);
+    uint64_t bytes = elements * o->element;
     d->bytes += bytes;
     head(d, o->name, "content");
     (void)printf(json ? ", \"elements\": %llu, \"bytes\": %llu, \"ranges\": ["
@@ -193,7 +201,8 @@ static void print_runs(struct diff *d, const struct ckpt_object *o,
                  (unsigned long long)elements, (unsigned long long)bytes);
     if (!json) {
         (void)printf("%s (%s): %llu elements, %llu bytes, in %llu ranges\n",
-                     o->name, ckpt_object_shape(o, shape, sizeof shape),
+                     o->name,
+                     ckpt_object_shape(d->a.epoch, o, shape, sizeof shape),
                      (unsigned long long)elements, (unsigned long long)bytes,
                      (unsigned long long)runs->count);
     }
@@ -217,7 +226,7 @@ static int object_diff(struct diff *d, const struct ckpt_object *a)
         print_odd(d, a->name, "removed", "only in the first epoch");
         return 0;
     }
-    int status = alike(a, b) ? object_compare(d, a, b, &same, &runs) : 0;
+    int status = alike(d, a, b) ? object_compare(d, a, b, &same, &runs) : 0;
     if (status == 0 && !same) {
         print_odd(d, a->name, "shape",
                   "another type, other dimensions or other ranks' sizes");

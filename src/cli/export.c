@@ -18,7 +18,7 @@ enum cli_exit cli_export(const struct cli_request *r)
     int status = ckpt_view_open(&view, &r->dir, r->manifest, index);
     if (status == 0) {
         cli_progress_begin(&progress, "exporting", bytes);
-        status = ckpt_export(&view, r->file, &progress.told);
+        status = ckpt_export(&view, r->file, r->deflate, &progress.told);
         cli_progress_end(&progress);
         ckpt_view_close(&view);
     }

@@ -113,20 +113,60 @@ enum cli_exit cli_ls(const struct cli_request *r)
     return local;
 }
 
-static void object_json(const struct ckpt_object *o)
+static void members_json(const struct ckpt_epoch *e,
+                         const struct ckpt_struct *s)
 {
+    (void)printf(", \"element_bytes\": %llu, \"members\": [",
+                 (unsigned long long)s->bytes);
+    for (uint64_t i = 0; i < s->count; i++) {
+        const struct base_member *m = &e->members[s->first + i];
+        (void)printf("%s{\"name\": ", i > 0 ? ", " : "");
+        cli_json_string(stdout, m->name);
+        (void)printf(", \"type\": \"%s\", \"offset\": %llu, \"count\": %llu}",
+                     ckpt_type_name((recto_type)m->type),
+                     (unsigned long long)m->offset,
+                     (unsigned long long)m->count);
+    }
+    (void)printf("]");
+}
+
+static void attributes_json(const struct ckpt_epoch *e,
+                            const struct ckpt_object *o)
+{
+    uint64_t count = 0;
+    const struct ckpt_attribute *list =
+        ckpt_object_attributes(e, o->uid, &count);
+    (void)printf(", \"attributes\": {");
+    for (uint64_t i = 0; i < count; i++) {
+        (void)fputs(i > 0 ? ", " : "", stdout);
+        cli_json_string(stdout, list[i].name);
+        (void)printf(": ");
+        cli_json_string(stdout, list[i].text);
+    }
+    (void)printf("}");
+}
+
+static void object_json(const struct ckpt_epoch *e, const struct ckpt_object *o)
+{
+    const struct ckpt_struct *s = ckpt_struct_of(e, o->type);
     (void)printf("{\"name\": ");
     cli_json_string(stdout, o->name);
-    (void)printf(", \"kind\": \"%s\", \"type\": \"%s\", \"dims\": [",
-                 o->kind == CKPT_SHARED ? "shared" : "private",
-                 ckpt_type_name(o->type));
+    (void)printf(", \"kind\": \"%s\", \"type\": ",
+                 o->kind == CKPT_SHARED ? "shared" : "private");
+    cli_json_string(stdout, ckpt_object_type(e, o));
+    if (s != NULL) {
+        members_json(e, s);
+    }
+    (void)printf(", \"dims\": [");
     for (int i = 0; i < o->ndims; i++) {
         (void)printf("%s%llu", i > 0 ? ", " : "",
                      (unsigned long long)o->dims[i]);
     }
-    (void)printf("], \"bytes\": %llu, \"uid\": %llu, \"address\": %llu}",
+    (void)printf("], \"bytes\": %llu, \"uid\": %llu, \"address\": %llu",
                  (unsigned long long)o->bytes, (unsigned long long)o->uid,
                  (unsigned long long)o->address);
+    attributes_json(e, o);
+    (void)printf("}");
 }
 
 static void info_json(const struct cli_request *r, const struct ckpt_epoch *e)
@@ -144,9 +184,32 @@ static void info_json(const struct cli_request *r, const struct ckpt_epoch *e)
                  (unsigned long long)e->entries, file_state(r, e));
     for (uint64_t i = 0; i < e->nobjects; i++) {
         (void)printf("%s\n  ", i > 0 ? "," : "");
-        object_json(&e->objects[i]);
+        object_json(e, &e->objects[i]);
     }
     (void)printf("]}\n");
+}
+
+/* Members and attributes, below the object. */
+static void object_text(const struct ckpt_epoch *e, const struct ckpt_object *o)
+{
+    const struct ckpt_struct *s = ckpt_struct_of(e, o->type);
+    uint64_t count = 0;
+    const struct ckpt_attribute *list =
+        ckpt_object_attributes(e, o->uid, &count);
+    for (uint64_t i = 0; s != NULL && i < s->count; i++) {
+        const struct base_member *m = &e->members[s->first + i];
+        char many[32] = "";
+        if (m->count > 1) {
+            (void)snprintf(many, sizeof many, "[%llu]",
+                           (unsigned long long)m->count);
+        }
+        (void)printf("      .%s: %s%s at %llu\n", m->name,
+                     ckpt_type_name((recto_type)m->type), many,
+                     (unsigned long long)m->offset);
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        (void)printf("      %s = \"%s\"\n", list[i].name, list[i].text);
+    }
 }
 
 static void info_text(const struct cli_request *r, uint64_t index)
@@ -183,7 +246,8 @@ static void info_text(const struct cli_request *r, uint64_t index)
         (void)printf("  %-7s  %10s  %-24s  %s\n",
                      o->kind == CKPT_SHARED ? "shared" : "private",
                      cli_size(o->bytes, text),
-                     ckpt_object_shape(o, shape, sizeof shape), o->name);
+                     ckpt_object_shape(e, o, shape, sizeof shape), o->name);
+        object_text(e, o);
     }
 }
 

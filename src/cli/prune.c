@@ -126,6 +126,17 @@ static int failed(int status)
     return status == RECTO_EINVAL ? CLI_USAGE : CLI_DAMAGED;
 }
 
+static int remove_files(struct ckpt_store *store, uint64_t bytes)
+{
+    struct cli_progress progress;
+    cli_progress_begin(&progress, "removing", bytes);
+    store->progress = &progress.told;
+    int status = ckpt_store_prune(store);
+    store->progress = NULL;
+    cli_progress_end(&progress);
+    return status;
+}
+
 static int prune(struct ckpt_store *store, const struct options *o)
 {
     bool *stay = NULL;
@@ -140,7 +151,7 @@ static int prune(struct ckpt_store *store, const struct options *o)
     if (status == 0) {
         struct going g = tell(store->manifest, stay, o);
         tell_end(&g, store->manifest, o);
-        status = o->dry ? 0 : ckpt_store_prune(store);
+        status = o->dry ? 0 : remove_files(store, g.bytes);
     }
     free(stay);
     return status == 0 ? CLI_GOOD : failed(status);

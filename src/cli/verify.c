@@ -37,13 +37,20 @@ struct report {
     uint64_t room;
     uint64_t bytes; /* checked */
     uint64_t files;
+    struct cli_progress *progress;
     struct ckpt_unpacking unpacking;
     char buffer[GROUP_PAGES * CKPT_PAGE];
 };
 
+static void checked(struct report *r, uint64_t bytes)
+{
+    r->bytes += bytes;
+    r->progress->told.tell(r->progress, bytes);
+}
+
 static struct damage *damage_add(struct report *r)
 {
-    if (r->count == r->room) {
+    if (r->list == NULL || r->count == r->room) {
         uint64_t room = r->room == 0 ? 16 : 2 * r->room;
         struct damage *list = realloc(r->list, room * sizeof *list);
         if (list == NULL) {
@@ -123,7 +130,7 @@ static int piece_pages(struct report *r, const struct ckpt_file *file,
                             first + done + i);
             }
         }
-        r->bytes += bytes + n * sizeof *sums;
+        checked(r, bytes + n * sizeof *sums);
         done += n;
     }
     return 0;
@@ -179,7 +186,7 @@ static int packed_pages(struct report *r, const struct ckpt_file *file,
         if (status > 0) {
             entry_damage(r, file, &rows->entries[i]);
         }
-        r->bytes += CKPT_PAGE + sizeof *rows->entries + sizeof *rows->blocks;
+        checked(r, CKPT_PAGE + sizeof *rows->entries + sizeof *rows->blocks);
     }
     return status < 0 ? status : 0;
 }
@@ -203,7 +210,7 @@ static int plain_pages(struct report *r, const struct ckpt_file *file,
                 entry_damage(r, file, &rows->entries[done + i]);
             }
         }
-        r->bytes += n * (CKPT_PAGE + sizeof *rows->entries);
+        checked(r, n * (CKPT_PAGE + sizeof *rows->entries));
         done += n;
     }
     return 0;
@@ -257,6 +264,24 @@ static void epoch_verify(struct report *r, const struct ckpt_epoch *e)
         log_verify(r, &file);
     }
     ckpt_file_close(&file);
+}
+
+/* Epochs [first, last) of the manifest. */
+static void epochs_verify(struct report *r, uint64_t first, uint64_t last)
+{
+    const struct ckpt_epoch *epochs = r->request->manifest->epochs;
+    struct cli_progress progress;
+    uint64_t bytes = 0;
+    for (uint64_t i = first; i < last; i++) {
+        bytes += epochs[i].length;
+    }
+    cli_progress_begin(&progress, "verifying", bytes);
+    r->progress = &progress;
+    for (uint64_t i = first; i < last; i++) {
+        epoch_verify(r, &epochs[i]);
+    }
+    cli_progress_end(&progress);
+    r->progress = NULL;
 }
 
 static void manifest_note(struct report *r, const struct ckpt_candidate *c)
@@ -353,9 +378,7 @@ enum cli_exit cli_verify(const struct cli_request *request)
     r->request = request;
     manifest_note(r, &request->folder.main);
     manifest_note(r, &request->folder.copy);
-    for (uint64_t i = first; i < last; i++) {
-        epoch_verify(r, &m->epochs[i]);
-    }
+    epochs_verify(r, first, last);
     if (request->json) {
         print_json(r);
     } else {
