@@ -27,7 +27,7 @@
  * blocks of 1 MiB, fsync by each rank, rename and fsync of the folder by one;
  * the commit alone, which is twice (manifest, copy) a small file written,
  * fsynced and renamed and the folder fsynced; read as many bytes as the shared
- * and protected memory has. Files leave the page cache before they are read,
+ * and protected memory has, into memory that was in use before and into new. Files leave the page cache before they are read,
  * as far as posix_fadvise(2) achieves that, Recto's and the floor's.
  */
 #include <dirent.h>
@@ -39,6 +39,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -87,6 +88,7 @@ enum measure {
     MPROTECT,
     COMMIT,
     READ,
+    READ_NEW,
     SNAPSHOT,
     UNIT_ALONE,
     WRITE,
@@ -108,6 +110,7 @@ static struct bench_measure measures[MEASURES] = {
     [MPROTECT] = {.name = "mprotect of a page",               .unit = "us" },
     [COMMIT] = {.name = "commit alone",                     .unit = "ms" },
     [READ] = {.name = "read of all",                      .unit = "ms" },
+    [READ_NEW] = {.name = "read of all into new memory",      .unit = "ms" },
     [SNAPSHOT] = {.name = "protect, scan, two barriers",      .unit = "ms" },
     [UNIT_ALONE] = {.name = "unit of work, alone",              .unit = "ms" },
     [FIRST_WRITE] = {.name = "first write since a checkpoint",   .unit = "us" },
@@ -159,7 +162,9 @@ static const struct report_row rows[] = {
     HALT(DIRTY_100),
     {UNIT_BESIDE,    {UNIT_ALONE, REPORT_NONE}      },
     {RESTART_FULL,   {READ, REPORT_NONE}            },
+    {RESTART_FULL,   {READ_NEW, REPORT_NONE}        }, /* as a job's is */
     {RESTART_CHAIN,  {READ, REPORT_NONE}            },
+    {RESTART_CHAIN,  {READ_NEW, REPORT_NONE}        },
     {FIRST_WRITE,    {SIGNAL, MPROTECT, REPORT_NONE}},
     SPACE(SECOND),
     SPACE(DIRTY_1),
@@ -440,8 +445,8 @@ static void floor_commit(void)
     bench_sample_longest(&measures[COMMIT], start);
 }
 
-/* The file of the last full floor_write. */
-static void floor_read(void)
+/* The file of the last full floor_write, into `data`. */
+static void floor_read(enum measure which, char *data)
 {
     char name[PATH_ROOM];
     uint64_t bytes = all_pages() * PAGE;
@@ -450,10 +455,23 @@ static void floor_read(void)
     MPI_Barrier(MPI_COMM_WORLD);
     uint64_t start = bench_now();
     int fd = file_open(name, O_RDONLY);
-    transfer(fd, bench.buffer, bytes, bytes * (uint64_t)bench.rank, false);
+    transfer(fd, data, bytes, bytes * (uint64_t)bench.rank, false);
     (void)close(fd);
     MPI_Barrier(MPI_COMM_WORLD);
-    bench_sample_longest(&measures[READ], start);
+    bench_sample_longest(&measures[which], start);
+}
+
+/* A restart finds memory that nobody has touched. */
+static void floor_read_new(void)
+{
+    size_t bytes = all_pages() * PAGE;
+    char *data = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED) {
+        bench_fail("memory: %s", strerrordesc_np(errno));
+    }
+    floor_read(READ_NEW, data);
+    (void)munmap(data, bytes);
 }
 
 /* ---- Recto ------------------------------------------------------------------- */
@@ -552,7 +570,8 @@ static void chain(void)
 static void restart(enum measure which)
 {
     BENCH_OK(recto_finalize());
-    floor_read();
+    floor_read(READ, bench.buffer);
+    floor_read_new();
     declare();
     forget_cache();
     MPI_Barrier(MPI_COMM_WORLD);
@@ -607,13 +626,20 @@ static void folder_empty(void)
     bench_meet();
 }
 
+/* Pages that each rank may write to: who shares the memory of all, to all of it. */
+static uint64_t reached(void)
+{
+    return recto_nodes() == 1 ? bench.pages * (uint64_t)bench.ranks
+                              : bench.pages;
+}
+
 static void round_run(void)
 {
     floor_signal(&measures[SIGNAL]);
     floor_mprotect(&measures[MPROTECT], bench.pages);
-    floor_snapshot(&measures[SNAPSHOT], bench.pages);
     work_alone();
     declare();
+    floor_snapshot(&measures[SNAPSHOT], reached());
     fill();
     for (enum kind kind = FIRST; kind <= SECOND; kind++) {
         floor_write(kind);

@@ -231,6 +231,15 @@ int recto_vm_disown(recto_vm_range *range, uint64_t first, uint64_t count);
  */
 int recto_vm_range_memory(recto_vm_range *range, int fd, uint64_t offset);
 
+/*
+ * recto_vm_memory_next for pages [from, end) of a range whose memory is known:
+ * [*first, *stop). Where all pages of an own range (recto_vm_own_all) were found to hold data
+ * once, the kernel is not asked again, so memory discarded since may count as data there.
+ * Async-signal-safe.
+ */
+int recto_vm_range_next(const recto_vm_range *range, uint64_t from,
+                        uint64_t end, uint64_t *first, uint64_t *stop);
+
 /* The right that the client granted to a page. */
 enum recto_vm_right recto_vm_right_of(const recto_vm_range *range,
                                       uint64_t page);

@@ -18,6 +18,7 @@
 
 #include <recto/vm.h>
 
+#include "random.h"
 #include "told.h"
 
 enum {
@@ -44,6 +45,8 @@ static const struct way {
 enum {
     WAYS = sizeof ways / sizeof ways[0]
 };
+
+static uint64_t run_seed;
 
 struct pages {
     int fd;
@@ -255,6 +258,86 @@ START_TEST(holes_stay_holes)
     ck_assert_int_eq(collect(&m, 0, COUNT).runs, 0);
     ck_assert_int_le(blocks(&m), before + 16);
     ck_assert_int_lt(tables() - kib, 256);
+    pages_close(&m);
+}
+END_TEST
+
+/* Pages of [from, end) that hold data, as the range tells and as the memory does. */
+static void data_compare(struct pages *m, uint64_t from, uint64_t end)
+{
+    uint64_t stop = from;
+    uint64_t first = 0;
+    uint64_t at = from * PAGE;
+    uint64_t bytes = 0;
+    while (at < end * PAGE &&
+           recto_vm_memory_next(m->fd, at, end * PAGE, &at, &bytes) == 1) {
+        for (uint64_t page = at / PAGE; page < (at + bytes) / PAGE;
+             page = stop) {
+            ck_assert_int_eq(
+                recto_vm_range_next(m->range, page, end, &first, &stop), 1);
+            ck_assert_uint_eq(first, page);
+            ck_assert_uint_gt(stop, page);
+            ck_assert_uint_le(stop, (at + bytes) / PAGE);
+        }
+        at += bytes;
+        if (at < end * PAGE && /* what follows is a hole */
+            recto_vm_range_next(m->range, at / PAGE, end, &first, &stop) == 1) {
+            ck_assert_uint_gt(first, at / PAGE);
+        }
+    }
+}
+
+START_TEST(data_is_told_without_asking_twice)
+{
+    enum {
+        COUNT = 5 * 512 + 100,
+        STEPS = 60
+    };
+    struct pages m;
+    uint64_t state = run_seed;
+    uint64_t first = 0;
+    uint64_t stop = 0;
+    if (!begin(_i)) {
+        return;
+    }
+    pages_open(&m, COUNT);
+    ck_assert_int_eq(recto_vm_range_next(m.range, 0, COUNT, &first, &stop), 0);
+    for (int step = 0; step < STEPS; step++) {
+        uint64_t page = random_next(&state) % COUNT;
+        uint64_t more = random_next(&state) % (COUNT - page) / 4;
+        fill(&m, page, more);
+        if (step == STEPS / 3) {
+            track(&m);
+        }
+        uint64_t from = random_next(&state) % COUNT;
+        data_compare(&m, from, from + random_next(&state) % (COUNT + 1 - from));
+        data_compare(&m, 0, COUNT);
+    }
+    pages_close(&m);
+}
+END_TEST
+
+START_TEST(memory_given_back_is_tracked_on)
+{
+    enum {
+        COUNT = 4 * 512,
+        GONE = 700
+    };
+    struct pages m;
+    if (!begin(_i)) {
+        return;
+    }
+    pages_open(&m, COUNT);
+    fill(&m, 0, COUNT);
+    track(&m);
+    ck_assert_int_eq(
+        recto_vm_memory_discard(m.fd, (uint64_t)GONE * PAGE, 600 * PAGE), 0);
+    (void)collect(&m, 0, COUNT); /* it may be told, for it has changed */
+    put(&m, GONE + 5, 7);
+    struct told told = collect(&m, GONE + 5, 1);
+    ck_assert_int_eq(told.runs, 1);
+    ck_assert_int_eq(m.verso[(GONE + 5) * PAGE + 100], 7);
+    ck_assert_int_eq(m.verso[(GONE + 6) * PAGE + 100], 0);
     pages_close(&m);
 }
 END_TEST
@@ -519,6 +602,7 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("vm_dirty");
+    run_seed = random_seed();
     TCase *t = tcase_create("dirty");
     tcase_set_timeout(t, 120);
     suite_add_tcase(suite, t);
@@ -526,6 +610,8 @@ int main(void)
     tcase_add_loop_test(
         t, writes_through_the_verso_are_told_if_marked_or_hashed, 0, WAYS);
     tcase_add_loop_test(t, holes_stay_holes, 0, WAYS);
+    tcase_add_loop_test(t, data_is_told_without_asking_twice, 0, WAYS);
+    tcase_add_loop_test(t, memory_given_back_is_tracked_on, 0, WAYS);
     tcase_add_loop_test(t, no_write_is_lost_by_collecting, 0, WAYS);
     tcase_add_loop_test(t, a_shut_range_shows_pages_before_they_are_written, 0,
                         WAYS);

@@ -90,11 +90,11 @@ static int collect_shared(struct ckpt_job *job, struct ckpt_part *part)
         status = part->all ? homes_choose(part, job->epoch.full)
                            : marks_choose(part);
     }
-    status = net_verdict(status == 0 ? ckpt_part_count(part) : status);
+    status = status == 0 ? ckpt_part_count(part) : status;
     if (status == 0 && job->concurrent) {
         snapshot_add(part, job->epoch.full);
     }
-    return status;
+    return net_verdict(status);
 }
 
 /* The pages that I write. */
@@ -173,13 +173,15 @@ static int private_copy(struct ckpt_job *job)
     return status;
 }
 
-/* Writes by this rank's threads pass the snapshot from here on. */
+/* Writes by this rank's threads pass the snapshot from here on. The ranks of my domain
+ * have added what they need of it. */
 static int segments_shut(const struct ckpt_job *job)
 {
     int status = 0;
     for (uint64_t i = 0; i < job->epoch.nobjects && status == 0; i++) {
-        if (job->parts[i].segment != NULL) {
-            status = space_snapshot_shut(job->parts[i].segment);
+        struct space_segment *s = job->parts[i].segment;
+        if (s != NULL && space_snapshot_needs(s)) {
+            status = space_snapshot_shut(s);
         }
     }
     return status;

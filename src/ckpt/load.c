@@ -211,10 +211,11 @@ static int sums_check(const struct load *l)
 /* ---- pages ---------------------------------------------------------------------------------- */
 
 /* Is the page's memory one that nobody ever touched? */
-static bool is_hole(void *part, uint64_t page)
+static bool is_hole(void *argument, uint64_t page)
 {
+    struct ckpt_part *part = argument;
     uint64_t stop = 0;
-    return ckpt_part_hole(part, page, page + 1, &stop);
+    return ckpt_part_hole(part, page, part->pages, &stop);
 }
 
 /* Reads pages [first, first + count) of a part to `memory`; the last page's memory is

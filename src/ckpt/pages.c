@@ -91,8 +91,8 @@ bool ckpt_part_hole(struct ckpt_part *part, uint64_t page, uint64_t end,
     }
     if (page < part->hole || page >= part->data_end) {
         part->hole = page;
-        if (!space_data_run(s, page, &part->hole_end, &part->data_end)) {
-            part->hole_end = part->data_end = s->pages;
+        if (!space_data_run(s, page, end, &part->hole_end, &part->data_end)) {
+            part->hole_end = part->data_end = end;
         }
     }
     bool hole = page < part->hole_end;

@@ -84,9 +84,7 @@ static void run_zero(const struct space_segment *s, uint64_t first,
                      uint64_t end)
 {
     uint64_t stop = 0;
-    while (first < end && space_data_run(s, first, &first, &stop) &&
-           first < end) {
-        stop = stop < end ? stop : end;
+    while (space_data_run(s, first, end, &first, &stop)) {
         memset(space_verso(s, first), 0, (size_t)(stop - first) * SPACE_PAGE);
         first = stop;
     }

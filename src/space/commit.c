@@ -107,18 +107,9 @@ const char *space_commit_name(const struct space_segment *s)
 /* ---- data and holes ------------------------------------------------------------------- */
 
 bool space_data_run(const struct space_segment *s, uint64_t from,
-                    uint64_t *first, uint64_t *end)
+                    uint64_t limit, uint64_t *first, uint64_t *end)
 {
-    uint64_t at = 0;
-    uint64_t bytes = 0;
-    if (from >= s->pages ||
-        !recto_vm_memory_next(s->fd, from * SPACE_PAGE, s->pages * SPACE_PAGE,
-                              &at, &bytes)) {
-        return false;
-    }
-    *first = at / SPACE_PAGE;
-    *end = (at + bytes) / SPACE_PAGE;
-    return true;
+    return recto_vm_range_next(s->range, from, limit, first, end) != 0;
 }
 
 bool space_table_run(const struct space_segment *s, const void *table,

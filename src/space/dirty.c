@@ -130,7 +130,7 @@ static int marks_publish(struct space_segment *s)
     if (!by_hash(s)) {
         return recto_vm_dirty_runs(s->range, 0, s->pages, publish_run, &p);
     }
-    while (r == 0 && space_data_run(s, end, &first, &end)) {
+    while (r == 0 && space_data_run(s, end, s->pages, &first, &end)) {
         r = homed_publish(&p, first, end);
     }
     return r;

@@ -260,6 +260,13 @@ void space_snapshot_begin(void)
     atomic_store_explicit(&space_snapshot_on, true, memory_order_release);
 }
 
+bool space_snapshot_needs(const struct space_segment *s)
+{
+    struct base_set needed = needed_of(s, net_domain());
+    uint64_t page = 0;
+    return base_set_next(&needed, 0, &page);
+}
+
 int space_snapshot_shut(struct space_segment *s)
 {
     return recto_vm_dirty_shut(s->range);

@@ -33,6 +33,8 @@ void space_snapshot_add(const struct space_segment *s, uint64_t first,
 /* The writes of this rank's threads to home pages of any rank are looked at from here
  * on. Before the verdict that ends the stop. */
 void space_snapshot_begin(void);
+/* Is a page of the segment, of those that ranks of my domain home, in it? */
+bool space_snapshot_needs(const struct space_segment *s);
 /* Writes through my recto of a segment that is tracked pass space_before_writes from
  * here on, whatever tracks them; until the snapshot is over. Local. */
 int space_snapshot_shut(struct space_segment *s);

@@ -148,10 +148,10 @@ static inline char *space_verso(const struct space_segment *s, uint64_t page)
  * least limit of its cgroups. Local. */
 uint64_t space_machine_bytes(void);
 
-/* The first run of pages at or after `from` whose memory in my domain may hold data;
- * the pages before it are holes. False: nothing but holes follows. */
+/* The first run of pages of [from, limit) whose memory in my domain may hold data; the
+ * pages before it are holes. False: all are. */
 bool space_data_run(const struct space_segment *s, uint64_t from,
-                    uint64_t *first, uint64_t *end);
+                    uint64_t limit, uint64_t *first, uint64_t *end);
 /* The same of a table of `count` entries of `size` bytes in my domain's memory: entries
  * before *first are zero. */
 bool space_table_run(const struct space_segment *s, const void *table,

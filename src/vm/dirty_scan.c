@@ -25,17 +25,22 @@ static void note(uintptr_t low, uintptr_t high, void *argument)
 /* Brings what was written in pages [first, end) into `marked`. */
 static void take(struct recto_vm_range *range, uint64_t first, uint64_t end)
 {
-    uint64_t at = range->fd_offset + (first << range->page_shift);
-    uint64_t stop = range->fd_offset + (end << range->page_shift);
-    uint64_t bytes = 0;
-    while (recto_vm_memory_next(range->fd, at, stop, &at, &bytes)) {
-        uintptr_t low = range->base + (uintptr_t)(at - range->fd_offset);
-        if (vm_scan_written(low, low + bytes, true, note, range) != 0) {
-            note(low, low + bytes, range);
+    uint64_t stop = first;
+    while (recto_vm_range_next(range, stop, end, &first, &stop)) {
+        uintptr_t low = range->base + (uintptr_t)(first << range->page_shift);
+        uintptr_t high = range->base + (uintptr_t)(stop << range->page_shift);
+        if (vm_scan_written(low, high, true, note, range) != 0) {
+            note(low, high, range);
         }
         vm_count(VM_SCANS);
-        at += bytes;
     }
+}
+
+static void present(uintptr_t low, uintptr_t high, void *argument)
+{
+    const struct recto_vm_range *range = argument;
+    vm_dense_learn(range, (low - range->base) >> range->page_shift,
+                   (high - range->base) >> range->page_shift);
 }
 
 static int scan_start(struct recto_vm_range *range)
@@ -45,6 +50,8 @@ static int scan_start(struct recto_vm_range *range)
     if (!range->plain || vm_scan_register(range->base, end) != 0) {
         return RECTO_EUNSUPPORTED;
     }
+    /* to ask the file about these would cost more */
+    (void)vm_scan_present(range->base, end, present, range);
     take(range, 0, range->pages);
     base_set_take_run(&range->marked, 0, range->pages);
     return 0;

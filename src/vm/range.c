@@ -36,13 +36,15 @@ static void table_fill(struct recto_vm_range *range,
 /* The tables of a range in one piece of memory: states, then sets. */
 static int tables_make(struct recto_vm_range *range)
 {
-    struct base_set *chunks[] = {&range->touched, &range->fresh, &range->open};
+    struct base_set *chunks[] = {&range->touched, &range->fresh, &range->open,
+                                 &range->dense};
+    size_t sets = sizeof chunks / sizeof chunks[0];
     uint64_t n = vm_chunks(range->pages);
     uint64_t states = (range->pages + VM_PAGES_PER_WORD - 1) &
                       ~(uint64_t)(VM_PAGES_PER_WORD - 1);
     void *table = NULL;
-    range->table_bytes =
-        (size_t)(states + 3 * base_set_bytes(n) + base_set_bytes(range->pages));
+    range->table_bytes = (size_t)(states + sets * base_set_bytes(n) +
+                                  base_set_bytes(range->pages));
     int code = recto_vm_table_create(range->table_bytes, &table);
     if (code != 0) {
         return code;
@@ -52,7 +54,7 @@ static int tables_make(struct recto_vm_range *range)
     (void)madvise(table, range->table_bytes, MADV_WIPEONFORK);
     range->words = table;
     char *at = (char *)table + states;
-    for (size_t i = 0; i < sizeof chunks / sizeof chunks[0]; i++) {
+    for (size_t i = 0; i < sets; i++) {
         base_set_place(chunks[i], at, n);
         at += base_set_bytes(n);
     }
@@ -377,6 +379,55 @@ int recto_vm_range_memory(recto_vm_range *range, int fd, uint64_t offset)
     range->fd = fd;
     range->fd_offset = offset;
     return 0;
+}
+
+/* What somebody discards later counts as data all the same; where pages are protected,
+ * that is, where the client discards, nothing is learned. */
+void vm_dense_learn(const struct recto_vm_range *range, uint64_t first,
+                    uint64_t stop)
+{
+    uint64_t last = stop == range->pages ? vm_chunks(stop) : stop / VM_CHUNK;
+    if (range->plain && vm_chunks(first) < last) {
+        base_set_add_run(&range->dense, vm_chunks(first), last);
+    }
+}
+
+/* `page` is in a dense chunk: those that follow, too. */
+static int dense_run(const struct recto_vm_range *range, uint64_t page,
+                     uint64_t end, uint64_t *first, uint64_t *stop)
+{
+    uint64_t chunk = page / VM_CHUNK;
+    (void)base_set_run(&range->dense, chunk, vm_chunks(end), &chunk, stop);
+    *first = page;
+    *stop = *stop * VM_CHUNK < end ? *stop * VM_CHUNK : end;
+    return 1;
+}
+
+int recto_vm_range_next(const recto_vm_range *range, uint64_t from,
+                        uint64_t end, uint64_t *first, uint64_t *stop)
+{
+    uint64_t known = UINT64_MAX;
+    uint64_t data = 0;
+    uint64_t bytes = 0;
+    unsigned shift = range->page_shift;
+    if (from >= end) {
+        return 0;
+    }
+    (void)base_set_next(&range->dense, from / VM_CHUNK, &known);
+    if (known == from / VM_CHUNK) {
+        return dense_run(range, from, end, first, stop);
+    }
+    /* what is known does not need to be asked for again */
+    uint64_t limit = known < vm_chunks(end) ? known * VM_CHUNK : end;
+    if (recto_vm_memory_next(range->fd, range->fd_offset + (from << shift),
+                             range->fd_offset + (limit << shift), &data,
+                             &bytes) == 0) {
+        return limit < end ? dense_run(range, limit, end, first, stop) : 0;
+    }
+    *first = (data - range->fd_offset) >> shift;
+    *stop = *first + (bytes >> shift);
+    vm_dense_learn(range, *first, *stop);
+    return 1;
 }
 
 enum recto_vm_right recto_vm_right_of(const recto_vm_range *range,

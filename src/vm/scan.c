@@ -163,6 +163,14 @@ int vm_scan_written(uintptr_t low, uintptr_t high, bool absent_too,
     return scan(what, low, high, run, argument);
 }
 
+int vm_scan_present(uintptr_t low, uintptr_t high, vm_scan_run run,
+                    void *argument)
+{
+    struct request what = {.category_mask = IS_PRESENT,
+                           .return_mask = IS_PRESENT};
+    return scan(what, low, high, run, argument);
+}
+
 /* Tells pages without an entry and a marker. */
 static int scan_absent(uintptr_t low, uintptr_t high, vm_scan_run run,
                        void *argument)

@@ -67,6 +67,9 @@ struct recto_vm_range {
     struct base_set fresh;
     /* Chunks that may have open pages (dirty.c). */
     struct base_set open;
+    /* Chunks of a plain range whose pages all held data when the kernel was asked
+     * (recto_vm_range_next). */
+    struct base_set dense;
     /* Every dirty page, and some that are not dirty any more. */
     struct base_set marked;
     int fd; /* the memory behind the range, or -1; the owner keeps it open */
@@ -118,6 +121,12 @@ static inline bool vm_range_alive(const struct recto_vm_range *range)
     return range->generation ==
            atomic_load_explicit(&vm_generation, memory_order_relaxed);
 }
+
+/* ---- range.c ------------------------------------------------------------- */
+
+/* Pages [first, stop) hold data: recto_vm_range_next need not ask for their chunks. */
+void vm_dense_learn(const struct recto_vm_range *range, uint64_t first,
+                    uint64_t stop);
 
 /* ---- registry.c ---------------------------------------------------------- */
 
