@@ -98,6 +98,7 @@ int main(int argc, char **argv)
     bounded("read", n);
     CHECK_OK(recto_barrier());
     CHECK_OK(recto_checkpoint());
+    CHECK_OK(recto_checkpoint_wait()); /* the writer's buffers are gone */
     bounded("checkpoint", n);
     for (uint64_t i = 0; i < n; i++) {
         uint64_t at = (i * step + i) % words;
@@ -107,6 +108,7 @@ int main(int argc, char **argv)
     }
     CHECK_OK(recto_barrier());
     CHECK_OK(recto_checkpoint());
+    CHECK_OK(recto_checkpoint_wait()); /* the writer's buffers are gone */
     bounded("second", n);
     CHECK_OK(recto_free(p));
     bounded("freed", 0);
