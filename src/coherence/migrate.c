@@ -109,8 +109,7 @@ static bool has_memory(struct memory *k, uint64_t page)
 {
     if (page < k->asked || page >= k->end) {
         k->asked = page;
-        if (!space_data_run(k->s, page, k->s->pages, &k->first,
-                            &k->end)) {
+        if (!space_data_run(k->s, page, k->s->pages, &k->first, &k->end)) {
             k->first = k->end = k->s->pages;
         }
     }
