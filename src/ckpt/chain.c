@@ -7,7 +7,7 @@
  * 1. A page is read once, from the newest place, and compared with its sum.
  * 2. Rows of tables of pieces and indexes that come in are good (reader.c): what is left
  *    to check is that they agree with the epoch at the chain's end.
- * 3. Memory is for the sources, 64 bytes each, and two blocks.
+ * 3. Memory is for the sources, 64 bytes each, and a few blocks (reader.h).
  */
 #include "chain.h"
 
