@@ -22,6 +22,7 @@
 
 #include "base/base.h"
 #include "ckpt/ckpt.h"
+#include "ckpt/flight.h"
 #include "ckpt/reader.h"
 #include "net/net.h"
 #include "recto.h"
@@ -295,6 +296,7 @@ static void steps_write(int64_t from, int64_t to, const char *mode)
         if (patient) {
             ok(recto_checkpoint_wait(), "recto_checkpoint_wait");
             storm(2 * step + 1, bears);
+            ckpt_flight_end(); /* it is counted */
         }
         ok(recto_stats(&counters), "recto_stats");
         if (restarts && draw(step, 8, 0) % 4 == 0) {

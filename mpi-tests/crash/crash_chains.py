@@ -49,7 +49,7 @@ def bounds(driver, chains, seeds):
 
 
 def template_make(driver, chains, env):
-    """A folder whose next step compacts, and the last step in it."""
+    """A folder whose next step compacts, and that step."""
     folder = driver.path("whole")
     _, out, err = driver.mpirun(2, [chains, "write", SEED, "16"],
                                 dict(env, RECTO_CKPT_DIR=folder))
@@ -61,7 +61,7 @@ def template_make(driver, chains, env):
     code, out, err = driver.mpirun(2, [chains, "write", SEED, str(steps[0])],
                                    dict(env, RECTO_CKPT_DIR=folder))
     driver.check(code == 0, "template", out + err)
-    return folder, steps[0] - 1
+    return folder, steps[0]
 
 
 def points(driver, chains, template, env):

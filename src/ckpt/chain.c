@@ -32,10 +32,7 @@ struct group {
 int ckpt_chain_open(struct ckpt_chain *chain, const struct ckpt_dir *dir,
                     const struct ckpt_manifest *m, uint64_t index)
 {
-    uint64_t first = index;
-    while (first > 0 && !m->epochs[first].full) {
-        first--;
-    }
+    uint64_t first = ckpt_chain_start(m, index);
     *chain = (struct ckpt_chain){.epoch = &m->epochs[index]};
     int status = ckpt_unpacking_open(&chain->unpacking);
     chain->files = calloc(index - first + 1, sizeof *chain->files);

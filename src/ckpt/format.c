@@ -179,9 +179,9 @@ uint64_t ckpt_epoch_volume(const struct ckpt_epoch *epoch)
     return epoch->has_file ? epoch->length + twice : 0;
 }
 
-static uint64_t chain_start(const struct ckpt_manifest *m, uint64_t index)
+uint64_t ckpt_chain_start(const struct ckpt_manifest *manifest, uint64_t index)
 {
-    while (index > 0 && !m->epochs[index].full) {
+    while (index > 0 && !manifest->epochs[index].full) {
         index--;
     }
     return index;
@@ -190,7 +190,7 @@ static uint64_t chain_start(const struct ckpt_manifest *m, uint64_t index)
 uint64_t ckpt_chain_volume(const struct ckpt_manifest *manifest, uint64_t index)
 {
     uint64_t bytes = 0;
-    for (uint64_t i = chain_start(manifest, index); i <= index; i++) {
+    for (uint64_t i = ckpt_chain_start(manifest, index); i <= index; i++) {
         bytes += ckpt_epoch_volume(&manifest->epochs[i]);
     }
     return bytes;
@@ -200,7 +200,7 @@ uint64_t ckpt_chain_measure(const struct ckpt_manifest *manifest,
                             uint64_t index)
 {
     const struct ckpt_epoch *e = &manifest->epochs[index];
-    uint64_t full = manifest->epochs[chain_start(manifest, index)].length;
+    uint64_t full = manifest->epochs[ckpt_chain_start(manifest, index)].length;
     uint64_t bytes = 0;
     for (uint64_t i = 0; i < e->nobjects; i++) {
         bytes += e->objects[i].bytes;

@@ -184,6 +184,8 @@ bool ckpt_epoch_file_name(const char *name);
 struct ckpt_object *ckpt_epoch_object(const struct ckpt_epoch *epoch,
                                       uint64_t uid);
 
+/* Index of the full epoch that the chain of epoch `index` begins with. */
+uint64_t ckpt_chain_start(const struct ckpt_manifest *manifest, uint64_t index);
 /* At most so many bytes of the epoch's file are read at a restart: page sums and the
  * table of pieces twice, pages that are newer elsewhere not at all. */
 uint64_t ckpt_epoch_volume(const struct ckpt_epoch *epoch);

@@ -241,19 +241,14 @@ static bool chain_of(const struct ckpt_merge *merge,
                      struct ckpt_manifest *chain)
 {
     const struct ckpt_manifest *m = ckpt_state.store.manifest;
-    uint64_t first = m->nepochs;
-    while (first > 0 && !m->epochs[first - 1].full) {
-        first--;
-    }
-    const struct ckpt_epoch *last =
-        m->nepochs > 0 ? &m->epochs[m->nepochs - 1] : NULL;
-    if (merge->image == NULL || first == 0 || last->full || !last->has_file ||
-        last->number != merge->number) {
+    const struct ckpt_epoch *last = &m->epochs[m->nepochs - 1];
+    if (merge->image == NULL || last->full || last->number != merge->number) {
         return false;
     }
+    uint64_t first = ckpt_chain_start(m, m->nepochs - 1);
     *chain = *m;
-    chain->epochs = m->epochs + first - 1;
-    chain->nepochs = m->nepochs - first + 1;
+    chain->epochs = m->epochs + first;
+    chain->nepochs = m->nepochs - first;
     return true;
 }
 

@@ -163,7 +163,7 @@ static void info_text(const struct cli_request *r, uint64_t index)
                  r->manifest->run, (unsigned long long)e->number,
                  e->full ? "full" : "differential");
     (void)printf("chain   ");
-    for (uint64_t i = cli_chain_start(r->manifest, index); i <= index; i++) {
+    for (uint64_t i = ckpt_chain_start(r->manifest, index); i <= index; i++) {
         (void)printf(" %llu",
                      (unsigned long long)r->manifest->epochs[i].number);
     }
