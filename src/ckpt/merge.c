@@ -83,13 +83,11 @@ bool ckpt_merge_wants_full(const struct ckpt_manifest *m, uint64_t changed)
     uint64_t volume = ckpt_chain_volume(m, m->nepochs - 1);
     uint64_t measure = ckpt_chain_measure(m, m->nepochs - 1);
     uint64_t limit = limit_of(measure);
-    if (volume <= limit) {
-        merging.retry_at = 0;
-        merging.uncertain = false;
+    if (volume > limit) { /* the compaction was cut short, or has failed */
+        return merging.uncertain || volume > merging.retry_at;
     }
-    if (merging.uncertain || (volume > limit && volume > merging.retry_at)) {
-        return true; /* the compaction was cut short */
-    }
+    merging.retry_at = 0;
+    merging.uncertain = false;
     /* With levels a differential epoch stays on the nodes. */
     return !ckpt_level_on() &&
            (measure + changed > limit ||
