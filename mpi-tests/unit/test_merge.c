@@ -136,6 +136,15 @@ static int files(void)
     return count;
 }
 
+/* It tries, and leaves nothing of what it made. */
+static void failed(void)
+{
+    struct timespec moment = {1, 0};
+    for (int i = 0; i < 20 && (i == 0 || files() > 4); i++) {
+        (void)nanosleep(&moment, NULL);
+    }
+}
+
 static void restores(int64_t number, unsigned char value, size_t bytes,
                      unsigned char rest)
 {
@@ -246,11 +255,10 @@ static const char *const failures[] = {
 
 START_TEST(a_failure_costs_the_compaction_alone)
 {
-    struct timespec moment = {0, 300000000};
     chain_make();
     rule(failures[_i]);
     epoch_wait(4, PART);
-    (void)nanosleep(&moment, NULL);
+    failed();
     rule("");
     ck_assert_uint_eq(compactions(), 0);
     ck_assert_int_eq(files(), 4);
@@ -267,11 +275,10 @@ END_TEST
 
 START_TEST(a_failure_of_its_commit_too)
 {
-    struct timespec moment = {0, 300000000};
     chain_make();
     rule("label=epoch-rename,hit=2,do=eio");
     epoch_wait(4, PART);
-    (void)nanosleep(&moment, NULL);
+    failed();
     rule("");
     ck_assert_uint_eq(compactions(), 0);
     ck_assert_int_eq(files(), 4);
