@@ -365,6 +365,9 @@ typedef struct recto_counters {
     uint64_t messages;      /* control messages sent */
     uint64_t checkpoints;   /* epochs written */
     uint64_t ckpt_bytes;    /* bytes this rank wrote for them */
+    uint64_t restart_bytes; /* bytes this rank read to restore them */
+    uint64_t compactions;   /* chains of epochs compacted beside the program */
+    uint64_t compact_ns;    /* time of that */
 } recto_counters;
 
 /* Local. */

@@ -13,6 +13,7 @@
  *             then a checkpoint of what changed
  *   restart   from the chain of these
  *   20 x 1 %  for the space that a chain takes
+ *   restart   from all of this, for what is read: each page once, all indexes
  *
  * A checkpoint is measured until recto_checkpoint returns, the *stop*, and until
  * recto_checkpoint_wait does; with RECTO_CKPT_MODE=sync it is on disk with the former. During the last one before the restart the ranks go on:
@@ -102,6 +103,9 @@ enum measure {
     UNIT_BESIDE,
     CHAIN_DISK,
     CHAIN_BYTES,
+    CHAIN_READ,
+    CHAIN_VOLUME,
+    ALL_BYTES,
     MEASURES
 };
 
@@ -118,6 +122,9 @@ static struct bench_measure measures[MEASURES] = {
     [RESTART_CHAIN] = {.name = "restart from a chain",             .unit = "ms" },
     [UNIT_BESIDE] = {.name = "unit of work beside a checkpoint", .unit = "ms" },
     [CHAIN_DISK] = {.name = "disk space: full, 20 x 1 % dirty", .unit = "MiB"},
+    [CHAIN_READ] = {.name = "restart from all epochs",          .unit = "ms" },
+    [CHAIN_VOLUME] = {.name = "read from all epochs",             .unit = "MiB"},
+    [ALL_BYTES] = {.name = "memory",                           .unit = "MiB"},
     [CHAIN_BYTES] = {.name = "memory: full, 20 x 1 % dirty",     .unit = "MiB"},
 };
 
@@ -172,6 +179,8 @@ static const struct report_row rows[] = {
     SPACE(DIRTY_50),
     SPACE(DIRTY_100),
     {CHAIN_DISK,     {CHAIN_BYTES, REPORT_NONE}     },
+    {CHAIN_VOLUME,   {ALL_BYTES, REPORT_NONE}       },
+    {CHAIN_READ,     {READ, REPORT_NONE}            },
 };
 
 static const char help[] =
@@ -567,6 +576,13 @@ static void chain(void)
                  (double)(pages * PAGE * (uint64_t)bench.ranks) / (1 << 20));
 }
 
+static double mebibytes(uint64_t mine)
+{
+    uint64_t all = 0;
+    MPI_Allreduce(&mine, &all, 1, MPI_UINT64_T, MPI_SUM, MPI_COMM_WORLD);
+    return (double)all / (1 << 20);
+}
+
 static void restart(enum measure which)
 {
     BENCH_OK(recto_finalize());
@@ -583,6 +599,15 @@ static void restart(enum measure which)
         bench_fail("restart found no checkpoint");
     }
     check(measures[which].name);
+}
+
+static void restart_from_all(void)
+{
+    recto_counters counters;
+    restart(CHAIN_READ);
+    BENCH_OK(recto_stats(&counters));
+    bench_sample(&measures[CHAIN_VOLUME], mebibytes(counters.restart_bytes));
+    bench_sample(&measures[ALL_BYTES], mebibytes(all_pages() * PAGE));
 }
 
 /* ---- the program ------------------------------------------------------------- */
@@ -612,6 +637,7 @@ static void folder_make(void)
     (void)setenv("RECTO_CKPT_DIR", bench.epochs, 1);
     /* All epochs after the second one hold what changed. */
     (void)setenv("RECTO_CKPT_FULL", "500", 1);
+    (void)setenv("RECTO_CKPT_COMPACT", "0", 1);
     /* NOLINTEND(concurrency-mt-unsafe) */
 }
 
@@ -655,6 +681,7 @@ static void round_run(void)
     }
     restart(RESTART_CHAIN);
     chain();
+    restart_from_all();
     BENCH_OK(recto_finalize());
     folder_empty();
     for (int i = COMMIT; i < MEASURES; i++) {

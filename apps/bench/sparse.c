@@ -168,6 +168,7 @@ static void folder_make(void)
     (void)setenv("RECTO_CKPT_DIR", bench.epochs, 1);
     /* All epochs after the second one hold what changed. */
     (void)setenv("RECTO_CKPT_FULL", "500", 1);
+    (void)setenv("RECTO_CKPT_COMPACT", "0", 1);
     /* NOLINTEND(concurrency-mt-unsafe) */
 }
 

@@ -23,6 +23,13 @@ MPI_SETTINGS = {
 }
 
 
+def prepare(template, folder):
+    """The folder as a copy of the template, or as none."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if os.path.isdir(template):
+        shutil.copytree(template, folder)
+
+
 def skip(reason):
     print("SKIP:", reason)
     sys.exit(SKIP)
@@ -77,6 +84,7 @@ class Driver:
         env = {k: v for k, v in os.environ.items()
                if not k.startswith("RECTO_")}
         env.update(MPI_SETTINGS)
+        env["RECTO_CKPT_COMPACT"] = "0" # when it would come is a matter of time
         if folder:
             env["RECTO_CKPT_DIR"] = folder
         env.update(more)

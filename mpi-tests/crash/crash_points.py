@@ -11,7 +11,7 @@ choice: of steps that follow each other under one label the first and the last;
 import os
 import shutil
 
-from common import Driver
+from common import Driver, prepare
 
 RANKS = 2
 WRITES = ("data-write", "sums-write", "index-write", "meta-write",
@@ -49,12 +49,6 @@ def chosen(rows, everything):
         if everything or not (same_before and same_after):
             keep.append(row)
     return keep
-
-
-def prepare(template, folder):
-    shutil.rmtree(folder, ignore_errors=True)
-    if os.path.isdir(template):
-        shutil.copytree(template, folder)
 
 
 def rules(rows):

@@ -122,6 +122,9 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
       "copies of pages that are overwritten while a rank writes a checkpoint")  \
     X(CKPT_FULL, "RECTO_CKPT_FULL", "16", "COUNT",                              \
       "a full epoch at least every COUNT epochs, 1 to 500")                     \
+    X(CKPT_COMPACT, "RECTO_CKPT_COMPACT", "200", "PERCENT",                     \
+      "what a restart reads, at most, in percent of a full epoch: what passes " \
+      "it is compacted; 0: no bound")                                           \
     X(CKPT_COMPRESS, "RECTO_CKPT_COMPRESS", "off", "off|lz4|zstd|zstd:LEVEL",   \
       "how the pages of a differential epoch are compressed")                   \
     X(CKPT_KEEP, "RECTO_CKPT_KEEP", "chains", "chains|all|RULE",                \

@@ -19,6 +19,7 @@
 #include "base/base.h"
 #include "heap/heap.h"
 #include "level.h"
+#include "merge.h"
 #include "state.h"
 
 /* One rank's word about one name. */
@@ -67,8 +68,9 @@ static int my_rows(struct row **rows, uint64_t *count)
     return 0;
 }
 
-/* Rank 0 gets the rows of all ranks, *all; others NULL. */
-static int rows_gather(struct row **all, uint64_t *count)
+/* Rank 0 gets the rows of all ranks, *all, and what had changed in the last epoch; others
+ * NULL. */
+static int rows_gather(struct ckpt_job *job, struct row **all, uint64_t *count)
 {
     struct row *mine = NULL;
     uint64_t n = 0;
@@ -76,17 +78,19 @@ static int rows_gather(struct row **all, uint64_t *count)
     uint64_t total = 0;
     int status = my_rows(&mine, &n);
     if (net_rank() == 0 && status == 0) {
-        sizes = calloc((size_t)net_size(), sizeof *sizes);
+        sizes = calloc(2 * (size_t)net_size(), sizeof *sizes);
         status = sizes != NULL ? 0 : base_error(RECTO_ENOMEM, "sizes");
     }
     *all = NULL;
     status = net_verdict(status);
-    uint64_t bytes = n * sizeof *mine;
+    uint64_t told[2] = {n * sizeof *mine, ckpt_state.changed};
     if (status == 0) {
-        status = net_gather(&bytes, sizeof bytes, sizes, 0);
+        status = net_gather(told, sizeof told, sizes, 0);
     }
     if (status == 0 && sizes != NULL) {
         for (int r = 0; r < net_size(); r++) {
+            job->changed += sizes[2 * r + 1];
+            sizes[r] = sizes[2 * r];
             total += sizes[r];
         }
         *all = malloc(total + 1);
@@ -96,7 +100,7 @@ static int rows_gather(struct row **all, uint64_t *count)
     }
     status = net_verdict(status);
     if (status == 0) {
-        status = net_gatherv(mine, bytes, *all, sizes, 0);
+        status = net_gatherv(mine, told[0], *all, sizes, 0);
     }
     *count = total / sizeof *mine;
     free(mine);
@@ -476,10 +480,12 @@ static int epoch_make(struct ckpt_job *job, struct row *rows, uint64_t nrows)
     e->number = newest != NULL ? newest->number + 1 : 0;
     e->full = newest == NULL || list.last == NULL || new_sparse(job) ||
               pending >= ckpt_state.full_every ||
-              ckpt_store_wants_full(store, ckpt_state.full_every - pending);
+              ckpt_store_wants_full(store, ckpt_state.full_every - pending) ||
+              ckpt_merge_wants_full(m, job->changed);
     e->packed = !e->full && ckpt_state.packing.codec != CKPT_RAW &&
                 !ckpt_level_on(); /* shares hold pages as they are */
     e->base = e->full ? e->number : newest->base;
+    ckpt_merge_plan(job, m);
     e->ranks = (uint64_t)net_size();
     e->time = (uint64_t)time(NULL);
     job->same_objects = same_objects(&list);
@@ -566,12 +572,14 @@ static int pieces_place(struct ckpt_job *job)
         struct ckpt_part *part = &job->parts[i];
         if (part->object->kind == CKPT_SHARED) {
             part->object->nsums = job->epoch.full ? part->pages : 0;
+            part->pages_all = part->pages;
         } else {
             part->bytes_before = before[n];
             RECTO_ASSERT((uint64_t)total[n] == part->object->bytes);
             n++;
             part->pages_before = before[n];
-            part->object->nsums = job->epoch.full ? (uint64_t)total[n] : 0;
+            part->pages_all = (uint64_t)total[n];
+            part->object->nsums = job->epoch.full ? part->pages_all : 0;
             n++;
         }
     }
@@ -623,7 +631,7 @@ int ckpt_agree(struct ckpt_job *job)
 {
     struct row *rows = NULL;
     uint64_t nrows = 0;
-    int status = rows_gather(&rows, &nrows);
+    int status = rows_gather(job, &rows, &nrows);
     if (status == 0 && net_rank() == 0) {
         status = epoch_make(job, rows, nrows);
     }
@@ -633,10 +641,13 @@ int ckpt_agree(struct ckpt_job *job)
         status = ckpt_epoch_share(&job->epoch, 0);
     }
     if (status == 0) {
-        uint64_t header[2] = {job->first_new, job->same_objects};
+        uint64_t header[] = {job->first_new, job->same_objects, job->volume,
+                             job->limit};
         status = net_bcast(header, sizeof header, 0);
         job->first_new = header[0];
         job->same_objects = header[1] != 0;
+        job->volume = header[2];
+        job->limit = header[3];
     }
     if (status == 0) {
         status = net_verdict(ckpt_parts_bind(job));

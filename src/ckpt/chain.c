@@ -7,7 +7,7 @@
  * 1. A page is read once, from the newest place, and compared with its sum.
  * 2. Rows of tables of pieces and indexes that come in are good (reader.c): what is left
  *    to check is that they agree with the epoch at the chain's end.
- * 3. Memory is for the sources, 64 bytes each, and two blocks.
+ * 3. Memory is for the sources, 64 bytes each, and a few blocks (reader.h).
  */
 #include "chain.h"
 
@@ -32,10 +32,7 @@ struct group {
 int ckpt_chain_open(struct ckpt_chain *chain, const struct ckpt_dir *dir,
                     const struct ckpt_manifest *m, uint64_t index)
 {
-    uint64_t first = index;
-    while (first > 0 && !m->epochs[first].full) {
-        first--;
-    }
+    uint64_t first = ckpt_chain_start(m, index);
     *chain = (struct ckpt_chain){.epoch = &m->epochs[index]};
     int status = ckpt_unpacking_open(&chain->unpacking);
     chain->files = calloc(index - first + 1, sizeof *chain->files);

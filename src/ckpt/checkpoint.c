@@ -14,6 +14,7 @@
  *   commit   rename, manifest, copy; verdict              rank 0 (store.c)
  *   verify   a full epoch is read back; verdict           all
  *   prune    what the rule does not keep goes             rank 0 (store.c)
+ *   compact  a chain that is too long, beside the program all    (merge.c)
  *   settle   hashes and uids of the epoch take effect     all
  *
  * Invariants
@@ -39,6 +40,7 @@
 #include "heap/heap.h"
 #include "image.h"
 #include "level.h"
+#include "merge.h"
 #include "reader.h"
 #include "space/snapshot.h"
 #include "state.h"
@@ -96,6 +98,9 @@ int ckpt_init(const char *dir, unsigned full)
         status = ckpt_flight_init();
     }
     if (status == 0) {
+        status = ckpt_merge_init();
+    }
+    if (status == 0) {
         status = ckpt_due_init();
     }
     if (status == 0) {
@@ -124,6 +129,7 @@ void ckpt_finalize(void)
         return;
     }
     ckpt_flight_land();
+    ckpt_flight_end();
     if (ckpt_flight_outcome() != 0) {
         base_error_print();
     }
@@ -146,6 +152,8 @@ void ckpt_stats(recto_counters *counters)
 {
     counters->checkpoints = ckpt_state.checkpoints;
     counters->ckpt_bytes = ckpt_state.bytes;
+    counters->restart_bytes = ckpt_state.restart_bytes;
+    ckpt_merge_stats(counters);
 }
 
 int64_t recto_epoch(void)
@@ -283,7 +291,11 @@ static int lay_out(struct ckpt_job *job)
         job->epoch.pieces = 0;
         return status;
     }
-    return net_verdict(net_rank() == 0 ? image_make(job) : 0);
+    status = net_verdict(net_rank() == 0 ? image_make(job) : 0);
+    if (status == 0) {
+        ckpt_merge_prepare(job);
+    }
+    return status;
 }
 
 int ckpt_job_file_open(struct ckpt_job *job)
@@ -324,8 +336,7 @@ static int bytes_agree(const struct ckpt_job *job)
     return net_verdict(status);
 }
 
-/* Rank 0 gets the table of pieces, sorted by (uid, rank). */
-static int rows_gather(const struct ckpt_job *job, struct ckpt_piece **sorted)
+int ckpt_job_rows_gather(const struct ckpt_job *job, struct ckpt_piece **sorted)
 {
     size_t ranks = (size_t)net_size();
     size_t n = (size_t)job->nrows;
@@ -384,7 +395,7 @@ static int write_file(struct ckpt_job *job)
         status = bytes_agree(job);
     }
     if (status == 0) {
-        status = rows_gather(job, &pieces);
+        status = ckpt_job_rows_gather(job, &pieces);
     }
     if (status == 0) {
         status = net_verdict(net_rank() == 0 ? ckpt_job_file_finish(job, pieces)
@@ -537,6 +548,7 @@ int ckpt_epoch_verify(struct ckpt_job *job)
 void ckpt_job_end(struct ckpt_job *job, struct ckpt_known *known, int status)
 {
     if (status == 0) {
+        ckpt_state.changed = ckpt_merge_changed(job);
         ckpt_state.bytes += job->written - job->holes;
         ckpt_settle(job, known);
         ckpt_state.checkpoints++;
@@ -546,6 +558,7 @@ void ckpt_job_end(struct ckpt_job *job, struct ckpt_known *known, int status)
         free(known);
     }
     ckpt_image_drop(job->image);
+    ckpt_merge_free(&job->merge);
     ckpt_job_free(job);
 }
 
@@ -582,7 +595,8 @@ static int go_on(struct ckpt_job *job, struct ckpt_known *known, bool *flies)
 {
     int status = job->concurrent ? 0 : ckpt_epoch_write(job);
     *flies = false;
-    if (status == 0 && (job->concurrent || job->epoch.full)) {
+    bool rest = job->concurrent || job->epoch.full || job->merge.due;
+    if (status == 0 && rest) {
         status = ckpt_flight_start(job, known);
         *flies = status == 0;
         return status == 0 || job->concurrent ? status : ckpt_epoch_verify(job);
@@ -616,6 +630,9 @@ int ckpt_meet(enum net_call call, const char *text, int mine)
     if (status == 0) {
         ckpt_flight_land();
         status = ckpt_flight_outcome();
+        if (call != NET_CALL_CHECKPOINT_WAIT) {
+            ckpt_flight_end();
+        }
     }
     return status;
 }

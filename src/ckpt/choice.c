@@ -68,23 +68,16 @@ const char *ckpt_choice_text(const char *call, char *text, size_t size)
 
 /* ---- the manifest on every rank --------------------------------------------------- */
 
-/* *manifest is NULL for a fresh start. Collective. */
-static int manifest_share(struct ckpt_manifest **manifest)
+int ckpt_manifest_share(int status, const struct ckpt_manifest *mine,
+                        struct ckpt_manifest **manifest)
 {
     char *text = NULL;
     size_t size = 0;
-    uint64_t bytes = 0;
-    int status = 0;
     *manifest = NULL;
-    if (net_rank() == 0) {
-        struct ckpt_store *store = &ckpt_state.store;
-        status = ckpt_store_open(store, ckpt_state.path, false);
-        if (status == 0 && store->manifest != NULL) {
-            status = ckpt_manifest_print(store->manifest, &text, &size);
-        }
-        status = status == RECTO_ENOENT ? 0 : status;
-        bytes = size;
+    if (status == 0 && mine != NULL) {
+        status = ckpt_manifest_print(mine, &text, &size);
     }
+    uint64_t bytes = size;
     status = net_verdict(status);
     if (status == 0) {
         status = net_bcast(&bytes, sizeof bytes, 0);
@@ -106,6 +99,19 @@ static int manifest_share(struct ckpt_manifest **manifest)
     }
     free(text);
     return status;
+}
+
+/* *manifest is NULL for a fresh start. Collective. */
+static int manifest_share(struct ckpt_manifest **manifest)
+{
+    struct ckpt_store *store = &ckpt_state.store;
+    int status = 0;
+    if (net_rank() == 0) {
+        status = ckpt_store_open(store, ckpt_state.path, false);
+        status = status == RECTO_ENOENT ? 0 : status;
+    }
+    return ckpt_manifest_share(status, net_rank() == 0 ? store->manifest : NULL,
+                               manifest);
 }
 
 static int not_there(const struct ckpt_manifest *m)

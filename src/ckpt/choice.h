@@ -16,6 +16,11 @@ const char *ckpt_choice_text(const char *call, char *text, size_t size);
  * RECTO_ELOCKED, ... Collective, one verdict. */
 int ckpt_choice_open(struct ckpt_manifest **manifest);
 
+/* A manifest of rank 0, to all: *manifest is NULL if `mine` is. `status`: of making it.
+ * Collective, one verdict. */
+int ckpt_manifest_share(int status, const struct ckpt_manifest *mine,
+                        struct ckpt_manifest **manifest);
+
 /* Restores from epoch `index`. Collective, one verdict. */
 typedef int (*ckpt_choice_load)(void *argument,
                                 const struct ckpt_manifest *manifest,

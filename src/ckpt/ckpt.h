@@ -31,6 +31,8 @@
  *     full.c      writes a full epoch
  *     log.c       writes a differential epoch
  *     checkpoint.c recto_checkpoint
+ *     flight.c    what of it is done beside the program
+ *     merge.c     compaction beside the program; compact.c pieces out of a chain
  *     load.c      reads a chain of epochs into memory
  *     choice.c    which epoch a restart takes
  *     fit.c       does it fit what the program declares?
@@ -55,7 +57,7 @@ int ckpt_init(const char *dir, unsigned full);
  * by another ckpt_init. */
 void ckpt_finalize(void);
 
-/* Sets `checkpoints` and `ckpt_bytes`, leaves the others. */
+/* Sets the counters of checkpoints and restarts, leaves the others. */
 void ckpt_stats(recto_counters *counters);
 
 #endif

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "compact.h"
 #include "image.h"
 #include "state.h"
 #include "view.h"
@@ -23,9 +24,11 @@ struct compaction {
     struct ckpt_image image;
     struct ckpt_io_file file;
     struct ckpt_piece *pieces;
-    char *buffer;
+    struct ckpt_copy copy;
     const struct ckpt_progress *progress;
 };
+
+/* ---- pieces ----------------------------------------------------------------------- */
 
 static bool zero(const char *data, size_t bytes)
 {
@@ -33,16 +36,118 @@ static bool zero(const char *data, size_t bytes)
            (data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0);
 }
 
+int ckpt_compact_epoch(struct ckpt_epoch *full, const struct ckpt_epoch *epoch)
+{
+    int status = ckpt_epoch_copy(full, epoch);
+    full->full = true;
+    full->base = full->number;
+    full->has_file = true;
+    full->packed = false;
+    full->entries = full->pages_at = full->index_at = full->blocks_at = 0;
+    return status == 0 ? ckpt_uuid_make(full->uuid) : status;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The buffer is zero where nothing is read. */
+static bool is_zero(void *argument, uint64_t page)
+{
+    (void)argument;
+    (void)page;
+    return true;
+}
+
+void ckpt_piece_shared(const struct ckpt_object *o, uint64_t k, uint64_t ranks,
+                       struct ckpt_range *range, struct ckpt_piece *row)
+{
+    uint64_t pages = ckpt_pages(o->bytes);
+    uint64_t first = ckpt_piece_first(pages, k, ranks);
+    uint64_t end = ckpt_piece_first(pages, k + 1, ranks);
+    uint64_t start = least(first * CKPT_PAGE, o->bytes);
+    *row =
+        (struct ckpt_piece){.uid = o->uid,
+                            .rank = k,
+                            .offset = start,
+                            .bytes = least(end * CKPT_PAGE, o->bytes) - start,
+                            .first_sum = first,
+                            .sums = end - first};
+    *range = (struct ckpt_range){.object = o,
+                                 .rank = CKPT_NO_RANK,
+                                 .bytes = o->bytes,
+                                 .is_zero = is_zero};
+}
+
+void ckpt_piece_private(const struct ckpt_object *o, uint64_t k, uint64_t bytes,
+                        uint64_t bytes_before, uint64_t sums_before,
+                        struct ckpt_range *range, struct ckpt_piece *row)
+{
+    *row = (struct ckpt_piece){.uid = o->uid,
+                               .rank = k,
+                               .offset = bytes_before,
+                               .bytes = bytes,
+                               .first_sum = sums_before,
+                               .sums = ckpt_pages(bytes)};
+    *range = (struct ckpt_range){
+        .object = o, .rank = k, .bytes = bytes, .is_zero = is_zero};
+}
+
+/* Pages [first, first + count) of a piece, and their sums. */
+static int pages_copy(const struct ckpt_copy *c, const struct ckpt_range *r,
+                      const struct ckpt_piece *row, uint64_t first,
+                      uint64_t count, uint64_t *sums)
+{
+    size_t size = (size_t)count * CKPT_PAGE;
+    bool shared = r->rank == CKPT_NO_RANK;
+    memset(c->buffer, 0, size);
+    int status = ckpt_chain_read(
+        c->chain, r, (shared ? row->first_sum : 0) + first, count, c->buffer);
+    size_t bytes = (size_t)least(row->bytes - first * CKPT_PAGE, size);
+    for (uint64_t i = 0; i < count && status == 0; i++) {
+        sums[i] = ckpt_hash(c->buffer + i * CKPT_PAGE, CKPT_PAGE);
+    }
+    if (status == 0 && !zero(c->buffer, bytes)) {
+        status = ckpt_io_write(
+            c->file, c->buffer, bytes,
+            r->object->data + row->offset + first * CKPT_PAGE, "compact-write");
+    }
+    return status == 0 && c->step != NULL ? c->step(c->argument, bytes)
+                                          : status;
+}
+
+int ckpt_piece_copy(const struct ckpt_copy *c, const struct ckpt_range *range,
+                    struct ckpt_piece *row)
+{
+    size_t size = (size_t)row->sums * sizeof(uint64_t);
+    uint64_t *sums = malloc(size + 1);
+    uint64_t n = 0;
+    int status = sums != NULL ? 0 : base_error(RECTO_ENOMEM, "page sums");
+    for (uint64_t i = 0; i < row->sums && status == 0; i += n) {
+        n = least(row->sums - i, CKPT_COPY_PAGES);
+        status = pages_copy(c, range, row, i, n, sums + i);
+    }
+    if (status == 0) {
+        row->hash = ckpt_hash(sums, size);
+    }
+    if (status == 0 && size > 0) {
+        status =
+            ckpt_io_write(c->file, sums, size,
+                          range->object->sums + row->first_sum * sizeof *sums,
+                          "compact-sums");
+    }
+    free(sums);
+    return status;
+}
+
+/* ---- all of them -------------------------------------------------------------------- */
+
 /* What the new epoch is, but for its places. */
 static int epoch_make(struct compaction *c, const struct ckpt_epoch *old)
 {
     struct ckpt_epoch *e = &c->epoch;
-    int status = ckpt_epoch_copy(e, old);
-    e->full = true;
-    e->base = e->number;
-    e->has_file = true;
-    e->packed = false;
-    e->entries = e->pages_at = e->index_at = e->blocks_at = 0;
+    int status = ckpt_compact_epoch(e, old);
     for (uint64_t i = 0; i < e->nobjects && status == 0; i++) {
         struct ckpt_object *o = &e->objects[i];
         o->nsums = 0;
@@ -53,80 +158,26 @@ static int epoch_make(struct compaction *c, const struct ckpt_epoch *old)
             o->nsums += ckpt_pages(r.bytes);
         }
     }
-    return status == 0 ? ckpt_uuid_make(e->uuid) : status;
+    return status;
 }
 
-/* Pages [first, first + count) of a range, which begins `before` bytes into the
- * object, and their sums. */
-static int pages_copy(struct compaction *c, const struct ckpt_range *r,
-                      uint64_t before, uint64_t first, uint64_t count,
-                      uint64_t *sums)
+static int tell(void *argument, uint64_t bytes)
 {
-    int status = ckpt_view_pages(&c->view, r, first, count, c->buffer);
-    uint64_t rest = r->bytes - first * CKPT_PAGE;
-    size_t bytes =
-        rest < count * CKPT_PAGE ? (size_t)rest : (size_t)count * CKPT_PAGE;
-    for (uint64_t i = 0; i < count && status == 0; i++) {
-        sums[i] = ckpt_hash(c->buffer + i * CKPT_PAGE, CKPT_PAGE);
-    }
-    if (status == 0 && !zero(c->buffer, bytes)) {
-        status = ckpt_io_write(&c->file, c->buffer, bytes,
-                               r->object->data + before + first * CKPT_PAGE,
-                               "data-write");
-    }
+    const struct compaction *c = argument;
     if (c->progress != NULL) {
         c->progress->tell(c->progress->argument, bytes);
     }
-    return status;
-}
-
-/* A piece: its pages from page `first` of the range on, its sums, its row. */
-static int piece_copy(struct compaction *c, const struct ckpt_range *r,
-                      uint64_t before, uint64_t first, struct ckpt_piece *row)
-{
-    size_t size = (size_t)row->sums * sizeof(uint64_t);
-    uint64_t *sums = malloc(size + 1);
-    uint64_t n = 0;
-    int status = sums != NULL ? 0 : base_error(RECTO_ENOMEM, "page sums");
-    for (uint64_t i = 0; i < row->sums && status == 0; i += n) {
-        n = row->sums - i < CKPT_VIEW_PAGES ? row->sums - i : CKPT_VIEW_PAGES;
-        status = pages_copy(c, r, before, first + i, n, sums + i);
-    }
-    if (status == 0 && size > 0) {
-        row->hash = ckpt_hash(sums, size);
-        status = ckpt_io_write(&c->file, sums, size,
-                               r->object->sums + row->first_sum * sizeof *sums,
-                               "sums-write");
-    } else if (status == 0) {
-        row->hash = ckpt_hash(sums, 0);
-    }
-    free(sums);
-    return status;
-}
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
+    return 0;
 }
 
 static int shared_copy(struct compaction *c, const struct ckpt_object *o,
                        struct ckpt_piece *rows)
 {
     struct ckpt_range r;
-    uint64_t pages = ckpt_pages(o->bytes);
-    int status = ckpt_view_range(&c->view, o, 0, &r);
+    int status = 0;
     for (uint64_t k = 0; k < c->epoch.ranks && status == 0; k++) {
-        uint64_t first = ckpt_piece_first(pages, k, c->epoch.ranks);
-        uint64_t end = ckpt_piece_first(pages, k + 1, c->epoch.ranks);
-        uint64_t start = least(first * CKPT_PAGE, o->bytes);
-        rows[k] = (struct ckpt_piece){
-            .uid = o->uid,
-            .rank = k,
-            .offset = start,
-            .bytes = least(end * CKPT_PAGE, o->bytes) - start,
-            .first_sum = first,
-            .sums = end - first};
-        status = piece_copy(c, &r, 0, first, &rows[k]);
+        ckpt_piece_shared(o, k, c->epoch.ranks, &r, &rows[k]);
+        status = ckpt_piece_copy(&c->copy, &r, &rows[k]);
     }
     return status;
 }
@@ -140,14 +191,9 @@ static int private_copy(struct compaction *c, const struct ckpt_object *o,
     for (uint64_t k = 0; k < c->epoch.ranks && status == 0; k++) {
         struct ckpt_range r;
         status = ckpt_view_range(&c->view, o, k, &r);
-        rows[k] = (struct ckpt_piece){.uid = o->uid,
-                                      .rank = k,
-                                      .offset = before,
-                                      .bytes = r.bytes,
-                                      .first_sum = sums,
-                                      .sums = ckpt_pages(r.bytes)};
-        status = status == 0 ? piece_copy(c, &r, before, 0, &rows[k]) : status;
-        before += r.bytes;
+        ckpt_piece_private(o, k, r.bytes, before, sums, &r, &rows[k]);
+        status = status == 0 ? ckpt_piece_copy(&c->copy, &r, &rows[k]) : status;
+        before += rows[k].bytes;
         sums += rows[k].sums;
     }
     return status;
@@ -182,9 +228,10 @@ static int file_write(struct compaction *c)
     struct ckpt_epoch *e = &c->epoch;
     ckpt_store_temporary(e, name);
     int status = ckpt_io_open(&c->file, &c->store->dir, name,
-                              O_RDWR | O_CREAT | O_EXCL, "epoch-open");
+                              O_RDWR | O_CREAT | O_EXCL, "compact-open");
     if (status == 0) {
-        status = ckpt_io_allocate(&c->file, e->length, false, "epoch-allocate");
+        status =
+            ckpt_io_allocate(&c->file, e->length, false, "compact-allocate");
     }
     if (status == 0) {
         status = objects_copy(c);
@@ -193,7 +240,7 @@ static int file_write(struct compaction *c)
         status = ckpt_layout_write(e, &c->image, c->pieces, &c->file);
     }
     if (status == 0) {
-        status = ckpt_io_sync(&c->file, "data-sync");
+        status = ckpt_io_sync(&c->file, "compact-sync");
     }
     status = status == 0 ? read_back(c) : status;
     ckpt_io_close(&c->file);
@@ -209,8 +256,10 @@ static int compact(struct compaction *c, uint64_t index)
     }
     if (status == 0) {
         c->pieces = calloc(c->epoch.pieces + 1, sizeof *c->pieces);
-        c->buffer = malloc((size_t)CKPT_VIEW_PAGES * CKPT_PAGE);
-        status = c->pieces != NULL && c->buffer != NULL
+        c->copy = (struct ckpt_copy){
+            &c->view.chain, &c->file,
+            malloc((size_t)CKPT_COPY_PAGES * CKPT_PAGE), tell, c};
+        status = c->pieces != NULL && c->copy.buffer != NULL
                      ? file_write(c)
                      : base_error(RECTO_ENOMEM, "table of pieces");
         if (status != 0) {
@@ -238,6 +287,6 @@ int ckpt_compact(struct ckpt_store *store, uint64_t index,
     ckpt_image_free(&c.image);
     ckpt_epoch_clear(&c.epoch);
     free(c.pieces);
-    free(c.buffer);
+    free(c.copy.buffer);
     return status;
 }

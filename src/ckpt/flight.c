@@ -9,6 +9,8 @@
  *     next checkpoint, wait, free, ...:
  *     land: waits for it <--------------- done
  *     settles what the epoch holds, or gives the marks back
+ *                                         compacts the chain if it is too long (merge.c)
+ *     next checkpoint: end -------------> stops that
  *
  * Invariants
  * 1. There is one flight at a time. Whoever changes segments, homes or the folder, and
@@ -18,7 +20,8 @@
  * 3. Each flight ends with a verdict, so it ends alike on all ranks; its error is told
  *    once, by the next collective call that concerns checkpoints.
  * 4. The thread takes no signal. It begins when all ranks have one.
- * 5. Private memory is copied before the program goes on. What does not fit into the
+ * 5. The folder is the thread's until the end; after land it touches nothing else.
+ * 6. Private memory is copied before the program goes on. What does not fit into the
  *    buffer is not: the thread writes it first, and the program waits until it has.
  */
 #include "flight.h"
@@ -30,6 +33,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "merge.h"
 #include "space/snapshot.h"
 
 enum gate {
@@ -43,8 +47,11 @@ static struct {
     bool refuses;
     uint64_t buffer; /* bytes of a ring */
     bool flying;
+    bool running; /* the thread, as far as nobody has joined it */
     pthread_t thread;
     struct ckpt_job job;
+    struct ckpt_merge merge; /* the job's, whose end it outlives */
+    atomic_bool ending;      /* the compaction is not wanted any more */
     struct ckpt_known *known;
     int status; /* of the flight, once it is done */
     atomic_bool done;
@@ -124,6 +131,16 @@ static void private_wait(void)
     (void)pthread_mutex_unlock(&flight.mutex);
 }
 
+/* Likewise. */
+static void done_wait(void)
+{
+    (void)pthread_mutex_lock(&flight.mutex);
+    while (!atomic_load(&flight.done)) {
+        (void)pthread_cond_wait(&flight.may_go, &flight.mutex);
+    }
+    (void)pthread_mutex_unlock(&flight.mutex);
+}
+
 /* All ranks have their thread; false: some have not. */
 static bool gate_pass(void)
 {
@@ -163,7 +180,10 @@ static void *fly(void *argument)
     }
     flight.status = status;
     atomic_store(&flight.done, true);
-    private_written(); /* where it came to an end early */
+    private_written(); /* where it came to an end early; wakes who lands it */
+    if (status == 0) {
+        ckpt_merge_run(&flight.merge, &flight.ending);
+    }
     return NULL;
 }
 
@@ -171,12 +191,16 @@ int ckpt_flight_start(struct ckpt_job *job, struct ckpt_known *known)
 {
     sigset_t all;
     sigset_t before;
+    RECTO_ASSERT(!flight.running);
     flight.job = *job;
+    flight.merge = job->merge;
+    memset(&flight.job.merge, 0, sizeof flight.job.merge);
     flight.job.private_written = private_written;
     flight.waits = job->waits;
     flight.known = known;
     flight.gate = GATE_SHUT;
     atomic_store(&flight.done, false);
+    atomic_store(&flight.ending, false);
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_BLOCK, &all, &before);
     int error = pthread_create(&flight.thread, NULL, fly, NULL);
@@ -197,7 +221,7 @@ int ckpt_flight_start(struct ckpt_job *job, struct ckpt_known *known)
     if (status != 0) {
         return status;
     }
-    flight.flying = true;
+    flight.flying = flight.running = true;
     *job = (struct ckpt_job)CKPT_JOB_NONE;
     private_wait();
     return 0;
@@ -222,7 +246,7 @@ void ckpt_flight_land(void)
         return;
     }
     net_background_hurry(true);
-    (void)pthread_join(flight.thread, NULL);
+    done_wait();
     net_background_hurry(false);
     flight.flying = false;
     (void)pthread_mutex_lock(&ckpt_mutex);
@@ -230,7 +254,23 @@ void ckpt_flight_land(void)
     (void)pthread_mutex_unlock(&ckpt_mutex);
     flight.known = NULL;
     flight.told = flight.status;
+    if (!flight.merge.due) {
+        ckpt_flight_end();
+    }
     atomic_store(&flight.epoch, -1);
+}
+
+void ckpt_flight_end(void)
+{
+    if (!flight.running) {
+        return;
+    }
+    atomic_store(&flight.ending, true);
+    net_background_hurry(true);
+    (void)pthread_join(flight.thread, NULL);
+    net_background_hurry(false);
+    flight.running = false;
+    ckpt_merge_free(&flight.merge);
 }
 
 int ckpt_flight_outcome(void)

@@ -29,6 +29,9 @@ int ckpt_flight_refuse(void);
 /* Waits for the checkpoint under way, if there is one, and takes what came of it into
  * account. Local, but in the same order of collective calls on every rank. */
 void ckpt_flight_land(void);
+/* After ckpt_flight_land: ends the compaction that may follow a checkpoint; nothing is left
+ * of it, unless it was done. Local, in the order of collective calls, too. */
+void ckpt_flight_end(void);
 /* How the last one ended that nobody was told of yet: 0, or its error with its message;
  * the same on every rank. */
 int ckpt_flight_outcome(void);

@@ -236,6 +236,44 @@ static int extents_check(const struct ckpt_extent *extents, size_t count,
     return 0;
 }
 
+uint64_t ckpt_epoch_volume(const struct ckpt_epoch *epoch)
+{
+    uint64_t twice = epoch->pieces * sizeof(struct ckpt_piece);
+    for (uint64_t i = 0; epoch->full && i < epoch->nobjects; i++) {
+        twice += epoch->objects[i].nsums * sizeof(uint64_t);
+    }
+    return epoch->has_file ? epoch->length + twice : 0;
+}
+
+uint64_t ckpt_chain_start(const struct ckpt_manifest *manifest, uint64_t index)
+{
+    while (index > 0 && !manifest->epochs[index].full) {
+        index--;
+    }
+    return index;
+}
+
+uint64_t ckpt_chain_volume(const struct ckpt_manifest *manifest, uint64_t index)
+{
+    uint64_t bytes = 0;
+    for (uint64_t i = ckpt_chain_start(manifest, index); i <= index; i++) {
+        bytes += ckpt_epoch_volume(&manifest->epochs[i]);
+    }
+    return bytes;
+}
+
+uint64_t ckpt_chain_measure(const struct ckpt_manifest *manifest,
+                            uint64_t index)
+{
+    const struct ckpt_epoch *e = &manifest->epochs[index];
+    uint64_t full = manifest->epochs[ckpt_chain_start(manifest, index)].length;
+    uint64_t bytes = 0;
+    for (uint64_t i = 0; i < e->nobjects; i++) {
+        bytes += e->objects[i].bytes;
+    }
+    return bytes > full ? bytes : full;
+}
+
 int ckpt_epoch_extents(const struct ckpt_epoch *epoch,
                        struct ckpt_extent **extents, size_t *count)
 {

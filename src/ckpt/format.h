@@ -234,6 +234,19 @@ bool ckpt_epoch_file_name(const char *name);
 struct ckpt_object *ckpt_epoch_object(const struct ckpt_epoch *epoch,
                                       uint64_t uid);
 
+/* Index of the full epoch that the chain of epoch `index` begins with. */
+uint64_t ckpt_chain_start(const struct ckpt_manifest *manifest, uint64_t index);
+/* At most so many bytes of the epoch's file are read at a restart: page sums and the
+ * table of pieces twice, pages that are newer elsewhere not at all. */
+uint64_t ckpt_epoch_volume(const struct ckpt_epoch *epoch);
+/* The same of all of the chain that ends with epoch `index`. */
+uint64_t ckpt_chain_volume(const struct ckpt_manifest *manifest,
+                           uint64_t index);
+/* What that is compared with: the bytes of its objects, or of the file of the full epoch
+ * that it begins with if these are more. */
+uint64_t ckpt_chain_measure(const struct ckpt_manifest *manifest,
+                            uint64_t index);
+
 /*
  * The bulk extents of an epoch file (data, sums, log), ascending, those of no
  * bytes left out; free() them. RECTO_ECORRUPT when they overlap or leave the

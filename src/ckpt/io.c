@@ -375,6 +375,8 @@ int ckpt_io_sync(struct ckpt_io_file *file, const char *label)
     return file_step(file, &call, run_sync, label, "sync");
 }
 
+static _Thread_local uint64_t read_bytes;
+
 int ckpt_io_read(const struct ckpt_io_file *file, void *data, size_t bytes,
                  uint64_t offset)
 {
@@ -398,8 +400,14 @@ int ckpt_io_read(const struct ckpt_io_file *file, void *data, size_t bytes,
         at += n;
         bytes -= (size_t)n;
         offset += (uint64_t)n;
+        read_bytes += (uint64_t)n;
     }
     return error == 0 ? 0 : ckpt_io_error(error, "read", file->name, file->dir);
+}
+
+uint64_t ckpt_io_read_bytes(void)
+{
+    return read_bytes;
 }
 
 int ckpt_io_length(const struct ckpt_io_file *file, uint64_t *length)

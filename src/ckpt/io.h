@@ -53,6 +53,8 @@ int ckpt_io_sync(struct ckpt_io_file *file, const char *label);
  * rule names the label "read". */
 int ckpt_io_read(const struct ckpt_io_file *file, void *data, size_t bytes,
                  uint64_t offset);
+/* Bytes that the calling thread has read with it. */
+uint64_t ckpt_io_read_bytes(void);
 int ckpt_io_length(const struct ckpt_io_file *file, uint64_t *length);
 /* Asks the kernel to forget the file's cached pages, so that reading it tells
  * what the disk holds. Advice only. */

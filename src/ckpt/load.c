@@ -335,29 +335,39 @@ static int homes_settle(const struct ckpt_job *job)
     return status;
 }
 
+int ckpt_load_open(struct load *l, const struct ckpt_manifest *manifest,
+                   uint64_t index)
+{
+    int status = net_verdict(files_open(l, manifest, index));
+    return status == 0 ? pieces_share(l) : status;
+}
+
+int ckpt_load_index(struct load *l)
+{
+    int status = ckpt_sources_load(l);
+    return status == 0 ? net_verdict(sums_check(l)) : status;
+}
+
 int ckpt_load(struct ckpt_job *job, const struct ckpt_manifest *manifest,
               uint64_t index, bool *touched)
 {
     struct load l = {.job = job};
+    uint64_t before = ckpt_io_read_bytes();
     moved_find(&l);
-    int status = homes_settle(job);
-    status =
-        net_verdict(status == 0 ? files_open(&l, manifest, index) : status);
+    int status = net_verdict(homes_settle(job));
     if (status == 0) {
-        status = pieces_share(&l);
+        status = ckpt_load_open(&l, manifest, index);
     }
     if (status == 0) {
         status = net_verdict(sizes_check(&l));
     }
     if (status == 0) {
-        status = ckpt_sources_load(&l);
-    }
-    if (status == 0) {
-        status = net_verdict(sums_check(&l));
+        status = ckpt_load_index(&l);
     }
     if (status == 0) {
         status = memory_load(&l, touched);
     }
+    ckpt_state.restart_bytes += ckpt_io_read_bytes() - before;
     free(l.old.items);
     ckpt_chain_close(&l.chain);
     return status;

@@ -15,6 +15,12 @@ struct load {
     struct ckpt_sources old;
 };
 
+/* Opens the chain of epoch `index` and gives each rank its rows of the tables of pieces.
+ * Collective, one verdict. */
+int ckpt_load_open(struct load *l, const struct ckpt_manifest *manifest,
+                   uint64_t index);
+/* Then: sources, and the full epoch's page sums. Collective, one verdict. */
+int ckpt_load_index(struct load *l);
 /* Reads the logs' indexes and makes l->chain.sources. Collective, one verdict. */
 int ckpt_sources_load(struct load *l);
 

@@ -345,9 +345,8 @@ void ckpt_rows_free(struct ckpt_rows *rows)
 
 int ckpt_unpacking_open(struct ckpt_unpacking *u)
 {
-    *u = (struct ckpt_unpacking){.stored = malloc(CKPT_BLOCK),
-                                 .plain = malloc(CKPT_BLOCK)};
-    int status = u->stored != NULL && u->plain != NULL
+    *u = (struct ckpt_unpacking){.stored = malloc(CKPT_BLOCK)};
+    int status = u->stored != NULL
                      ? ckpt_unpacker_open(&u->unpacker)
                      : base_error(RECTO_ENOMEM, "buffer of a block");
     if (status != 0) {
@@ -360,8 +359,10 @@ void ckpt_unpacking_close(struct ckpt_unpacking *u)
 {
     ckpt_unpacker_close(&u->unpacker);
     free(u->stored);
-    free(u->plain);
-    *u = (struct ckpt_unpacking){.file = NULL};
+    for (size_t i = 0; i < CKPT_UNPACKED; i++) {
+        free(u->slots[i].plain);
+    }
+    *u = (struct ckpt_unpacking){.stored = NULL};
 }
 
 static bool block_same(const struct ckpt_block *a, const struct ckpt_block *b)
@@ -371,29 +372,45 @@ static bool block_same(const struct ckpt_block *a, const struct ckpt_block *b)
            a->pages == b->pages;
 }
 
+static int block_load(const struct ckpt_file *file, struct ckpt_unpacking *u,
+                      const struct ckpt_block *block, struct ckpt_unpacked *to)
+{
+    to->file = NULL;
+    to->plain = to->plain != NULL ? to->plain : malloc(CKPT_BLOCK);
+    if (to->plain == NULL) {
+        return base_error(RECTO_ENOMEM, "buffer of a block");
+    }
+    int status = ckpt_io_read(&file->io, u->stored, block->bytes,
+                              file->epoch->pages_at + block->offset);
+    struct ckpt_packed packed = {(enum ckpt_codec)block->codec, block->element,
+                                 block->bytes, u->stored};
+    if (status == 0 && !ckpt_unpack(&u->unpacker, &packed, to->plain,
+                                    (size_t)block->pages * CKPT_PAGE)) {
+        status = RECTO_ECORRUPT;
+    }
+    if (status == 0) {
+        to->file = file;
+        to->block = *block;
+    }
+    return status;
+}
+
 int ckpt_file_block_page(const struct ckpt_file *file, struct ckpt_unpacking *u,
                          const struct ckpt_block *block, char *to)
 {
+    /* files of a chain lie side by side */
+    struct ckpt_unpacked *slot =
+        &u->slots[(uintptr_t)file / sizeof *file % CKPT_UNPACKED];
+    int status = 0;
     if (block->bytes == 0) {
         memset(to, 0, CKPT_PAGE);
         return 0;
     }
-    if (u->file != file || !block_same(&u->block, block)) {
-        u->file = NULL;
-        int status = ckpt_io_read(&file->io, u->stored, block->bytes,
-                                  file->epoch->pages_at + block->offset);
-        struct ckpt_packed packed = {(enum ckpt_codec)block->codec,
-                                     block->element, block->bytes, u->stored};
-        if (status == 0 && !ckpt_unpack(&u->unpacker, &packed, u->plain,
-                                        (size_t)block->pages * CKPT_PAGE)) {
-            status = RECTO_ECORRUPT;
-        }
-        if (status != 0) {
-            return status;
-        }
-        u->file = file;
-        u->block = *block;
+    if (slot->file != file || !block_same(&slot->block, block)) {
+        status = block_load(file, u, block, slot);
     }
-    memcpy(to, u->plain + (size_t)block->page * CKPT_PAGE, CKPT_PAGE);
-    return 0;
+    if (status == 0) {
+        memcpy(to, slot->plain + (size_t)block->page * CKPT_PAGE, CKPT_PAGE);
+    }
+    return status;
 }

@@ -53,13 +53,21 @@ int ckpt_file_rows_read(const struct ckpt_file *file,
                         const struct ckpt_piece *run, struct ckpt_rows *rows);
 void ckpt_rows_free(struct ckpt_rows *rows);
 
-/* For the pages of logs, packed and plain: the last block that was unpacked. */
+/* For the pages of packed logs: the last block that was unpacked of each file, as long as
+ * no other takes its slot. Pages are asked for in order, but come from all files of a
+ * chain in turn. */
+enum {
+    CKPT_UNPACKED = 16
+};
+struct ckpt_unpacked {
+    const struct ckpt_file *file; /* NULL: none */
+    struct ckpt_block block;
+    char *plain; /* NULL: the slot was never used */
+};
 struct ckpt_unpacking {
     struct ckpt_unpacker unpacker;
     char *stored;
-    char *plain;
-    const struct ckpt_file *file; /* NULL: none */
-    struct ckpt_block block;
+    struct ckpt_unpacked slots[CKPT_UNPACKED];
 };
 
 /* RECTO_ENOMEM. */
@@ -67,7 +75,7 @@ int ckpt_unpacking_open(struct ckpt_unpacking *u);
 void ckpt_unpacking_close(struct ckpt_unpacking *u);
 
 /* Reads a page of a packed log; its sum is to be compared, too. RECTO_ECORRUPT without a
- * message when the block does not unpack, RECTO_EIO. */
+ * message when the block does not unpack, RECTO_EIO, RECTO_ENOMEM. */
 int ckpt_file_block_page(const struct ckpt_file *file, struct ckpt_unpacking *u,
                          const struct ckpt_block *block, char *to);
 

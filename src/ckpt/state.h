@@ -61,6 +61,10 @@ struct ckpt_state {
     size_t nknown;
     uint64_t checkpoints;
     uint64_t bytes;
+    uint64_t restart_bytes; /* read */
+    uint64_t
+        changed; /* bytes that a differential epoch would have had of mine, in
+                         the place of the last one */
 };
 
 /* Protects `regions` and what they point to; held through the collective
@@ -77,6 +81,7 @@ struct ckpt_part {
     uint64_t pages;
     uint64_t bytes_before; /* private: of lower ranks */
     uint64_t pages_before;
+    uint64_t pages_all; /* of all ranks */
     /* Private: all of its pages; block: those of my piece. `hashes` are theirs. */
     uint64_t first;
     uint64_t count;
@@ -112,6 +117,17 @@ static inline bool ckpt_part_shared(const struct ckpt_part *part)
     return part->object->kind == CKPT_SHARED;
 }
 
+/* What the chain is to become after an epoch that makes it too long (merge.h). */
+struct ckpt_merge {
+    bool due; /* the same on all ranks */
+    uint64_t number;
+    uint64_t volume; /* of the chain with the epoch */
+    /* Rank 0: */
+    bool sparse;              /* part of the file will be holes */
+    struct ckpt_epoch epoch;  /* a full one, laid out in */
+    struct ckpt_image *image; /* this; NULL: that failed */
+};
+
 /* One checkpoint, or the declared objects at a restart. */
 struct ckpt_job {
     struct ckpt_epoch epoch;
@@ -121,9 +137,13 @@ struct ckpt_job {
     bool local;         /* written to the nodes' own folders (level.h) */
     bool waits;         /* but not before its private memory is written */
     void (*private_written)(void); /* called then; NULL: nobody waits */
-    uint64_t began;                /* base_now */
-    uint64_t ended;                /* when it was on disk */
-    struct ckpt_part *parts;       /* epoch.nobjects */
+    uint64_t changed;              /* rank 0: in the last epoch, bytes */
+    uint64_t volume;               /* bytes of its chain before it, and */
+    uint64_t limit;                /* what is allowed; 0: any */
+    struct ckpt_merge merge;
+    uint64_t began;          /* base_now */
+    uint64_t ended;          /* when it was on disk */
+    struct ckpt_part *parts; /* epoch.nobjects */
     struct ckpt_io_file file;
     struct ckpt_image *image; /* rank 0: the file as laid out; may be NULL */
     char run[CKPT_UUID + 1];
@@ -315,6 +335,10 @@ int ckpt_dir_join(void);
 
 /* Rank 0 makes the epoch's file, all ranks open it. Collective, one verdict. */
 int ckpt_job_file_open(struct ckpt_job *job);
+/* Rank 0 gets the table of pieces, sorted by (uid, rank); free() it. Collective, one
+ * verdict but for MPI's errors. */
+int ckpt_job_rows_gather(const struct ckpt_job *job,
+                         struct ckpt_piece **sorted);
 /* Rank 0: the table of pieces and the metadata into the file. */
 int ckpt_job_file_finish(struct ckpt_job *job, const struct ckpt_piece *pieces);
 void ckpt_image_drop(struct ckpt_image *image); /* NULL is fine */

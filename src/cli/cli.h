@@ -84,7 +84,5 @@ const char *cli_time(uint64_t seconds, char *text);
 const char *cli_size(uint64_t bytes, char *text);
 /* Index of the epoch asked for, the newest by default; false: none such. */
 bool cli_epoch_index(const struct cli_request *request, uint64_t *index);
-/* Index of the full epoch of a chain. */
-uint64_t cli_chain_start(const struct ckpt_manifest *m, uint64_t index);
 
 #endif

@@ -11,7 +11,7 @@
 /* How many files a restart from the epoch reads. */
 static uint64_t chain_length(const struct ckpt_manifest *m, uint64_t index)
 {
-    return index - cli_chain_start(m, index) + 1;
+    return index - ckpt_chain_start(m, index) + 1;
 }
 
 static void tell(const struct cli_request *r, uint64_t number, uint64_t before)

@@ -169,18 +169,20 @@ static void object_json(const struct ckpt_epoch *e, const struct ckpt_object *o)
     (void)printf("}");
 }
 
-static void info_json(const struct cli_request *r, const struct ckpt_epoch *e)
+static void info_json(const struct cli_request *r, uint64_t index)
 {
+    const struct ckpt_epoch *e = &r->manifest->epochs[index];
     (void)printf("{\"folder\": ");
     cli_json_string(stdout, r->dir.path);
     (void)printf(", \"run\": \"%s\", \"epoch\": %llu, \"kind\": \"%s\", "
                  "\"base\": %llu, \"uuid\": \"%s\", \"ranks\": %llu, \"time\": "
-                 "%llu, \"bytes\": %llu, \"pages_in_log\": %llu, \"state\": "
-                 "\"%s\", \"objects\": [",
+                 "%llu, \"bytes\": %llu, \"restart_bytes\": %llu, "
+                 "\"pages_in_log\": %llu, \"state\": \"%s\", \"objects\": [",
                  r->manifest->run, (unsigned long long)e->number,
                  e->full ? "full" : "diff", (unsigned long long)e->base,
                  e->uuid, (unsigned long long)e->ranks,
                  (unsigned long long)e->time, (unsigned long long)e->length,
+                 (unsigned long long)ckpt_chain_volume(r->manifest, index),
                  (unsigned long long)e->entries, file_state(r, e));
     for (uint64_t i = 0; i < e->nobjects; i++) {
         (void)printf("%s\n  ", i > 0 ? "," : "");
@@ -224,10 +226,12 @@ static void info_text(const struct cli_request *r, uint64_t index)
                  r->manifest->run, (unsigned long long)e->number,
                  e->full ? "full" : "differential");
     (void)printf("chain   ");
-    for (uint64_t i = cli_chain_start(r->manifest, index); i <= index; i++) {
+    for (uint64_t i = ckpt_chain_start(r->manifest, index); i <= index; i++) {
         (void)printf(" %llu",
                      (unsigned long long)r->manifest->epochs[i].number);
     }
+    (void)printf("\nreads    %s at most at a restart",
+                 cli_size(ckpt_chain_volume(r->manifest, index), text));
     (void)printf("\nuuid     %s\nfile     %s, %s\n", e->uuid, name,
                  file_state(r, e));
     (void)printf("size     %s", cli_size(e->length, text));
@@ -259,7 +263,7 @@ enum cli_exit cli_info(const struct cli_request *r)
         return CLI_NO_CHECKPOINT;
     }
     if (r->json) {
-        info_json(r, &r->manifest->epochs[index]);
+        info_json(r, index);
     } else {
         info_text(r, index);
     }

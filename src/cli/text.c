@@ -86,11 +86,3 @@ bool cli_epoch_index(const struct cli_request *request, uint64_t *index)
     }
     return false;
 }
-
-uint64_t cli_chain_start(const struct ckpt_manifest *m, uint64_t index)
-{
-    while (index > 0 && !m->epochs[index].full) {
-        index--;
-    }
-    return index;
-}

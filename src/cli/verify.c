@@ -366,7 +366,7 @@ enum cli_exit cli_verify(const struct cli_request *request)
                           (unsigned long long)request->epoch);
             return CLI_NO_CHECKPOINT;
         }
-        first = cli_chain_start(m, last);
+        first = ckpt_chain_start(m, last);
         last++;
     }
     struct report *r = calloc(1, sizeof *r);

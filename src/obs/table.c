@@ -30,6 +30,7 @@ static const struct column {
     COLUMN("out-KiB", bytes_written, 1024),
     COLUMN("messages", messages, 1),
     COLUMN("epochs", checkpoints, 1),
+    COLUMN("compact-ms", compact_ns, 1000000),
     COLUMN("fault-ms", fault_ns, 1000000),
     COLUMN("barrier-ms", barrier_ns, 1000000),
 #undef COLUMN
