@@ -264,7 +264,7 @@ static int chain_share(struct merger *m)
         memcpy(m->job.run, m->chain->run, sizeof m->job.run);
     }
     status = net_verdict(status);
-    return status == 0 ? ckpt_epoch_share(&m->job.epoch) : status;
+    return status == 0 ? ckpt_epoch_share(&m->job.epoch, 0) : status;
 }
 
 /* ---- pieces -------------------------------------------------------------------------------- */
