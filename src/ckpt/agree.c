@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The ranks agree on the objects of an epoch. Segments are the same on all by
- * construction; protected names are local, so rank 0 gathers every rank's
+ * construction; protected names are local (names.c), so rank 0 gathers every rank's
  * table, takes their union and broadcasts the list.
  *
  * Invariants
@@ -20,271 +20,7 @@
 #include "heap/heap.h"
 #include "level.h"
 #include "merge.h"
-#include "state.h"
-
-/* One rank's word about one name. */
-struct row {
-    char name[RECTO_NAME_MAX + 1];
-    uint64_t count;
-    uint32_t type;
-    uint32_t rank;
-    uint32_t present;
-    uint32_t changed; /* its size differs from what the last epoch holds */
-    uint32_t is_block;
-    struct ckpt_tile block;
-};
-
-/* Rank 0's list in the making. */
-struct list {
-    struct ckpt_object *objects;
-    uint64_t count;
-    uint64_t next_uid;
-    const struct ckpt_epoch *last; /* the epoch to continue; NULL: none */
-    const struct ckpt_epoch *now;  /* whose list it is: its structs */
-};
-
-/* ---- private names --------------------------------------------------------------- */
-
-static int my_rows(struct row **rows, uint64_t *count)
-{
-    struct row *list = calloc(ckpt_state.nregions + 1, sizeof *list);
-    if (list == NULL) {
-        return base_error(RECTO_ENOMEM, "table of protected memory");
-    }
-    for (size_t i = 0; i < ckpt_state.nregions; i++) {
-        const struct ckpt_region *r = ckpt_state.regions[i];
-        struct row *row = &list[i];
-        memcpy(row->name, r->name, sizeof row->name);
-        row->count = r->present ? r->count : 0;
-        row->type = (uint32_t)r->type;
-        row->rank = (uint32_t)net_rank();
-        row->present = r->present;
-        row->is_block = r->present && r->is_block;
-        row->block = r->block;
-        row->changed = ckpt_region_bytes(r) != r->saved_bytes;
-    }
-    *rows = list;
-    *count = ckpt_state.nregions;
-    return 0;
-}
-
-/* Rank 0 gets the rows of all ranks, *all, and what had changed in the last epoch; others
- * NULL. */
-static int rows_gather(struct ckpt_job *job, struct row **all, uint64_t *count)
-{
-    struct row *mine = NULL;
-    uint64_t n = 0;
-    uint64_t *sizes = NULL;
-    uint64_t total = 0;
-    int status = my_rows(&mine, &n);
-    if (net_rank() == 0 && status == 0) {
-        sizes = calloc(2 * (size_t)net_size(), sizeof *sizes);
-        status = sizes != NULL ? 0 : base_error(RECTO_ENOMEM, "sizes");
-    }
-    *all = NULL;
-    status = net_verdict(status);
-    uint64_t told[2] = {n * sizeof *mine, ckpt_state.changed};
-    if (status == 0) {
-        status = net_gather(told, sizeof told, sizes, 0);
-    }
-    if (status == 0 && sizes != NULL) {
-        for (int r = 0; r < net_size(); r++) {
-            job->changed += sizes[2 * r + 1];
-            sizes[r] = sizes[2 * r];
-            total += sizes[r];
-        }
-        *all = malloc(total + 1);
-        status = *all != NULL ? 0
-                              : base_error(RECTO_ENOMEM, "%llu bytes",
-                                           (unsigned long long)total);
-    }
-    status = net_verdict(status);
-    if (status == 0) {
-        status = net_gatherv(mine, told[0], *all, sizes, 0);
-    }
-    *count = total / sizeof *mine;
-    free(mine);
-    free(sizes);
-    return status;
-}
-
-static int row_order(const void *a, const void *b)
-{
-    const struct row *x = a;
-    const struct row *y = b;
-    int order = strcmp(x->name, y->name);
-    return order != 0 ? order : (x->rank > y->rank) - (x->rank < y->rank);
-}
-
-static uint64_t private_uid(struct list *list, const struct ckpt_object *o)
-{
-    const struct ckpt_epoch *last = list->last;
-    for (uint64_t i = 0; last != NULL && i < last->nobjects; i++) {
-        const struct ckpt_object *old = &last->objects[i];
-        if (old->kind == CKPT_PRIVATE && strcmp(old->name, o->name) == 0) {
-            return ckpt_type_same(last, old->type, list->now, o->type) &&
-                           old->bytes == o->bytes
-                       ? old->uid
-                       : list->next_uid++;
-        }
-    }
-    return list->next_uid++;
-}
-
-/* ---- blocks of an array ------------------------------------------------------------- */
-
-static int block_order(const void *a, const void *b)
-{
-    const struct row *x = a;
-    const struct row *y = b;
-    return (x->block.start[0] > y->block.start[0]) -
-           (x->block.start[0] < y->block.start[0]);
-}
-
-/* Rows [0, n) of one name: every rank has a block, of the same array. */
-static int blocks_same(const struct row *rows, uint64_t n)
-{
-    const struct row *lead = &rows[0];
-    for (uint64_t i = 0; i < n; i++) {
-        const struct row *row = &rows[i];
-        if (row->present != lead->present || row->is_block != lead->is_block ||
-            row->type != lead->type || row->block.ndims != lead->block.ndims ||
-            memcmp(row->block.global, lead->block.global,
-                   sizeof lead->block.global) != 0) {
-            return base_error(RECTO_EMISMATCH,
-                              "blocks of \"%s\" on rank %u and rank %u are not "
-                              "of the same array",
-                              lead->name, lead->rank, row->rank);
-        }
-    }
-    return n == (uint64_t)net_size()
-               ? 0
-               : base_error(RECTO_EMISMATCH,
-                            "%llu of %d ranks protect a block of \"%s\": all "
-                            "have to, if only one of no elements",
-                            (unsigned long long)n, net_size(), lead->name);
-}
-
-/* In the order of their first dimension only neighbours can overlap. */
-static int blocks_apart(struct row *rows, uint64_t n)
-{
-    qsort(rows, n, sizeof *rows, block_order);
-    for (uint64_t i = 0; i < n; i++) {
-        const struct ckpt_tile *a = &rows[i].block;
-        for (uint64_t k = i + 1;
-             k < n && rows[k].block.start[0] < a->start[0] + a->local[0]; k++) {
-            if (ckpt_tiles_overlap(a, &rows[k].block)) {
-                return base_error(
-                    RECTO_EMISMATCH,
-                    "the blocks of \"%s\" on rank %u and rank %u overlap",
-                    rows[i].name, rows[i].rank, rows[k].rank);
-            }
-        }
-    }
-    return 0;
-}
-
-static uint64_t block_uid(struct list *list, const struct ckpt_object *o)
-{
-    const struct ckpt_epoch *last = list->last;
-    for (uint64_t i = 0; last != NULL && i < last->nobjects; i++) {
-        const struct ckpt_object *old = &last->objects[i];
-        if (ckpt_is_block(old) && strcmp(old->name, o->name) == 0 &&
-            ckpt_type_same(last, old->type, list->now, o->type) &&
-            old->ndims == o->ndims &&
-            memcmp(old->dims, o->dims, sizeof o->dims) == 0) {
-            return old->uid;
-        }
-    }
-    return list->next_uid++;
-}
-
-static int blocks_merge(struct list *list, struct row *rows, uint64_t n)
-{
-    bool changed = false;
-    int status = blocks_same(rows, n);
-    for (uint64_t i = 0; i < n; i++) {
-        changed = changed || rows[i].changed;
-    }
-    struct ckpt_object *o = &list->objects[list->count++];
-    memcpy(o->name, rows->name, sizeof o->name);
-    o->kind = CKPT_SHARED;
-    o->type = (recto_type)rows->type;
-    o->ndims = rows->block.ndims;
-    memcpy(o->dims, rows->block.global, sizeof o->dims);
-    o->element = recto_type_size(o->type);
-    o->bytes = ckpt_tile_count(o->dims, o->ndims) * o->element;
-    o->uid = changed ? list->next_uid++ : block_uid(list, o);
-    return status == 0 ? blocks_apart(rows, n) : status;
-}
-
-static const char *type_words(uint32_t type)
-{
-    const char *name = ckpt_type_name((recto_type)type);
-    return name != NULL ? name : base_type_name((recto_type)type);
-}
-
-/* Adds the object of rows [0, n), all of one name, if a rank protects it. */
-static int rows_merge(struct list *list, const struct row *rows, uint64_t n)
-{
-    const struct row *lead = NULL;
-    bool changed = false;
-    uint64_t count = 0;
-    for (uint64_t i = 0; i < n; i++) {
-        changed = changed || rows[i].changed;
-        if (!rows[i].present) {
-            continue;
-        }
-        lead = lead != NULL ? lead : &rows[i];
-        if (rows[i].type != lead->type) {
-            return base_error(RECTO_EMISMATCH,
-                              "protected memory \"%s\" is %s on rank %u and %s "
-                              "on rank %u",
-                              lead->name, type_words(lead->type), lead->rank,
-                              type_words(rows[i].type), rows[i].rank);
-        }
-        uint64_t size = recto_type_size((recto_type)lead->type);
-        if (rows[i].count > (uint64_t)INT64_MAX / size - count) {
-            return base_error(RECTO_EINVAL,
-                              "protected memory \"%s\" is too large",
-                              lead->name);
-        }
-        count += rows[i].count;
-    }
-    if (lead == NULL) {
-        return 0;
-    }
-    struct ckpt_object *o = &list->objects[list->count++];
-    memcpy(o->name, lead->name, sizeof o->name);
-    o->kind = CKPT_PRIVATE;
-    o->type = (recto_type)lead->type;
-    o->ndims = 1;
-    o->dims[0] = count;
-    o->element = recto_type_size(o->type);
-    o->bytes = count * o->element;
-    o->uid = changed ? list->next_uid++ : private_uid(list, o);
-    return 0;
-}
-
-static int private_objects(struct list *list, struct row *rows, uint64_t n)
-{
-    int status = 0;
-    if (rows != NULL && n > 0) {
-        qsort(rows, n, sizeof *rows, row_order);
-    }
-    for (uint64_t i = 0; i < n && status == 0;) {
-        uint64_t end = i + 1;
-        bool blocks = rows[i].is_block != 0;
-        while (end < n && strcmp(rows[i].name, rows[end].name) == 0) {
-            blocks = blocks || rows[end].is_block != 0;
-            end++;
-        }
-        status = blocks ? blocks_merge(list, &rows[i], end - i)
-                        : rows_merge(list, &rows[i], end - i);
-        i = end;
-    }
-    return status;
-}
+#include "names.h"
 
 /* ---- shared segments -------------------------------------------------------------- */
 
@@ -301,7 +37,7 @@ static bool checkpointed(const struct space_segment *s)
 }
 
 /* The uid of a segment that the last epoch holds with the same size; 0: none. */
-static uint64_t shared_uid(const struct list *list, uint32_t segment,
+static uint64_t shared_uid(const struct ckpt_listing *list, uint32_t segment,
                            uint64_t bytes)
 {
     const struct ckpt_known *known =
@@ -314,7 +50,8 @@ static uint64_t shared_uid(const struct list *list, uint32_t segment,
     return old != NULL && old->bytes == bytes ? old->uid : 0;
 }
 
-static void shared_object(struct list *list, const struct space_segment *s)
+static void shared_object(struct ckpt_listing *list,
+                          const struct space_segment *s)
 {
     uint64_t bytes = s->heap ? heap_extent() : s->bytes;
     if (bytes == 0) {
@@ -362,7 +99,7 @@ static const char *name_group(const char **names, uint64_t n, const char *name)
     return NULL;
 }
 
-static int names_check(const struct list *list)
+static int names_check(const struct ckpt_listing *list)
 {
     const char **names = calloc(list->count + 1, sizeof *names);
     if (names == NULL) {
@@ -398,7 +135,8 @@ static int object_order(const void *a, const void *b)
     return (x->uid > y->uid) - (x->uid < y->uid);
 }
 
-static int list_make(struct list *list, struct row *rows, uint64_t nrows)
+static int list_make(struct ckpt_listing *list, struct ckpt_name_row *rows,
+                     uint64_t nrows)
 {
     uint64_t most = nrows;
     const struct space_segment *s;
@@ -414,7 +152,7 @@ static int list_make(struct list *list, struct row *rows, uint64_t nrows)
             shared_object(list, s);
         }
     }
-    int status = private_objects(list, rows, nrows);
+    int status = ckpt_names_merge(list, rows, nrows);
     if (status == 0) {
         qsort(list->objects, list->count, sizeof *list->objects, object_order);
         status = names_check(list);
@@ -422,7 +160,7 @@ static int list_make(struct list *list, struct row *rows, uint64_t nrows)
     return status;
 }
 
-static bool same_objects(const struct list *list)
+static bool same_objects(const struct ckpt_listing *list)
 {
     if (list->last == NULL || list->last->nobjects != list->count) {
         return false;
@@ -449,7 +187,8 @@ static bool new_sparse(const struct ckpt_job *job)
 }
 
 /* Number, kind and objects of the epoch to come. */
-static int epoch_make(struct ckpt_job *job, struct row *rows, uint64_t nrows)
+static int epoch_make(struct ckpt_job *job, struct ckpt_name_row *rows,
+                      uint64_t nrows)
 {
     const struct ckpt_store *store = &ckpt_state.store;
     const struct ckpt_manifest *m = store->manifest;
@@ -460,9 +199,9 @@ static int epoch_make(struct ckpt_job *job, struct row *rows, uint64_t nrows)
     if (newest == NULL && m != NULL && m->nepochs > 0) {
         newest = &m->epochs[m->nepochs - 1];
     }
-    struct list list = {.next_uid = next_uid,
-                        .last = ckpt_state.restarted ? newest : NULL,
-                        .now = e};
+    struct ckpt_listing list = {.next_uid = next_uid,
+                                .last = ckpt_state.restarted ? newest : NULL,
+                                .now = e};
     job->first_new = list.next_uid;
     int status = ckpt_structs_take(e);
     status = status == 0 ? list_make(&list, rows, nrows) : status;
@@ -629,9 +368,9 @@ int ckpt_parts_bind(struct ckpt_job *job)
 
 int ckpt_agree(struct ckpt_job *job)
 {
-    struct row *rows = NULL;
+    struct ckpt_name_row *rows = NULL;
     uint64_t nrows = 0;
-    int status = rows_gather(job, &rows, &nrows);
+    int status = ckpt_names_gather(job, &rows, &nrows);
     if (status == 0 && net_rank() == 0) {
         status = epoch_make(job, rows, nrows);
     }
