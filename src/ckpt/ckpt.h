@@ -28,6 +28,7 @@
  *     log.c       writes a differential epoch
  *     checkpoint.c recto_checkpoint
  *     load.c      reads a chain of epochs into memory
+ *     lazy.c      reads the rest of it while the program goes on
  *     choice.c    which epoch a restart takes
  *     fit.c       does it fit what the program declares?
  *     moved.c     recto_protect_redistribute: private memory on other ranks

@@ -5,7 +5,8 @@
  *
  *   memory                            a loan is
  *     not shared, or of one domain      the memory itself (touched, while writes
- *                                       are tracked)
+ *                                       are tracked, or pages have no rights at
+ *                                       first)
  *     release consistent                the memory itself, pinned
  *     sequential, several domains       private memory, copied in and back: two
  *                                       ranks that keep a page each while they
@@ -44,7 +45,7 @@ static uint64_t pages_of(const struct space_segment *s, const char *p,
 
 static bool protected(const struct space_segment *s)
 {
-    return s->coherence != NULL || s->tracking;
+    return s->coherence != NULL || s->lone != NULL || s->tracking;
 }
 
 static bool releases(const struct space_segment *s)
@@ -55,13 +56,17 @@ static bool releases(const struct space_segment *s)
 /* Memory of one domain: nobody takes a right away but the tracker, which does it
  * in collective calls. */
 static void touch_all(const struct space_segment *s, const char *p,
-                      uint64_t bytes)
+                      uint64_t bytes, bool write)
 {
     for (uint64_t i = page_of(s, p); i < page_of(s, p) + pages_of(s, p, bytes);
          i++) {
-        atomic_fetch_or_explicit((_Atomic unsigned char *)s->recto +
-                                     i * SPACE_PAGE,
-                                 0, memory_order_relaxed);
+        char *at = s->recto + i * SPACE_PAGE;
+        if (write) {
+            atomic_fetch_or_explicit((_Atomic unsigned char *)at, 0,
+                                     memory_order_relaxed);
+        } else if (s->lone != NULL) {
+            (void)*(volatile char *)at;
+        }
     }
 }
 
@@ -102,8 +107,8 @@ int recto_pin(void *p, size_t bytes, int mode)
         return rel_pin(s->coherence, page_of(s, p), pages_of(s, p, bytes),
                        write);
     }
-    if (s->tracking && write) {
-        touch_all(s, p, bytes);
+    if (protected(s)) {
+        touch_all(s, p, bytes, write);
     }
     return 0;
 }
@@ -164,9 +169,7 @@ void *coherence_lend(void *p, uint64_t bytes, bool write,
         return p; /* the call will say what is wrong with it */
     }
     if (s->coherence == NULL) {
-        if (write) {
-            touch_all(s, p, bytes);
-        }
+        touch_all(s, p, bytes, write);
         return p;
     }
     struct coherence_loan *l = calloc(1, sizeof *l);

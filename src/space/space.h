@@ -50,6 +50,8 @@ struct space_segment {
     uint64_t extra_bytes;   /* the protocol's part of that memory */
     uint64_t homed;         /* bytes homed in my domain */
     bool eager;             /* home pages start writable in their domain */
+    bool lazy; /* pages may come late (lazy.h): their homes start without rights */
+    _Atomic bool loading;   /* some may not be here yet */
     bool tracking;          /* writes since the last checkpoint are noted */
     bool heap;              /* of recto_malloc: grows, is never settled */
     _Atomic bool
@@ -60,6 +62,7 @@ struct space_segment {
     /* Homes that recto_migrate gave; NULL: none (moved.h). */
     struct space_moved *_Atomic moved;
     void *coherence; /* the protocol's state */
+    void *lone;      /* lazy, one domain: how rights are given (coherence/lone.c) */
     struct space_segment *next;
 };
 
