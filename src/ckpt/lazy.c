@@ -172,13 +172,12 @@ static void mark_write(const char *text)
 static _Noreturn void fail(void)
 {
     char message[512];
-    (void)snprintf(message, sizeof message, "%s\n", recto_last_error());
+    (void)snprintf(message, sizeof message, "%s", recto_last_error());
     mark_write(message);
-    base_fatal("%.*s; found while the program runs (%s=lazy): restart, which "
-               "will read all memory before the program goes on, from an older "
-               "epoch if it must",
-               (int)strlen(message) - 1, message,
-               base_env_name(BASE_ENV_RESTART));
+    base_fatal("%s; found while the program runs (%s=lazy): start it again, "
+               "which reads all memory before the program goes on, from an "
+               "older epoch if it must",
+               message, base_env_name(BASE_ENV_RESTART));
 }
 
 /* Which of n pieces of an object of `pages` pages has a page. */
