@@ -41,6 +41,7 @@ static int64_t last = -1; /* epoch in the folder */
 static int64_t held = -1; /* whose values it holds */
 static int64_t now = -1;  /* whose values memory holds */
 static uint64_t seed;
+static bool used; /* memory is written to before the restart */
 
 static void begin(void)
 {
@@ -65,7 +66,7 @@ static uint64_t value(int object, uint64_t i, int64_t epoch)
 {
     int64_t page = (int64_t)(i / PAGE);
     int64_t changed = epoch - (epoch + page) % 3;
-    return changed < 0 || page % 7 == 5
+    return epoch < 0 || changed < 0 || page % 7 == 5
                ? 0
                : test_hash((uint64_t)object, i, (uint64_t)changed + 1) >> 8;
 }
@@ -96,11 +97,32 @@ static void checkpoint(void)
     held = now;
 }
 
+/* Words that the restart is to replace, by some rank in each page. */
+static void spoil(void)
+{
+    for (uint64_t page = (uint64_t)recto_rank(); page <= PAGES;
+         page += (uint64_t)recto_size()) {
+        for (int object = 0; object < ARRAYS; object++) {
+            arrays[object][page * PAGE + 1] = 1 + page;
+        }
+    }
+    CHECK_OK(recto_barrier());
+    for (uint64_t page = 0; page <= PAGES; page++) {
+        for (int object = 0; object < ARRAYS; object++) {
+            CHECK(arrays[object][page * PAGE + 1] == 1 + page);
+        }
+    }
+    CHECK_OK(recto_barrier());
+}
+
 static void restart(void)
 {
     int64_t got = -1;
     memset(mine, 0, sizeof mine);
     begin();
+    if (used) {
+        spoil();
+    }
     CHECK(recto_restart(&got) == 1 && got == last);
     now = held;
     for (uint64_t i = 0; i < 3 * PAGE + 5; i++) {
@@ -328,6 +350,7 @@ int main(int argc, char **argv)
     setenv("RECTO_CKPT_DIR", "ckpt", 1);
     setenv("RECTO_RESTART", argc > 1 ? argv[1] : "lazy", 1);
     begin();
+    calls(); /* of pages without rights */
     seed = test_seed("seed");
     CHECK(recto_restart(NULL) == 0);
     for (int64_t e = 0; e < EPOCHS; e++) {
@@ -336,6 +359,12 @@ int main(int argc, char **argv)
     }
     end();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        restart();
+        cases[i]();
+        end();
+    }
+    used = true;
+    for (int i = 0; i < 3; i++) {
         restart();
         cases[i]();
         end();
