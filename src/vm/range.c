@@ -162,6 +162,15 @@ void recto_vm_range_destroy(recto_vm_range *range)
 
 /* ---- PROT1, PROTN, UNPROT ------------------------------------------------ */
 
+/* Has it pages with rights that no state was set for? */
+static bool any_fresh(const struct recto_vm_range *range,
+                      const struct vm_change *change)
+{
+    uint64_t chunk = 0;
+    return base_set_next(&range->fresh, change->at / VM_CHUNK, &chunk) &&
+           chunk < vm_chunks(change->end);
+}
+
 static int change(const char *call, struct recto_vm_range *range,
                   enum vm_change_kind kind, uint64_t first, uint64_t count,
                   enum recto_vm_right right)
@@ -190,7 +199,9 @@ static int change(const char *call, struct recto_vm_range *range,
                                .end = first + count,
                                .kind = kind,
                                .right = right};
-    return vm_change_make(&change);
+    return kind == VM_LOWER && count > VM_SHORT && !any_fresh(range, &change)
+               ? vm_change_touched(&change)
+               : vm_change_make(&change);
 }
 
 int recto_vm_prot1(recto_vm_range *range, uint64_t page,
