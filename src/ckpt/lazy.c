@@ -62,8 +62,7 @@ int ckpt_lazy_init(void)
 
 const char *ckpt_lazy_text(void)
 {
-    return space_lazy_wanted() ? "recto_restart with RECTO_RESTART=lazy"
-                               : "recto_restart";
+    return space_lazy_wanted() ? "recto_restart, lazily" : "recto_restart";
 }
 
 static bool is_marked(void)

@@ -84,8 +84,20 @@ uint64_t space_lazy_bytes(const struct space_segment *s)
 
 /* ---- the restart ------------------------------------------------------------------- */
 
+/* Usually is. */
+static void set_empty(const struct base_set *set, uint64_t pages)
+{
+    uint64_t first = 0;
+    if (base_set_next(set, 0, &first)) {
+        base_set_take_run(set, 0, pages);
+    }
+}
+
 int space_lazy_begin(struct space_segment *s)
 {
+    struct area a = area_of(s, net_domain());
+    set_empty(&a.present, s->pages);
+    set_empty(&a.wanted, s->pages);
     return recto_vm_protn(s->range, 0, s->pages, RECTO_VM_NONE);
 }
 

@@ -26,10 +26,10 @@ uint64_t space_lazy_offset(const struct space_segment *s); /* alloc.c */
 
 /* ---- the restart ---------------------------------------------------------------- */
 
-/* Takes my rights to all pages. After coherence_recall; local, no thread uses the
- * segment. */
+/* Takes my rights to all pages; none is present any more. After coherence_recall; local,
+ * no thread uses the segment. */
 int space_lazy_begin(struct space_segment *s);
-/* No page of any home is present, but for what space_lazy_arrive tells from now on. */
+/* Then, on all ranks: pages are what space_lazy_arrive tells from now on. */
 void space_lazy_start(struct space_segment *s);
 /* All pages of all homes are present. Local. */
 void space_lazy_end(struct space_segment *s);
