@@ -19,6 +19,7 @@
 #include "coherence/lone.h"
 #include "coherence/msi.h"
 #include "coherence/release.h"
+#include "space/snapshot.h"
 
 enum {
     RECALLS = 256
@@ -446,6 +447,9 @@ void coherence_finalize(void)
 int recto_check_all(void)
 {
     int r = net_agree(NET_CALL_CHECK_ALL, 0, "recto_check_all()");
+    if (r == 0) {
+        space_land(); /* no other thread looks at lists of homes */
+    }
     for (struct space_segment *s = space_segment_first(); s != NULL && r == 0;
          s = s->next) {
         r = space_homes_check(s);

@@ -237,6 +237,7 @@ static int range_create(struct space_segment *s)
 
 static void segment_free(struct space_segment *s)
 {
+    space_homes_move(s, NULL); /* its range forgets them */
     if (s->range != NULL) {
         recto_vm_range_destroy(s->range);
     }
@@ -251,7 +252,6 @@ static void segment_free(struct space_segment *s)
     if (s->fd >= 0) {
         close(s->fd);
     }
-    space_homes_move(s, NULL);
     space_claims_free(s);
     free(s->versos);
     free(s);
