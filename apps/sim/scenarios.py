@@ -138,13 +138,13 @@ def checkpoint(setting, ranks, pages, written, full, disk=Disk()):
     n = setting.network
     segments, objects = job.segments, job.objects
     private = objects - segments
-    reduces = 25 + 5 * segments if full else 24 + 4 * segments
+    reduces = 26 + 5 * segments if full else 25 + 4 * segments
     row = 56 * (objects if full else 1)
     verdict, v = machine.allreduce_time(n, ranks, VERDICT)
     share, b = machine.bcast_time(n, ranks, 400 * objects)
     sizes, _ = machine.gather_time(n, ranks, 8)
     pieces, g = machine.gather_time(n, ranks, row)
-    names, q = machine.pairs_time(n, ranks, 280 * private)
+    names, q = machine.pairs_time(n, ranks, 488 * private)
     parts = {
         "verdicts": reduces * verdict + (1 if full else 2) * verdict,
         "names to rank 0": names,
@@ -164,6 +164,6 @@ def checkpoint(setting, ranks, pages, written, full, disk=Disk()):
     busiest = (reduces * max(v.bytes) + 5 * max(b.bytes) + max(g.bytes) + max(q.bytes))
     messages = (reduces * max(v.collective) + 5 * max(b.collective)
                 + 2 * max(g.collective) + max(q.collective))
-    root = 3 * row * ranks + 280 * private * ranks
+    root = 3 * row * ranks + 488 * private * ranks
     return Result(sum(parts.values()), messages, messages, busiest,
                   notes={"parts": parts, "rank 0, bytes of memory": root})

@@ -55,7 +55,7 @@ MEMORY = [
 TRANSIENT = [
     ("recto_init: cards", "ranks", lambda j: 32 * j.ranks),
     ("checkpoint*: names of protected memory", "ranks x objects",
-     lambda j: 280 * j.ranks * (j.objects - j.segments)),
+     lambda j: 488 * j.ranks * (j.objects - j.segments)),
     ("checkpoint*: table of pieces, twice, and its image", "ranks x objects",
      lambda j: 3 * 56 * j.ranks * j.objects),
     ("restart*: table of pieces of a file, twice", "ranks x objects",

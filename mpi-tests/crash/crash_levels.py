@@ -75,10 +75,29 @@ def copy(source, target, nodes, lost=()):
 
 
 def write(driver, victim, case, folder, steps, **more):
-    code, out, err = driver.mpirun(case.nodes, [victim, "run", str(steps)],
-                                   case.environment(driver, folder, **more))
-    driver.check(code == 0, "%s: %d steps" % (case.name, steps), out + err)
+    """The job is killed when it has done them: what ends in order is brought to the
+    shared folder, where that is a level."""
+    out, err = driver.mpirun(
+        case.nodes, [victim, "run", str(steps)],
+        case.environment(driver, folder, VICTIM_KILL="1", **more))[1:]
+    last = max([int(line.split()[1]) for line in out.splitlines()
+                if line.startswith("restored")], default=-1) + steps
+    driver.check("written %d" % last in out, "%s: %d steps" % (case.name, steps),
+                 out + err)
     return out + err
+
+
+def ended(driver, victim):
+    """A job that ended in order needs its nodes no more."""
+    case = Case("ended", 3, "partner:1,shared:16", "4+1", None)
+    folder = driver.path("ended")
+    code, out, err = driver.mpirun(case.nodes, [victim, "run", "4"],
+                                   case.environment(driver, folder))
+    driver.check(code == 0, "ended: 4 steps", out + err)
+    for n in range(case.nodes):
+        shutil.rmtree("%s.n%d" % (folder, n))
+    got, err = restart(driver, victim, case, [folder])
+    expect(driver, case, got, folder, 3, "all nodes lost", err)
 
 
 def restart(driver, victim, case, folders, ranks=None):
@@ -299,6 +318,7 @@ def main():
     victim = driver.program("victim")
     for case in cases():
         losses(driver, victim, case, rng)
+    ended(driver, victim)
     damage(driver, victim, rng)
     stale(driver, victim)
     elastic(driver, victim)

@@ -16,9 +16,10 @@
  *
  * Prints "restored EPOCH STEP" or "fresh", then "written EPOCH STEP" when each
  * checkpoint is on disk; exit status 1 for wrong memory or an unexpected error. With
- * RECTO_TEST_PIDS=DIR each rank leaves its pid in DIR/rank, with VICTIM_TIMES
- * "at NANOSECONDS STEP" comes before "written".
+ * VICTIM_KILL the run does not end in order. With RECTO_TEST_PIDS=DIR each rank leaves
+ * its pid in DIR/rank, with VICTIM_TIMES "at NANOSECONDS STEP" comes before "written".
  */
+#include <signal.h>
 #include <stdbool.h>
 #include <time.h>
 #include <unistd.h>
@@ -129,6 +130,10 @@ static int run(int steps, int most)
         if (save(++step, i + 1 < steps) != 0) {
             return 1;
         }
+    }
+    if (getenv("VICTIM_KILL") != NULL) {
+        recto_barrier();
+        (void)kill(getpid(), SIGKILL);
     }
     return 0;
 }

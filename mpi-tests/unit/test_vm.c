@@ -29,6 +29,8 @@
 
 #include <recto/vm.h>
 
+#include "told.h"
+
 #ifndef AT_MINSIGSTKSZ
 #    define AT_MINSIGSTKSZ 51
 #endif
@@ -983,30 +985,6 @@ START_TEST(dirty_pages_are_those_written)
     pages_close(&m);
 }
 END_TEST
-
-/* Runs as they were told; neighbours joined. */
-struct told {
-    uint64_t first[8];
-    uint64_t count[8];
-    int runs;
-};
-
-static void tell(uint64_t first, uint64_t count, void *argument)
-{
-    struct told *told = argument;
-    int last = told->runs - 1;
-    if (last >= 0) {
-        uint64_t end = told->first[last] + told->count[last];
-        ck_assert_uint_ge(first, end);
-        if (first == end) {
-            told->count[last] += count;
-            return;
-        }
-    }
-    ck_assert_int_lt(told->runs, 8);
-    told->first[told->runs] = first;
-    told->count[told->runs++] = count;
-}
 
 START_TEST(dirty_pages_come_as_runs)
 {

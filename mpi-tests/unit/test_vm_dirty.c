@@ -18,6 +18,8 @@
 
 #include <recto/vm.h>
 
+#include "told.h"
+
 enum {
     PAGE = 4096
 };
@@ -119,29 +121,6 @@ static void fill(struct pages *m, uint64_t first, uint64_t count)
 }
 
 /* ---- what is told ------------------------------------------------------------------ */
-
-struct told {
-    uint64_t first[8];
-    uint64_t count[8];
-    int runs;
-};
-
-static void tell(uint64_t first, uint64_t count, void *argument)
-{
-    struct told *told = argument;
-    int last = told->runs - 1;
-    if (last >= 0) {
-        uint64_t end = told->first[last] + told->count[last];
-        ck_assert_uint_ge(first, end);
-        if (first == end) {
-            told->count[last] += count;
-            return;
-        }
-    }
-    ck_assert_int_lt(told->runs, 8);
-    told->first[told->runs] = first;
-    told->count[told->runs++] = count;
-}
 
 static struct told collect(struct pages *m, uint64_t first, uint64_t count)
 {

@@ -573,7 +573,6 @@ int ckpt_parts_bind(struct ckpt_job *job)
         }
         part->pages = ckpt_pages(part->bytes);
         part->count = part->pages;
-        part->rank = (uint64_t)net_rank();
         if (ckpt_is_block(o)) {
             RECTO_ASSERT(part->bytes == o->bytes);
             piece_bind(part);

@@ -11,17 +11,19 @@
  *   open     temporary file, space reserved               rank 0, then all
  *   write    pages, sums, fsync; verdict, byte count      all
  *   finish   table of pieces, metadata, fsync             rank 0
- *   verify   a full epoch is read back; verdict           all
  *   commit   rename, manifest, copy; verdict              rank 0 (store.c)
+ *   verify   a full epoch is read back; verdict           all
+ *   prune    what the rule does not keep goes             rank 0 (store.c)
  *   settle   hashes and uids of the epoch take effect     all
  *
  * Invariants
  * 1. Every step ends in a verdict: all ranks go on, or all undo.
  * 2. What the ranks remember of the last epoch (uids, hashes, marks) changes
  *    only in settle, after the manifest is durable.
- * 3. A full epoch is read back before its commit, and the chains before the
- *    previous one go with that commit: two points that share no file are
- *    restorable at any moment after the second epoch.
+ * 3. A full epoch is read back after its commit, and the chains before the previous one
+ *    go only then: two points that share no file are restorable at any moment
+ *    after the second epoch. One that reads back wrong has failed: the next epoch holds
+ *    what it should have held.
  */
 #include <fcntl.h>
 #include <recto.h>
@@ -399,10 +401,6 @@ static int write_file(struct ckpt_job *job)
                                              : 0);
     }
     free(pieces);
-    if (status == 0 && job->epoch.full) {
-        status = net_verdict(read_back(job));
-    }
-    ckpt_io_close(&job->file);
     return status;
 }
 
@@ -420,10 +418,9 @@ static void region_settle(struct ckpt_part *part)
 {
     struct ckpt_region *region = ckpt_region_find(part->object->name);
     if (region != NULL && part->moved) {
-        ckpt_region_adopt(region, 0, 0, region->type, NULL);
+        ckpt_region_adopt(region, 0, 0, NULL);
     } else if (region != NULL) {
-        ckpt_region_adopt(region, part->object->uid, part->bytes,
-                          part->object->type, part->hashes);
+        ckpt_region_adopt(region, part->object->uid, part->bytes, part->hashes);
         part->hashes = NULL;
     }
 }
@@ -489,17 +486,58 @@ int ckpt_epoch_write(struct ckpt_job *job)
 {
     int status = file_write(job);
     snapshot_end(job);
-    if (status != 0) {
-        abandon(job);
-        return status;
-    }
-    if (job->local) {
+    if (status == 0 && job->local) {
         return ckpt_level_commit(job);
     }
-    status = net_verdict(net_rank() == 0
-                             ? ckpt_store_commit(&ckpt_state.store, &job->epoch)
-                             : 0);
+    if (status != 0) {
+        abandon(job);
+    } else {
+        status = net_verdict(
+            net_rank() == 0 ? ckpt_store_commit(&ckpt_state.store, &job->epoch)
+                            : 0);
+    }
     job->ended = base_now();
+    if (status != 0) {
+        ckpt_io_close(&job->file);
+    }
+    return status;
+}
+
+/* Rank 0: the epoch is not what was written, and leaves the manifest with the next
+ * commit. */
+static void disown(void)
+{
+    struct ckpt_store *store = &ckpt_state.store;
+    char message[1024];
+    (void)snprintf(message, sizeof message, "%s", recto_last_error());
+    (void)ckpt_store_truncate(store, store->manifest->nepochs - 1);
+    base_error_set(message);
+}
+
+/* Rank 0: older epochs may go. That they stay is no failure of this one. */
+static void prune(void)
+{
+    if (ckpt_store_prune(&ckpt_state.store) != 0) {
+        base_warn("older epochs stay until the next one is written: %s",
+                  recto_last_error());
+    }
+}
+
+int ckpt_epoch_verify(struct ckpt_job *job)
+{
+    int status = 0;
+    if (job->local) {
+        return 0;
+    }
+    if (job->epoch.full && job->epoch.has_file) {
+        status = net_verdict(read_back(job));
+    }
+    ckpt_io_close(&job->file);
+    if (net_rank() == 0 && status != 0) {
+        disown();
+    } else if (net_rank() == 0 && job->epoch.full) {
+        prune();
+    }
     if (status == 0) {
         ckpt_level_supersede(&job->epoch);
     }
@@ -528,9 +566,9 @@ static int begin(struct ckpt_job *job, struct ckpt_known **known)
     if (status == 0) {
         status = ckpt_level_prepare();
     }
-    if (status == 0 && ckpt_flight_wanted()) {
+    if (status == 0) {
         status = ckpt_flight_prepare();
-        job->concurrent = status == 0;
+        job->concurrent = status == 0 && ckpt_flight_wanted();
     }
     if (status == 0) {
         status = ckpt_agree(job);
@@ -548,15 +586,18 @@ static int begin(struct ckpt_job *job, struct ckpt_known **known)
     return status == 0 ? lay_out(job) : status;
 }
 
-/* Takes off, or writes it here. */
-static int go_on(struct ckpt_job *job, struct ckpt_known **known)
+/* Takes off; or writes it here, and a full epoch is read back beside the program. *flies:
+ * the job is not ours any more. */
+static int go_on(struct ckpt_job *job, struct ckpt_known *known, bool *flies)
 {
-    if (!job->concurrent) {
-        return ckpt_epoch_write(job);
+    int status = job->concurrent ? 0 : ckpt_epoch_write(job);
+    *flies = false;
+    if (status == 0 && (job->concurrent || job->epoch.full)) {
+        status = ckpt_flight_start(job, known);
+        *flies = status == 0;
+        return status == 0 || job->concurrent ? status : ckpt_epoch_verify(job);
     }
-    int status = ckpt_flight_start(job, *known);
-    *known = status == 0 ? NULL : *known;
-    return status;
+    return status == 0 ? ckpt_epoch_verify(job) : status;
 }
 
 static int checkpoint(uint64_t start)
@@ -565,12 +606,12 @@ static int checkpoint(uint64_t start)
     struct ckpt_known *known = NULL;
     job.began = start;
     int status = begin(&job, &known);
-    if (status != 0) {
-        snapshot_end(&job);
+    bool flies = false;
+    if (status == 0) {
+        status = go_on(&job, known, &flies);
     }
-    bool flies = status == 0 && job.concurrent;
-    status = status == 0 ? go_on(&job, &known) : status;
-    if (!flies || status != 0) {
+    if (!flies) {
+        snapshot_end(&job);
         ckpt_job_end(&job, known, status);
     }
     return status;

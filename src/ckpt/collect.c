@@ -18,13 +18,6 @@
 #include "space/snapshot.h"
 #include "state.h"
 
-static int dirty_add(void *runs, uint64_t first, uint64_t count)
-{
-    return base_runs_add(runs, first, first + count)
-               ? 0
-               : base_error(RECTO_ENOMEM, "list of pages written");
-}
-
 /* Of a run of pages that I home: what holds data now. */
 static int data_find(struct ckpt_part *part, uint64_t first, uint64_t count,
                      struct base_runs *data)
@@ -34,7 +27,7 @@ static int data_find(struct ckpt_part *part, uint64_t first, uint64_t count,
     for (uint64_t page = first; page < first + count && status == 0;
          page = stop) {
         if (!ckpt_part_hole(part, page, first + count, &stop)) {
-            status = dirty_add(data, page, stop - page);
+            status = ckpt_runs_add(data, page, stop - page);
         } else {
             part->holes += (stop - page - 1) * CKPT_PAGE +
                            ckpt_page_bytes(part->bytes, stop - 1);
@@ -91,7 +84,7 @@ static int collect_shared(struct ckpt_job *job, struct ckpt_part *part)
     bool tracked = space_dirty_tracking(s);
     part->all =
         job->epoch.full || !tracked || part->object->uid >= job->first_new;
-    status = tracked ? space_dirty_collect(s, dirty_add, &part->dirty)
+    status = tracked ? space_dirty_collect(s, ckpt_runs_add, &part->dirty)
                      : space_dirty_start(s);
     if (status == 0) {
         status = part->all ? homes_choose(part, job->epoch.full)
@@ -125,11 +118,15 @@ static int region_copy(struct ckpt_part *part)
 /* The pages of private memory or of a block that I write: all, or those that changed. */
 static int region_choose(const struct ckpt_job *job, struct ckpt_part *part)
 {
-    const struct ckpt_region *r = part->region;
+    struct ckpt_region *r = part->region;
+    bool block = ckpt_part_shared(part); /* in pieces of other ranks' memory */
     part->all = job->epoch.full || part->object->uid >= job->first_new;
     part->hashes = calloc(part->count, sizeof *part->hashes);
     if (part->hashes == NULL) {
         return base_error(RECTO_ENOMEM, "hashes of \"%s\"", r->name);
+    }
+    if (!block) {
+        ckpt_watch_look(&r->watch, r->p, part->bytes);
     }
     if (part->all) {
         return ckpt_part_add(part, part->first, part->count);
@@ -139,6 +136,9 @@ static int region_choose(const struct ckpt_job *job, struct ckpt_part *part)
     int status = 0;
     for (uint64_t i = 0; i < part->count && status == 0; i++) {
         size_t bytes = 0;
+        if (!block && !ckpt_watch_maybe(&r->watch, i)) {
+            continue;
+        }
         const char *data = ckpt_part_page(part, part->first + i, &bytes);
         XXH128_hash_t hash = ckpt_region_hash(data, bytes);
         if (!XXH128_isEqual(hash, r->hashes[i])) {

@@ -4,7 +4,7 @@
  *
  *   program's thread                    thread of the flight
  *     stop: agree, collect                .
- *     start ----------------------------> lay out, write, finish, read back, commit
+ *     start ----------------------------> write, finish, commit, read back, prune
  *     goes on                               (collective calls in the background)
  *     next checkpoint, wait, free, ...:
  *     land: waits for it <--------------- done
@@ -17,7 +17,7 @@
  *    land. Regions and what is known of the last epoch are not: they change in land.
  * 3. Each flight ends with a verdict, so it ends alike on all ranks; its error is told
  *    once, by the next collective call that concerns checkpoints.
- * 4. The thread takes no signal.
+ * 4. The thread takes no signal. It begins when all ranks have one.
  * 5. Private memory is copied before the program goes on. What does not fit into the
  *    buffer is not: the thread writes it first, and the program waits until it has.
  */
@@ -31,6 +31,12 @@
 
 #include "base/base.h"
 #include "space/snapshot.h"
+
+enum gate {
+    GATE_SHUT,
+    GATE_OPEN,
+    GATE_CLOSED /* for good */
+};
 
 static struct {
     bool concurrent;
@@ -46,8 +52,9 @@ static struct {
         epoch; /* committed by a flight that has not landed; or -1 */
     pthread_mutex_t mutex;
     pthread_cond_t may_go;
-    bool waits; /* the program, for its private memory to be written */
-    int told;   /* outcome that nobody was told of; 0: none */
+    enum gate gate; /* before the thread */
+    bool waits;     /* the program, for its private memory to be written */
+    int told;       /* outcome that nobody was told of; 0: none */
     char message[1024];
 } flight = {.epoch = -1,
             .mutex = PTHREAD_MUTEX_INITIALIZER,
@@ -92,7 +99,9 @@ bool ckpt_flight_wanted(void)
 int ckpt_flight_prepare(void)
 {
     int status = net_background_create();
-    return status == 0 ? space_snapshot_create(flight.buffer) : status;
+    return status == 0 && flight.concurrent
+               ? space_snapshot_create(flight.buffer)
+               : status;
 }
 
 /* ---- the thread --------------------------------------------------------------------- */
@@ -115,17 +124,44 @@ static void private_wait(void)
     (void)pthread_mutex_unlock(&flight.mutex);
 }
 
+/* All ranks have their thread; false: some have not. */
+static bool gate_pass(void)
+{
+    (void)pthread_mutex_lock(&flight.mutex);
+    while (flight.gate == GATE_SHUT) {
+        (void)pthread_cond_wait(&flight.may_go, &flight.mutex);
+    }
+    bool open = flight.gate == GATE_OPEN;
+    (void)pthread_mutex_unlock(&flight.mutex);
+    return open;
+}
+
+static void gate_set(enum gate gate)
+{
+    (void)pthread_mutex_lock(&flight.mutex);
+    flight.gate = gate;
+    (void)pthread_cond_broadcast(&flight.may_go);
+    (void)pthread_mutex_unlock(&flight.mutex);
+}
+
 static void *fly(void *argument)
 {
     (void)argument;
+    if (!gate_pass()) {
+        return NULL;
+    }
     net_background_enter();
-    flight.status = ckpt_epoch_write(&flight.job);
-    if (flight.status != 0) {
+    int status = flight.job.concurrent ? ckpt_epoch_write(&flight.job) : 0;
+    if (status == 0) {
+        atomic_store(&flight.epoch, (int64_t)flight.job.epoch.number);
+        status = ckpt_epoch_verify(&flight.job);
+    }
+    if (status != 0) {
         (void)snprintf(flight.message, sizeof flight.message, "%s",
                        recto_last_error());
-    } else {
-        atomic_store(&flight.epoch, (int64_t)flight.job.epoch.number);
+        atomic_store(&flight.epoch, -1);
     }
+    flight.status = status;
     atomic_store(&flight.done, true);
     private_written(); /* where it came to an end early */
     return NULL;
@@ -139,14 +175,27 @@ int ckpt_flight_start(struct ckpt_job *job, struct ckpt_known *known)
     flight.job.private_written = private_written;
     flight.waits = job->waits;
     flight.known = known;
+    flight.gate = GATE_SHUT;
     atomic_store(&flight.done, false);
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_BLOCK, &all, &before);
     int error = pthread_create(&flight.thread, NULL, fly, NULL);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error != 0) {
-        return base_error(RECTO_ENOMEM, "thread of the checkpoint: %s",
-                          strerrordesc_np(error));
+    int status = net_verdict(
+        error == 0 ? 0
+                   : base_error(RECTO_ENOMEM, "thread of the checkpoint: %s",
+                                strerrordesc_np(error)));
+    if (status == 0 && !flight.job.concurrent) { /* it is on disk */
+        atomic_store(&flight.epoch, (int64_t)flight.job.epoch.number);
+    }
+    if (error == 0) {
+        gate_set(status == 0 ? GATE_OPEN : GATE_CLOSED);
+    }
+    if (error == 0 && status != 0) {
+        (void)pthread_join(flight.thread, NULL);
+    }
+    if (status != 0) {
+        return status;
     }
     flight.flying = true;
     *job = (struct ckpt_job)CKPT_JOB_NONE;
@@ -172,7 +221,9 @@ void ckpt_flight_land(void)
     if (!flight.flying) {
         return;
     }
+    net_background_hurry(true);
     (void)pthread_join(flight.thread, NULL);
+    net_background_hurry(false);
     flight.flying = false;
     (void)pthread_mutex_lock(&ckpt_mutex);
     ckpt_job_end(&flight.job, flight.known, flight.status);

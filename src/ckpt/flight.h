@@ -11,16 +11,16 @@
 int ckpt_flight_init(void);
 /* Is the next checkpoint to be written so? */
 bool ckpt_flight_wanted(void);
-/* Makes what a concurrent checkpoint needs. Collective; nothing from the second time
- * on. */
+/* Makes what a checkpoint beside the program needs. Collective; nothing from the second
+ * time on. */
 int ckpt_flight_prepare(void);
 
 /* Bytes of copies that a rank has room for. */
 uint64_t ckpt_flight_buffer(void);
 
-/* Takes the job and `known` over and has the rest of the checkpoint done by a thread of
- * its own; waits for what the job wants to be waited for. RECTO_ENOMEM, and the job is
- * still the caller's. Local. */
+/* Takes the job and `known` over and has what is left of the checkpoint done by a thread
+ * of its own; waits for what the job wants to be waited for. RECTO_ENOMEM, and the job is
+ * still the caller's. Collective, one verdict. */
 int ckpt_flight_start(struct ckpt_job *job, struct ckpt_known *known);
 
 /* RECTO_EBUSY if a checkpoint is under way and the program does not want to wait for

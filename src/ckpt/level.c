@@ -52,6 +52,11 @@ static void pending_clear(struct ckpt_pending *p)
 
 void ckpt_level_finalize(void)
 {
+    /* The nodes may be another job's soon. */
+    if (ckpt_level.levels.every[CKPT_LEVEL_SHARED] > 0 &&
+        ckpt_level_flush() != 0) {
+        base_error_print();
+    }
     for (size_t i = 0; i < ckpt_level.npending; i++) {
         pending_clear(&ckpt_level.pending[i]);
     }
@@ -236,12 +241,9 @@ int ckpt_level_name_file(struct ckpt_io_file *file, const char *name,
 
 static void names_of(const struct ckpt_epoch *e, char *name, char *temporary)
 {
-    char text[CKPT_FILE_NAME_MAX + 1];
     ckpt_share_name(ckpt_level.run, e->number, e->uuid, CKPT_PIECE_SHARE,
-                    ckpt_level.node, text);
-    (void)snprintf(temporary, CKPT_FILE_NAME_MAX + 1, CKPT_TEMPORARY "%.50s",
-                   text);
-    memcpy(name, text, sizeof text);
+                    ckpt_level.node, name);
+    ckpt_share_temporary(name, temporary);
 }
 
 /* What the writing of a share needs at each rank. */
@@ -547,15 +549,22 @@ static int promote_one(void)
     return status;
 }
 
+int ckpt_level_flush(void)
+{
+    int status = 0;
+    while (status == 0 && ckpt_level.npending > 0) {
+        status = promote_one();
+    }
+    return status;
+}
+
 static void deepen(uint64_t number)
 {
     const struct ckpt_levels *l = &ckpt_level.levels;
     bool many = ckpt_level.ring.nodes > 1;
     int status = 0;
     if (ckpt_level_due(l, CKPT_LEVEL_SHARED, number)) {
-        while (status == 0 && ckpt_level.npending > 0) {
-            status = promote_one();
-        }
+        status = ckpt_level_flush();
         if (status != 0) {
             warn_late(CKPT_LEVEL_SHARED, &ckpt_level.pending[0]);
         }

@@ -42,6 +42,8 @@ void ckpt_level_abandon(const struct ckpt_job *job);
 int ckpt_level_commit(struct ckpt_job *job);
 /* An epoch is in the shared folder: local ones up to it go. Local. */
 void ckpt_level_supersede(const struct ckpt_epoch *epoch);
+/* Promotes all that is pending. Collective, one verdict. */
+int ckpt_level_flush(void);
 /* Promotes what local epochs newer than those of the shared folder can be had.
  * Collective, one verdict. */
 int ckpt_level_recover(void);

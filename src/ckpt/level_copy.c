@@ -54,16 +54,6 @@ static int put(unsigned node, uint64_t round, uint64_t offset, const void *data,
     return net_window_put(ckpt_level.window, to, at, data, bytes);
 }
 
-/* Bytes [at, at + bytes) of my share; zeros past its end. */
-static int share_read(const struct ckpt_share *s, uint64_t at, size_t bytes,
-                      char *to)
-{
-    uint64_t left = at < s->length ? s->length - at : 0;
-    size_t there = left < bytes ? (size_t)left : bytes;
-    memset(to + there, 0, bytes - there);
-    return ckpt_io_read(&s->io, to, there, at);
-}
-
 /* Opens my share and the new file, and learns the lengths of all shares. */
 static int begin(struct copy *c, const struct ckpt_pending *p,
                  enum ckpt_piece_kind kind, unsigned index, const char *label)
@@ -86,8 +76,7 @@ static int begin(struct copy *c, const struct ckpt_pending *p,
     if (status == 0 && ckpt_level_leads()) {
         ckpt_share_name(ckpt_level.run, p->number, p->uuid, kind, index,
                         c->name);
-        (void)snprintf(temporary, sizeof temporary, CKPT_TEMPORARY "%.50s",
-                       c->name);
+        ckpt_share_temporary(c->name, temporary);
         status = ckpt_io_open(&c->file, &ckpt_level.dir, temporary,
                               O_RDWR | O_CREAT | O_TRUNC, label);
     }
@@ -142,7 +131,7 @@ static int copy_round(struct copy *c, uint64_t round)
     size_t theirs = piece_at(c->lengths[ward], at);
     int status = 0;
     if (ckpt_level_leads() && mine > 0) {
-        status = share_read(&c->share, at, mine, c->buffer);
+        status = ckpt_share_read(&c->share, at, mine, c->buffer);
         if (status == 0) {
             status = put(partner, round, 0, c->buffer, mine);
         }
@@ -202,8 +191,9 @@ struct stripe {
 /* My share's segment to the inboxes of the stripe's parity. */
 static int data_put(struct code *c, unsigned stripe, const struct stripe *s)
 {
-    int status = share_read(&c->copy.share, s->role * c->segment + s->offset,
-                            s->bytes, c->copy.buffer);
+    int status =
+        ckpt_share_read(&c->copy.share, s->role * c->segment + s->offset,
+                        s->bytes, c->copy.buffer);
     for (unsigned i = 0; i < c->set.k + c->set.m && status == 0; i++) {
         if (ckpt_set_role(&c->set, stripe, i) >= c->set.k) {
             status = put(ckpt_set_node(&c->set, i), s->round,

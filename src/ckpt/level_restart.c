@@ -188,16 +188,6 @@ static size_t source_of(const struct rebuild *b, unsigned role, uint64_t *at)
     return 0;
 }
 
-/* Bytes of a piece; zeros behind the end of a share. */
-static int segment_read(const struct ckpt_share *s, uint64_t at, size_t bytes,
-                        char *to)
-{
-    uint64_t left = at < s->length ? s->length - at : 0;
-    size_t there = left < bytes ? (size_t)left : bytes;
-    memset(to + there, 0, bytes - there);
-    return ckpt_io_read(&s->io, to, there, at);
-}
-
 /* What I have of the stripe, to who rebuilds. */
 static int pieces_send(const struct rebuild *b, uint64_t offset,
                        struct parcel *room, struct net_parcels *parcels)
@@ -210,8 +200,8 @@ static int pieces_send(const struct rebuild *b, uint64_t offset,
             continue;
         }
         room[i].from = i;
-        status = segment_read(&b->r->mine.items[h - b->r->first], at + offset,
-                              b->bytes, room[i].data);
+        status = ckpt_share_read(&b->r->mine.items[h - b->r->first],
+                                 at + offset, b->bytes, room[i].data);
         if (status == 0) {
             struct net_parcel *one = &parcels->items[parcels->count++];
             *one = (struct net_parcel){b->rank, sizeof room[i].from + b->bytes,
@@ -296,7 +286,7 @@ static int share_rebuild(struct rebuild *b, struct ckpt_share *share)
     b->set = ckpt_ring_set(&h->ring, b->node);
     ckpt_share_name(b->r->run, h->number, h->uuid, CKPT_PIECE_SHARE, b->node,
                     name);
-    (void)snprintf(temporary, sizeof temporary, CKPT_TEMPORARY "%.50s", name);
+    ckpt_share_temporary(name, temporary);
     int status = room != NULL && b->sum != NULL
                      ? sizes_find(b)
                      : base_error(RECTO_ENOMEM, "share to rebuild");

@@ -34,12 +34,18 @@ static bool run_cut(const struct ckpt_part *part, uint64_t first,
     return most > 0;
 }
 
-int ckpt_part_add(struct ckpt_part *part, uint64_t first, uint64_t count)
+int ckpt_runs_add(void *runs, uint64_t first, uint64_t count)
 {
-    return !run_cut(part, first, &count) ||
-                   base_runs_add(&part->mine, first, first + count)
+    return base_runs_add(runs, first, first + count)
                ? 0
                : base_error(RECTO_ENOMEM, "list of pages written");
+}
+
+int ckpt_part_add(struct ckpt_part *part, uint64_t first, uint64_t count)
+{
+    return run_cut(part, first, &count)
+               ? ckpt_runs_add(&part->mine, first, count)
+               : 0;
 }
 
 int ckpt_part_count(struct ckpt_part *part)
@@ -55,8 +61,9 @@ int ckpt_part_count(struct ckpt_part *part)
     return 0;
 }
 
-bool ckpt_part_index(const struct ckpt_part *part, uint64_t page,
-                     uint64_t *index)
+/* The place of a page among those that I write; false: it is none of them. */
+static bool part_index(const struct ckpt_part *part, uint64_t page,
+                       uint64_t *index)
 {
     const struct base_run *run = base_runs_from(&part->mine, page);
     if (run == NULL || run->first > page) {
@@ -94,8 +101,10 @@ bool ckpt_part_hole(struct ckpt_part *part, uint64_t page, uint64_t end,
     return hole;
 }
 
-bool ckpt_part_empty(const struct ckpt_part *part, uint64_t page, uint64_t end,
-                     uint64_t *stop)
+/* ckpt_part_hole of a page that I write into a differential epoch, at the moment of the
+ * collection. */
+static bool part_empty(const struct ckpt_part *part, uint64_t page,
+                       uint64_t end, uint64_t *stop)
 {
     *stop = end;
     if (part->segment == NULL || !part->all) {
@@ -119,7 +128,7 @@ const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
         return part->staging + (page - part->first) * CKPT_PAGE;
     }
     uint64_t index = 0;
-    if (part->copy != NULL && ckpt_part_index(part, page, &index)) {
+    if (part->copy != NULL && part_index(part, page, &index)) {
         return part->copy + index * CKPT_PAGE;
     }
     return (const char *)part->region->p + page * CKPT_PAGE;
@@ -190,7 +199,7 @@ static void ring_empty(struct writer *w)
     while (space_snapshot_pop(&segment, &page, &data)) {
         struct ckpt_part *part = part_of(w->job, segment);
         uint64_t index = 0;
-        if (part != NULL && ckpt_part_index(part, page, &index)) {
+        if (part != NULL && part_index(part, page, &index)) {
             char *to = page_room(w, &w->ring, part, page, index);
             memcpy(to, data, CKPT_PAGE);
             page_here(w, &w->ring, part, page, index, to);
@@ -227,7 +236,7 @@ static void part_write(struct writer *w, struct ckpt_part *part)
         for (uint64_t page = run->first; page < run->end; page = stop) {
             uint64_t index = part->before[i] + page - run->first;
             if (w->format->empty != NULL &&
-                ckpt_part_empty(part, page, run->end, &stop)) {
+                part_empty(part, page, run->end, &stop)) {
                 w->format->empty(w->job, part, page, index, stop - page);
                 continue;
             }

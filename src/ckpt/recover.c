@@ -19,6 +19,7 @@
 #include "ckpt.h"
 #include "fit.h"
 #include "heap/heap.h"
+#include "level.h"
 
 static const struct ckpt_object *object_named(const struct ckpt_epoch *e,
                                               const char *name)
@@ -116,7 +117,10 @@ static int recover(const char *name)
     struct ckpt_manifest *m = NULL;
     struct ckpt_job declared = CKPT_JOB_NONE;
     const struct ckpt_object *now = NULL;
-    int status = ckpt_choice_open(&m);
+    int status = ckpt_level_flush();
+    if (status == 0) {
+        status = ckpt_choice_open(&m);
+    }
     if (status == 0) {
         status =
             m != NULL ? declared_find(&declared, name, &now) : no_checkpoint();

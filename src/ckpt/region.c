@@ -84,6 +84,7 @@ static struct ckpt_region *region_add(const char *name)
 
 static void region_free(struct ckpt_region *region)
 {
+    ckpt_watch_end(&region->watch);
     free(region->hashes);
     free(region);
 }
@@ -239,6 +240,7 @@ int recto_unprotect(const char *name)
     } else if (region->uid == 0) {
         region_remove(lower_bound(name));
     } else {
+        ckpt_watch_end(&region->watch);
         region->present = false;
         region->p = NULL;
         region->count = 0;
@@ -249,13 +251,13 @@ int recto_unprotect(const char *name)
 }
 
 void ckpt_region_adopt(struct ckpt_region *region, uint64_t uid, uint64_t bytes,
-                       recto_type type, XXH128_hash_t *hashes)
+                       XXH128_hash_t *hashes)
 {
     free(region->hashes);
+    ckpt_watch_settle(&region->watch);
     region->hashes = hashes;
     region->uid = uid;
     region->saved_bytes = bytes;
-    region->saved_type = type;
 }
 
 void ckpt_regions_settle(const struct ckpt_epoch *epoch)
@@ -266,7 +268,7 @@ void ckpt_regions_settle(const struct ckpt_epoch *epoch)
             region_remove(i);
         } else if (region->uid != 0 &&
                    ckpt_epoch_object(epoch, region->uid) == NULL) {
-            ckpt_region_adopt(region, 0, 0, region->type, NULL);
+            ckpt_region_adopt(region, 0, 0, NULL);
         }
     }
 }

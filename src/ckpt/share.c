@@ -33,6 +33,12 @@ void ckpt_share_name(const char *run, uint64_t number, const char *uuid,
                    (unsigned long long)number, uuid, run, kinds[kind], node);
 }
 
+void ckpt_share_temporary(const char *name, char *temporary)
+{
+    (void)snprintf(temporary, CKPT_FILE_NAME_MAX + 1, CKPT_TEMPORARY "%.50s",
+                   name);
+}
+
 bool ckpt_share_named(const char *name, const char *run,
                       enum ckpt_piece_kind *kind)
 {
@@ -216,6 +222,15 @@ int ckpt_share_open(struct ckpt_share *share, const struct ckpt_dir *dir,
         ckpt_share_close(share);
     }
     return status;
+}
+
+int ckpt_share_read(const struct ckpt_share *s, uint64_t at, size_t bytes,
+                    char *to)
+{
+    uint64_t left = at < s->length ? s->length - at : 0;
+    size_t there = left < bytes ? (size_t)left : bytes;
+    memset(to + there, 0, bytes - there);
+    return ckpt_io_read(&s->io, to, there, at);
 }
 
 void ckpt_share_close(struct ckpt_share *share)

@@ -68,6 +68,8 @@ struct ckpt_share {
 /* "l00000007-1a2b3c4d-5e6f7a8b.s0002": number, uuid and run, kind, node. */
 void ckpt_share_name(const char *run, uint64_t number, const char *uuid,
                      enum ckpt_piece_kind kind, unsigned node, char *name);
+/* Under which that piece is written. */
+void ckpt_share_temporary(const char *name, char *temporary);
 /* Is it a piece of the run, or one in the making? *kind of the former, else
  * CKPT_PIECE_KINDS. */
 bool ckpt_share_named(const char *name, const char *run,
@@ -85,6 +87,9 @@ int ckpt_share_open(struct ckpt_share *share, const struct ckpt_dir *dir,
 /* Reads all of it against its checksums. */
 int ckpt_share_verify(const struct ckpt_share *share);
 void ckpt_share_close(struct ckpt_share *share);
+/* Bytes [at, at + bytes) of the file; zeros past its end. */
+int ckpt_share_read(const struct ckpt_share *share, uint64_t at, size_t bytes,
+                    char *to);
 
 /* What is to be told of it, if its name says `kind`; but for who has it. */
 void ckpt_share_holding(const struct ckpt_share *share,

@@ -17,6 +17,7 @@
 #include "space/space.h"
 #include "store.h"
 #include "tile.h"
+#include "watch.h"
 
 /* Private memory under a name, on this rank. */
 struct ckpt_region {
@@ -32,8 +33,8 @@ struct ckpt_region {
     /* In the last epoch written or restored: */
     uint64_t uid; /* 0: not in it */
     uint64_t saved_bytes;
-    recto_type saved_type;
     XXH128_hash_t *hashes; /* of its pages, as on disk */
+    struct ckpt_watch watch;
 };
 
 /* A segment in the last epoch written or restored. */
@@ -79,7 +80,6 @@ struct ckpt_part {
     /* Private: all of its pages; block: those of my piece. `hashes` are theirs. */
     uint64_t first;
     uint64_t count;
-    uint64_t rank; /* private: whose */
     bool moved;    /* private, of other ranks: the program redistributes it */
     char *staging; /* block: my piece */
     bool all;      /* every page of mine is written */
@@ -152,9 +152,9 @@ struct ckpt_job {
 struct ckpt_region *ckpt_region_find(const char *name);
 /* The region's bytes now; of a block the whole array's. */
 uint64_t ckpt_region_bytes(const struct ckpt_region *region);
-/* Takes the state of an epoch: uid, size, type and hashes (owned from now on). */
+/* Takes the state of an epoch: uid, size and hashes (owned from now on). */
 void ckpt_region_adopt(struct ckpt_region *region, uint64_t uid, uint64_t bytes,
-                       recto_type type, XXH128_hash_t *hashes);
+                       XXH128_hash_t *hashes);
 /* Forgets the epoch's state of regions that are not in it, and regions that
  * are not protected any more. */
 void ckpt_regions_settle(const struct ckpt_epoch *epoch);
@@ -186,13 +186,12 @@ void ckpt_collect_undo(struct ckpt_job *job);
 
 /* ---- pages.c -------------------------------------------------------------------- */
 
+/* Appends a run of pages to a list (struct base_runs). RECTO_ENOMEM. */
+int ckpt_runs_add(void *runs, uint64_t first, uint64_t count);
 /* Appends a run to part->mine, cut to the part's size. RECTO_ENOMEM. */
 int ckpt_part_add(struct ckpt_part *part, uint64_t first, uint64_t count);
 /* When part->mine is complete: counts it. RECTO_ENOMEM. */
 int ckpt_part_count(struct ckpt_part *part);
-/* The place of a page among those that I write; false: it is none of them. */
-bool ckpt_part_index(const struct ckpt_part *part, uint64_t page,
-                     uint64_t *index);
 /* The first run of pages that I home at or after `from`, of a shared part: a heap's
  * segment is larger. False: none. */
 bool ckpt_home_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
@@ -201,10 +200,6 @@ bool ckpt_home_run(const struct ckpt_part *part, uint64_t from, uint64_t *first,
  * would take memory. *stop: the end of pages alike, at most `end`. */
 bool ckpt_part_hole(struct ckpt_part *part, uint64_t page, uint64_t end,
                     uint64_t *stop);
-/* The same of a page that I write into a differential epoch, at the moment of the
- * collection. */
-bool ckpt_part_empty(const struct ckpt_part *part, uint64_t page, uint64_t end,
-                     uint64_t *stop);
 /* Where a page's bytes are, and how many belong to the object. */
 const char *ckpt_part_page(const struct ckpt_part *part, uint64_t page,
                            size_t *bytes);
@@ -319,6 +314,9 @@ void ckpt_image_drop(struct ckpt_image *image); /* NULL is fine */
 /* From the layout to the commit, of a job that was agreed and collected. Collective, one
  * verdict. */
 int ckpt_epoch_write(struct ckpt_job *job);
+/* After the commit: reads a full epoch back, then older ones go. Collective, one verdict:
+ * an epoch that reads back wrong does not count. */
+int ckpt_epoch_verify(struct ckpt_job *job);
 /* What came of it takes effect: the epoch's state, or the marks are given back; frees the
  * job. Takes `known` over. */
 void ckpt_job_end(struct ckpt_job *job, struct ckpt_known *known, int status);

@@ -363,7 +363,11 @@ static int choose(const struct ckpt_store *store,
         (*list)[i] = i < m->nepochs && i != index ? &m->epochs[i] : epoch;
     }
     *count = n;
-    ckpt_keep_choose(&store->keep, *list, n, (uint64_t)time(NULL), *stay);
+    if (epoch != NULL && epoch->full && index == NEW_LAST) {
+        memset(*stay, true, n * sizeof **stay); /* it was not read back yet */
+    } else {
+        ckpt_keep_choose(&store->keep, *list, n, (uint64_t)time(NULL), *stay);
+    }
     return 0;
 }
 
@@ -482,6 +486,15 @@ int ckpt_store_replace(struct ckpt_store *store, uint64_t index,
                        const struct ckpt_epoch *epoch)
 {
     return commit(store, epoch, index);
+}
+
+int ckpt_store_keeps(const struct ckpt_store *store, bool **stay)
+{
+    const struct ckpt_epoch **list = NULL;
+    uint64_t count = 0;
+    int status = choose(store, NULL, NEW_LAST, &list, &count, stay);
+    free(list);
+    return status;
 }
 
 int ckpt_store_prune(struct ckpt_store *store)

@@ -82,7 +82,7 @@ void ckpt_store_temporary(const struct ckpt_epoch *epoch, char *name);
 /*
  * Commits an epoch whose temporary, when it has a file, holds all its bytes,
  * fsynced by their writers: rename, manifest, copy, then removal of what store->keep
- * does not name. On failure the epoch in
+ * does not name, but after a full one that is left to ckpt_store_prune. On failure the epoch in
  * force is the one before; the temporary is gone unless a manifest on disk
  * may name it.
  */
@@ -93,6 +93,8 @@ int ckpt_store_commit(struct ckpt_store *store, const struct ckpt_epoch *epoch);
 int ckpt_store_replace(struct ckpt_store *store, uint64_t index,
                        const struct ckpt_epoch *epoch);
 
+/* (*stay)[i]: does epoch i of the manifest stay, by store->keep? free() it. RECTO_ENOMEM. */
+int ckpt_store_keeps(const struct ckpt_store *store, bool **stay);
 /* Writes a manifest without the epochs that store->keep does not name, then removes their
  * files; nothing is written when there are none. On failure all of them stay, or are
  * in no manifest. */

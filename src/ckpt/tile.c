@@ -99,8 +99,16 @@ static uint64_t row_from(const struct rows *r, uint64_t from)
     return low;
 }
 
-int ckpt_tile_walk(const struct ckpt_tile *block, size_t element, uint64_t from,
-                   uint64_t to, ckpt_tile_run run, void *argument)
+typedef int (*tile_run)(void *argument, uint64_t offset, uint64_t at,
+                        uint64_t bytes);
+
+/*
+ * Calls `run` for each stretch of the block that is contiguous in the array, cut to
+ * bytes [from, to) of it, in ascending order: `offset` in the array, `at` in the
+ * block's memory. The first status that is not 0 ends it and is returned.
+ */
+static int walk(const struct ckpt_tile *block, size_t element, uint64_t from,
+                uint64_t to, tile_run run, void *argument)
 {
     struct rows r = rows_of(block, element);
     int status = 0;
@@ -268,8 +276,8 @@ static int gather_pack(const void *plan, uint64_t round, struct pack *p)
     for (p->to = 0; p->to < net_size() && status == 0; p->to++) {
         struct window w = window_of(part, p->to, round);
         p->base = window_of(part, p->to, 0).from;
-        status = ckpt_tile_walk(&part->region->block, element_of(part), w.from,
-                                w.to, pack_run, p);
+        status = walk(&part->region->block, element_of(part), w.from, w.to,
+                      pack_run, p);
     }
     return status;
 }
@@ -334,8 +342,8 @@ static int ask(struct scatter *s)
     for (uint64_t k = 0; k < ranks && status == 0; k++) {
         uint64_t from = ckpt_piece_first(part->pages, k, ranks) * CKPT_PAGE;
         uint64_t to = ckpt_piece_first(part->pages, k + 1, ranks) * CKPT_PAGE;
-        if (ckpt_tile_walk(&mine.block, element_of(part), from, to,
-                           stretch_found, NULL) != 0) {
+        if (walk(&mine.block, element_of(part), from, to, stretch_found,
+                 NULL) != 0) {
             status = net_parcels_add(&parcels, (int)k, &mine, sizeof mine);
         }
     }
@@ -357,8 +365,8 @@ static int scatter_pack(const void *plan, uint64_t round, struct pack *p)
     p->base = s->part->first * CKPT_PAGE;
     for (size_t i = 0; i < s->count && status == 0; i++) {
         p->to = s->list[i].rank;
-        status = ckpt_tile_walk(&s->list[i].block, element_of(s->part), w.from,
-                                w.to, pack_run, p);
+        status = walk(&s->list[i].block, element_of(s->part), w.from, w.to,
+                      pack_run, p);
     }
     return status;
 }

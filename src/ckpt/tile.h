@@ -27,16 +27,6 @@ uint64_t ckpt_tile_count(const uint64_t *dims, int ndims);
 /* Have they elements in common? Of the same array. */
 bool ckpt_tiles_overlap(const struct ckpt_tile *a, const struct ckpt_tile *b);
 
-/*
- * Calls `run` for each stretch of the block that is contiguous in the array, cut to
- * bytes [from, to) of it, in ascending order: `offset` in the array, `at` in the
- * block's memory. The first status that is not 0 ends it and is returned.
- */
-typedef int (*ckpt_tile_run)(void *argument, uint64_t offset, uint64_t at,
-                             uint64_t bytes);
-int ckpt_tile_walk(const struct ckpt_tile *block, size_t element, uint64_t from,
-                   uint64_t to, ckpt_tile_run run, void *argument);
-
 /* The rank that has page `page` of `pages` in its piece. */
 int ckpt_tile_owner(uint64_t page, uint64_t pages);
 

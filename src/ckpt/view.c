@@ -101,25 +101,6 @@ int ckpt_view_pages(struct ckpt_view *v, const struct ckpt_range *range,
     return ckpt_chain_read(&v->chain, range, first, count, to);
 }
 
-int ckpt_view_read(struct ckpt_view *v, const struct ckpt_range *range,
-                   uint64_t offset, uint64_t bytes, char *to)
-{
-    char page[CKPT_PAGE];
-    int status = 0;
-    while (bytes > 0 && status == 0) {
-        uint64_t skip = offset % CKPT_PAGE;
-        uint64_t n = CKPT_PAGE - skip < bytes ? CKPT_PAGE - skip : bytes;
-        status = ckpt_chain_read(&v->chain, range, offset / CKPT_PAGE, 1, page);
-        if (status == 0) {
-            memcpy(to, page + skip, n);
-        }
-        to += n;
-        offset += n;
-        bytes -= n;
-    }
-    return status;
-}
-
 int ckpt_view_walk(struct ckpt_view *v, const struct ckpt_object *object,
                    int (*visit)(void *argument, uint64_t offset,
                                 const char *data, size_t bytes),

@@ -39,10 +39,6 @@ int ckpt_view_range(const struct ckpt_view *view,
 int ckpt_view_pages(struct ckpt_view *view, const struct ckpt_range *range,
                     uint64_t first, uint64_t count, char *to);
 
-/* Bytes [offset, offset + bytes) of a range, which has them. */
-int ckpt_view_read(struct ckpt_view *view, const struct ckpt_range *range,
-                   uint64_t offset, uint64_t bytes, char *to);
-
 enum {
     CKPT_VIEW_PAGES = 256 /* are a good number to ask for */
 };

@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/base.h"
 #include "ckpt/store.h"
@@ -127,24 +126,6 @@ static int failed(int status)
     return status == RECTO_EINVAL ? CLI_USAGE : CLI_DAMAGED;
 }
 
-static int choose(const struct ckpt_store *store, bool **stay)
-{
-    const struct ckpt_manifest *m = store->manifest;
-    const struct ckpt_epoch **list = calloc(m->nepochs + 1, sizeof(void *));
-    *stay = calloc(m->nepochs + 1, sizeof **stay);
-    if (list == NULL || *stay == NULL) {
-        free(list);
-        return base_error(RECTO_ENOMEM, "list of epochs");
-    }
-    for (uint64_t i = 0; i < m->nepochs; i++) {
-        list[i] = &m->epochs[i];
-    }
-    ckpt_keep_choose(&store->keep, list, m->nepochs, (uint64_t)time(NULL),
-                     *stay);
-    free(list);
-    return 0;
-}
-
 static int prune(struct ckpt_store *store, const struct options *o)
 {
     bool *stay = NULL;
@@ -155,7 +136,7 @@ static int prune(struct ckpt_store *store, const struct options *o)
     if (!o->dry && !store->lock.held) {
         return failed(base_error(RECTO_EIO, "%s cannot be written", o->path));
     }
-    int status = choose(store, &stay);
+    int status = ckpt_store_keeps(store, &stay);
     if (status == 0) {
         struct going g = tell(store->manifest, stay, o);
         tell_end(&g, store->manifest, o);

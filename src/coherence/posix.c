@@ -354,7 +354,7 @@ static void give(void *loan)
 
 int coherence_calls_start(void)
 {
-    static const struct net_lender lender = {coherence_lendable, lend, give};
+    static const struct net_lender lender = {lendable, lend, give};
     const char *how = base_env(BASE_ENV_INTERPOSE);
     bool on = strcmp(how, "auto") == 0;
     if (!on && strcmp(how, "off") != 0) {
@@ -369,6 +369,6 @@ int coherence_calls_start(void)
 
 void coherence_calls_stop(void)
 {
+    /* the lender stays: what it lent is given back, and nothing is lent any more */
     atomic_store_explicit(&lends, false, memory_order_release);
-    net_lender_set(NULL);
 }

@@ -16,6 +16,7 @@
 
 #include <pthread.h>
 #include <recto/error.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,12 +26,18 @@
 
 /* ---- the lender ------------------------------------------------------------------ */
 
-static struct net_lender lender; /* all NULL: nothing is lent */
+/* NULL: nothing is lent. Set before other threads call MPI. */
+static _Atomic(const struct net_lender *) lender;
 static _Thread_local const char *inside;
+
+static const struct net_lender *lender_now(void)
+{
+    return atomic_load_explicit(&lender, memory_order_acquire);
+}
 
 void net_lender_set(const struct net_lender *with)
 {
-    lender = with != NULL ? *with : (struct net_lender){0};
+    atomic_store_explicit(&lender, with, memory_order_release);
 }
 
 void net_mpi_wait(const void *address)
@@ -51,7 +58,8 @@ bool net_mpi_inside(void)
 
 static bool lendable(const void *p)
 {
-    return lender.lendable != NULL && lender.lendable(p);
+    const struct net_lender *l = lender_now();
+    return l != NULL && l->lendable(p);
 }
 
 /* ---- loans of a call ---------------------------------------------------------------- */
@@ -90,7 +98,7 @@ static void *lend(struct loans *l, const void *buffer, int64_t from, int64_t to,
     const char *call = inside;
     inside = l->outer; /* a fault here may use MPI */
     char *use =
-        lender.lend(p, (uint64_t)(to - from), write, &l->loan[l->count]);
+        lender_now()->lend(p, (uint64_t)(to - from), write, &l->loan[l->count]);
     inside = call;
     if (use == NULL) {
         l->failed = true;
@@ -106,7 +114,7 @@ static void *lend_elements(struct loans *l, const void *buffer, int count,
 {
     int64_t from = 0;
     int64_t to = 0;
-    if (lender.lendable != NULL && buffer != MPI_IN_PLACE && count > 0 &&
+    if (lender_now() != NULL && buffer != MPI_IN_PLACE && count > 0 &&
         type != MPI_DATATYPE_NULL &&
         (buffer == MPI_BOTTOM || lendable(buffer))) {
         span(count, type, &from, &to);
@@ -131,7 +139,7 @@ static void *lend_parts(struct loans *l, const void *buffer,
     int64_t lowest = INT64_MAX;
     int64_t highest = INT64_MIN;
     int64_t next = 0; /* where the next part begins, end to end */
-    bool may = lender.lendable != NULL && buffer != MPI_IN_PLACE;
+    bool may = lender_now() != NULL && buffer != MPI_IN_PLACE;
     for (int i = 0; may && i < parts->n; i++) {
         MPI_Datatype type =
             parts->types != NULL ? parts->types[i] : parts->type;
@@ -170,7 +178,7 @@ void *calls_out_parts(struct loans *l, void *buffer, const struct parts *parts)
 static void give_back(struct loans *l)
 {
     while (l->count > 0) {
-        lender.give(l->loan[--l->count]);
+        lender_now()->give(l->loan[--l->count]);
     }
 }
 

@@ -14,6 +14,9 @@
  */
 #include <limits.h>
 #include <recto/error.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +36,7 @@ enum {
 };
 
 static _Thread_local bool background;
+static atomic_bool hurried;
 
 /* ---- the background channel ------------------------------------------------- */
 
@@ -60,18 +64,32 @@ bool net_in_background(void)
     return background;
 }
 
-/* In the background: sleeps until MPI_Wait will not wait. */
+void net_background_hurry(bool hurry)
+{
+    atomic_store_explicit(&hurried, hurry, memory_order_relaxed);
+}
+
+void net_rest(long ns)
+{
+    struct timespec pause = {0, ns};
+    if (!background || atomic_load_explicit(&hurried, memory_order_relaxed)) {
+        (void)sched_yield();
+    } else {
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+/* In the background: until MPI_Wait will not wait. */
 static void sleep_for(MPI_Request request)
 {
-    struct timespec pause = {0, LOOK_FIRST};
+    long pause = LOOK_FIRST;
     int done = 0;
     while (background &&
            MPI_Request_get_status(request, &done, MPI_STATUS_IGNORE) ==
                MPI_SUCCESS &&
            !done) {
-        (void)nanosleep(&pause, NULL);
-        pause.tv_nsec =
-            pause.tv_nsec < LOOK_LAST / 2 ? 2 * pause.tv_nsec : LOOK_LAST;
+        net_rest(pause);
+        pause = pause < LOOK_LAST / 2 ? 2 * pause : LOOK_LAST;
     }
 }
 

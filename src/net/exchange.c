@@ -19,9 +19,7 @@
  *    a place for it: NET_PARCEL bytes.
  */
 #include <recto/error.h>
-#include <sched.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/base.h"
 #include "net/state.h"
@@ -135,16 +133,6 @@ int net_parcels_add(struct net_parcels *list, int to, const void *data,
     return 0;
 }
 
-static void rest(void)
-{
-    static const struct timespec nap = {0, NAP_NS};
-    if (net_in_background()) {
-        (void)nanosleep(&nap, NULL);
-    } else {
-        (void)sched_yield();
-    }
-}
-
 int net_exchange(const struct net_parcel *parcels, size_t count, net_taker take,
                  void *context)
 {
@@ -173,7 +161,7 @@ int net_exchange(const struct net_parcel *parcels, size_t count, net_taker take,
             r = MPI_Test(&barrier, &through, MPI_STATUS_IGNORE);
         }
         if (!came && !through) {
-            rest();
+            net_rest(NAP_NS);
         }
     }
     return r != MPI_SUCCESS ? net_mpi_error(r, "exchange of parcels") : x.taken;

@@ -148,6 +148,9 @@ static inline int net_verdict(int status)
  */
 int net_background_create(void);
 void net_background_enter(void);
+/* Does somebody wait for the threads in the background? Else they sleep while they
+ * wait. Any thread. */
+void net_background_hurry(bool hurry);
 
 /* ---- memory shared inside a machine --------------------------------------- */
 

@@ -61,6 +61,8 @@ int net_mpi_error(int code, const char *what);
  * looking now and then (collective.c). */
 MPI_Comm net_channel(void);
 bool net_in_background(void);
+/* Leaves the core for a moment: in the background for `ns`, unless there is hurry. */
+void net_rest(long ns);
 
 int net_topology_find(void); /* fills peers, domains; opens controls */
 void net_topology_forget(void);

@@ -237,7 +237,7 @@ static int range_create(struct space_segment *s)
 
 static void segment_free(struct space_segment *s)
 {
-    space_homes_move(s, NULL); /* its range forgets them */
+    space_homes_move(s, NULL); /* which the range hears of */
     if (s->range != NULL) {
         recto_vm_range_destroy(s->range);
     }

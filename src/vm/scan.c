@@ -163,8 +163,9 @@ int vm_scan_written(uintptr_t low, uintptr_t high, bool absent_too,
     return scan(what, low, high, run, argument);
 }
 
-int vm_scan_absent(uintptr_t low, uintptr_t high, vm_scan_run run,
-                   void *argument)
+/* Tells pages without an entry and a marker. */
+static int scan_absent(uintptr_t low, uintptr_t high, vm_scan_run run,
+                       void *argument)
 {
     struct request what = {.category_inverted = IS_PRESENT | IS_SWAPPED,
                            .category_mask = IS_PRESENT | IS_SWAPPED,
@@ -452,7 +453,7 @@ int recto_vm_watch_scan(recto_vm_watch *watch, recto_vm_dirty_run written,
                                 written != NULL ? tell : NULL, &told);
     if (error == 0 && absent != NULL && !watch->files) {
         told.run = absent;
-        error = vm_scan_absent(watch->low, watch->high, tell, &told);
+        error = scan_absent(watch->low, watch->high, tell, &told);
     }
     return error == 0 ? 0
                       : base_error(RECTO_ESTATE,

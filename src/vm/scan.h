@@ -29,8 +29,5 @@ void vm_scan_unregister(uintptr_t low, uintptr_t high);
 typedef void (*vm_scan_run)(uintptr_t low, uintptr_t high, void *argument);
 int vm_scan_written(uintptr_t low, uintptr_t high, bool absent_too,
                     vm_scan_run run, void *argument);
-/* Tells pages without an entry and a marker. */
-int vm_scan_absent(uintptr_t low, uintptr_t high, vm_scan_run run,
-                   void *argument);
 
 #endif
