@@ -76,6 +76,22 @@ static bool is_marked(void)
     return status != RECTO_ENOENT;
 }
 
+/* All rights go, those of pinned pages too. */
+static int pins_check(void)
+{
+    struct space_segment *s = space_segment_first();
+    for (; s != NULL; s = s->next) {
+        if (atomic_load_explicit(&s->pins, memory_order_relaxed) > 0) {
+            return base_error(RECTO_ESTATE,
+                              "recto_restart with %s=lazy: pages of \"%s\" are "
+                              "pinned, or lent to an MPI call that has not "
+                              "ended: unpin or wait first",
+                              base_env_name(BASE_ENV_RESTART), s->name);
+        }
+    }
+    return 0;
+}
+
 int ckpt_lazy_decide(bool *wanted)
 {
     bool marked = net_rank() == 0 && is_marked();
@@ -90,7 +106,7 @@ int ckpt_lazy_decide(bool *wanted)
                   ckpt_state.path);
         *wanted = false;
     }
-    status = net_verdict(status);
+    status = net_verdict(status == 0 ? pins_check() : status);
     return status == 0 ? net_bcast(wanted, sizeof *wanted, 0) : status;
 }
 
@@ -126,7 +142,7 @@ int ckpt_lazy_hold(struct load *l)
                : base_error(RECTO_ENOMEM, "page sums");
 }
 
-void ckpt_lazy_drop(void)
+static void chain_drop(void)
 {
     if (!lazy.held) {
         return;
@@ -137,6 +153,17 @@ void ckpt_lazy_drop(void)
     lazy.checked = NULL;
     lazy.sums = NULL;
     lazy.held = false;
+}
+
+void ckpt_lazy_drop(void)
+{
+    for (struct space_segment *s = space_segment_first(); s != NULL;
+         s = s->next) {
+        if (s->lazy) {
+            space_lazy_end(s);
+        }
+    }
+    chain_drop();
 }
 
 struct ckpt_manifest *ckpt_lazy_keep(struct ckpt_manifest *manifest)
@@ -345,7 +372,7 @@ void ckpt_lazy_land(void)
     (void)net_verdict(0); /* all ranks have all */
     segments_each(space_lazy_end);
     ckpt_job_free(&lazy.job);
-    ckpt_lazy_drop();
+    chain_drop();
     ckpt_manifest_free(lazy.manifest);
     lazy.manifest = NULL;
     lazy.loading = false;

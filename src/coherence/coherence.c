@@ -234,7 +234,7 @@ static int coherence_attach(struct space_segment *s)
 {
     s->coherence = NULL;
     if (net_domains() == 1) {
-        return s->lazy ? lone_attach(s) : 0;
+        return s->lazy && !recto_vm_hides(s->range) ? lone_attach(s) : 0;
     }
     return releases(s) ? rel_attach(s) : msi_attach(s);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One domain, and a segment whose pages a restart may load late (space/lazy.h). Pages
+ * One domain, and a segment whose pages a restart may load late (space/lazy.h) and whose
+ * writes are tracked by write faults (otherwise recto_vm_hide does it). Pages
  * start without rights; the first access to one by a rank waits until it is present,
  * and gets the right to write it for good. Faults that go on where others ended get
  * longer and longer runs.

@@ -207,11 +207,18 @@ static int versos_map(struct space_segment *s, const int *fds)
     return net_verdict(r);
 }
 
+/* Does the method of tracking do without rights of single pages? Then all are there from
+ * the start, and hidden while a restart loads them. */
+static bool tracks_plainly(void)
+{
+    return strcmp(recto_vm_dirty_method(), "fault") != 0;
+}
+
 /* The recto's range. With several domains the pages start without rights and,
  * if eager, the runs homed in my domain are granted. */
 static int range_create(struct space_segment *s)
 {
-    bool whole = s->eager && net_domains() == 1;
+    bool whole = net_domains() == 1 && (s->eager || tracks_plainly());
     /* A home keeps its pages readable but in sequential memory. */
     bool keeps = s->attr.consistency == RECTO_RELEASE;
     int r = recto_vm_range_create(s->recto, s->pages * SPACE_PAGE,

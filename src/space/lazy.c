@@ -93,12 +93,19 @@ static void set_empty(const struct base_set *set, uint64_t pages)
     }
 }
 
+static void before_touch(uint64_t first, uint64_t count, void *segment)
+{
+    space_before_touch(segment, first, count);
+}
+
 int space_lazy_begin(struct space_segment *s)
 {
     struct area a = area_of(s, net_domain());
     set_empty(&a.present, s->pages);
     set_empty(&a.wanted, s->pages);
-    return recto_vm_protn(s->range, 0, s->pages, RECTO_VM_NONE);
+    return recto_vm_hides(s->range)
+               ? recto_vm_hide(s->range, before_touch, s)
+               : recto_vm_protn(s->range, 0, s->pages, RECTO_VM_NONE);
 }
 
 void space_lazy_start(struct space_segment *s)
@@ -109,6 +116,7 @@ void space_lazy_start(struct space_segment *s)
 
 void space_lazy_end(struct space_segment *s)
 {
+    recto_vm_show(s->range);
     atomic_store_explicit(&s->loading, false, memory_order_release);
 }
 
@@ -139,6 +147,7 @@ void space_lazy_arrive(const struct space_segment *s, uint64_t first,
                        uint64_t count)
 {
     struct area a = area_of(s, net_domain());
+    recto_vm_dirty_learn(s->range, first, count);
     base_set_add_run(&a.present, first, first + count);
     if (atomic_load_explicit(&a.head->waiters, memory_order_seq_cst) > 0) {
         atomic_fetch_add_explicit(&a.head->round, 1, memory_order_seq_cst);

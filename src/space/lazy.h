@@ -31,7 +31,7 @@ uint64_t space_lazy_offset(const struct space_segment *s); /* alloc.c */
 int space_lazy_begin(struct space_segment *s);
 /* Then, on all ranks: pages are what space_lazy_arrive tells from now on. */
 void space_lazy_start(struct space_segment *s);
-/* All pages of all homes are present. Local. */
+/* All pages of all homes are present, or none will come. Local. */
 void space_lazy_end(struct space_segment *s);
 
 /* ---- the loader ----------------------------------------------------------------- */

@@ -62,7 +62,8 @@ struct space_segment {
     net_window *window; /* over the verso of my domain; may be NULL */
     /* Homes that recto_migrate gave; NULL: none (moved.h). */
     struct space_moved *_Atomic moved;
-    void *coherence; /* the protocol's state */
+    void *coherence;      /* the protocol's state */
+    _Atomic int64_t pins; /* lazy: pages that this rank has pinned or lent */
     void *lone; /* lazy, one domain: how rights are given (coherence/lone.c) */
     struct space_segment *next;
 };

@@ -22,15 +22,16 @@ static void note(uintptr_t low, uintptr_t high, void *argument)
                      (high - range->base) >> range->page_shift);
 }
 
-/* Brings what was written in pages [first, end) into `marked`. */
-static void take(struct recto_vm_range *range, uint64_t first, uint64_t end)
+/* Arms pages [first, end); those that were written go into `marked`, or to `run`. */
+static void take(struct recto_vm_range *range, uint64_t first, uint64_t end,
+                 vm_scan_run run)
 {
     uint64_t at = range->fd_offset + (first << range->page_shift);
     uint64_t stop = range->fd_offset + (end << range->page_shift);
     uint64_t bytes = 0;
     while (recto_vm_memory_next(range->fd, at, stop, &at, &bytes)) {
         uintptr_t low = range->base + (uintptr_t)(at - range->fd_offset);
-        if (vm_scan_written(low, low + bytes, true, note, range) != 0) {
+        if (vm_scan_written(low, low + bytes, true, run, range) != 0) {
             note(low, low + bytes, range);
         }
         vm_count(VM_SCANS);
@@ -45,7 +46,7 @@ static int scan_start(struct recto_vm_range *range)
     if (!range->plain || vm_scan_register(range->base, end) != 0) {
         return RECTO_EUNSUPPORTED;
     }
-    take(range, 0, range->pages);
+    take(range, 0, range->pages, NULL);
     base_set_take_run(&range->marked, 0, range->pages);
     return 0;
 }
@@ -62,9 +63,15 @@ static int scan_stop(struct recto_vm_range *range)
 static int scan_collect(struct recto_vm_range *range, uint64_t first,
                         uint64_t count, recto_vm_dirty_run run, void *argument)
 {
-    take(range, first, first + count);
+    take(range, first, first + count, note);
     vm_marks_tell(range, first, first + count, run, argument);
     return 0;
+}
+
+static void scan_show(struct recto_vm_range *range, uint64_t first,
+                      uint64_t count)
+{
+    take(range, first, first + count, NULL);
 }
 
 static int scan_mark(struct recto_vm_range *range, uint64_t first,
@@ -84,4 +91,5 @@ const struct vm_tracker vm_tracker_scan = {
     .mark = scan_mark,
     .shut = vm_shut_close,
     .open = vm_shut_open,
+    .show = scan_show,
 };

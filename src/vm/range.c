@@ -338,6 +338,30 @@ int recto_vm_own_all(recto_vm_range *range)
                : recto_vm_own(range, 0, range->pages);
 }
 
+bool recto_vm_hides(const recto_vm_range *range)
+{
+    return range != NULL && range->plain;
+}
+
+int recto_vm_hide(recto_vm_range *range, recto_vm_before_touch before,
+                  void *argument)
+{
+    int code = change("recto_vm_hide", range, VM_RAISE, 0, 0, RECTO_VM_NONE);
+    if (code == 0 && (before == NULL || !range->plain)) {
+        code = base_error(RECTO_EINVAL,
+                          "recto_vm_hide: no function, or recto_vm_hides is "
+                          "false");
+    }
+    return code == 0 ? vm_shut_hide(range, before, argument) : code;
+}
+
+void recto_vm_show(recto_vm_range *range)
+{
+    if (vm_range_alive(range) && atomic_load(&range->shut.hidden)) {
+        vm_shut_open(range);
+    }
+}
+
 /* One run of own pages, which is one kernel mapping or a part of one. */
 static int disown_run(struct recto_vm_range *range, uint64_t first,
                       uint64_t end)

@@ -3,9 +3,12 @@
  * Writes trapped for a while: what a method of tracking that takes no faults does so
  * that the client sees pages before their first write (recto_vm_before_write). The range
  * is one that nothing else protects (recto_vm_own_all), so page states stay as they are.
+ * And all accesses, while a range is hidden (recto_vm_hide).
  *
  *   shut: the whole range is read-only, by one call
  *     write fault: `before` for the pages of a group, then the group is writable
+ *   hide: the whole range has no rights, by one call
+ *     fault: `reveal` for the pages of a group, then the group is writable
  *   open: the whole range is writable again, by one call
  *
  * Invariants
@@ -16,7 +19,10 @@
  *    waits for it may spin, in the handler too. No claim on pages is held meanwhile.
  * 3. The mappings of a shut range are in the count (protect.c): 1, and one more for each
  *    two neighbouring groups of which one is open. When they run out the range is shut
- *    anew, whose faults then find nothing to save; at last it is opened.
+ *    anew, whose faults then find nothing to save; at last it is opened. A hidden range
+ *    is opened at once.
+ * 4. A group of a hidden range is shown to the tracker once, just before its pages get
+ *    rights: nobody can have written to them through this view.
  */
 #include "protect.h"
 
@@ -98,6 +104,35 @@ static int64_t cost(const struct recto_vm_range *range, uint64_t group)
     return more;
 }
 
+/* To the tracker. */
+static void show(struct recto_vm_range *range, uint64_t first, uint64_t count)
+{
+    if (atomic_load_explicit(&range->tracked, memory_order_relaxed) &&
+        range->tracker->show != NULL) {
+        range->tracker->show(range, first, count);
+    }
+}
+
+/* Of a hidden range what no fault has shown. */
+static void show_rest(struct recto_vm_range *range)
+{
+    uint64_t n = groups(range);
+    uint64_t group = 0;
+    while (atomic_load(&range->shut.hidden) && group < n) {
+        uint64_t low = n;
+        uint64_t high = n;
+        (void)base_set_run(&range->shut.opened, group, n, &low, &high);
+        uint64_t first = group << range->shut.shift;
+        uint64_t end = low << range->shut.shift;
+        end = end < range->pages ? end : range->pages;
+        if (first < end) {
+            show(range, first, end - first);
+        }
+        group = high;
+    }
+    atomic_store(&range->shut.hidden, false);
+}
+
 static int group_open(struct recto_vm_range *range, uint64_t group,
                       uint64_t first, uint64_t count)
 {
@@ -106,7 +141,8 @@ static int group_open(struct recto_vm_range *range, uint64_t group,
     }
     int64_t more = cost(range, group);
     if (!vm_mappings_reserve(range, more, true)) {
-        if (atomic_load(&range->mappings) <= FEW ||
+        if (atomic_load(&range->shut.hidden) ||
+            atomic_load(&range->mappings) <= FEW ||
             set_all(range, RECTO_VM_READ) != 0) {
             return RECTO_ENOMEM;
         }
@@ -115,6 +151,9 @@ static int group_open(struct recto_vm_range *range, uint64_t group,
         if (!vm_mappings_reserve(range, more, true)) {
             return RECTO_ENOMEM;
         }
+    }
+    if (atomic_load(&range->shut.hidden)) {
+        show(range, first, count);
     }
     if (set(range, first, count, RECTO_VM_WRITE) != 0) {
         (void)vm_mappings_reserve(range, -more, true);
@@ -126,7 +165,39 @@ static int group_open(struct recto_vm_range *range, uint64_t group,
 
 /* ---- shut and open ------------------------------------------------------------------ */
 
+/* To be left: a right that all pages have until a fault opens their group. */
+static int close_to(struct recto_vm_range *range, enum recto_vm_right right)
+{
+    struct vm_shut *shut = &range->shut;
+    atomic_fetch_add(&shut->round, 1);
+    atomic_store(&shut->on, true);
+    int error = set_all(range, right);
+    if (error != 0) {
+        atomic_store(&shut->on, false);
+        atomic_store(&shut->hidden, false);
+        return base_error(RECTO_ENOMEM, "shut %llu pages: %s",
+                          (unsigned long long)range->pages,
+                          base_errno_text(error));
+    }
+    return 0;
+}
+
 int vm_shut_close(struct recto_vm_range *range)
+{
+    uint64_t mask = 0;
+    int code = prepare(range);
+    if (code != 0) {
+        return code;
+    }
+    enter(&range->shut, &mask);
+    show_rest(range);
+    code = close_to(range, RECTO_VM_READ);
+    leave(&range->shut, &mask);
+    return code;
+}
+
+int vm_shut_hide(struct recto_vm_range *range, recto_vm_before_touch before,
+                 void *argument)
 {
     struct vm_shut *shut = &range->shut;
     uint64_t mask = 0;
@@ -135,17 +206,12 @@ int vm_shut_close(struct recto_vm_range *range)
         return code;
     }
     enter(shut, &mask);
-    atomic_fetch_add(&shut->round, 1);
-    atomic_store(&shut->on, true);
-    int error = set_all(range, RECTO_VM_READ);
-    if (error != 0) {
-        atomic_store(&shut->on, false);
-    }
+    shut->reveal = before;
+    shut->reveal_argument = argument;
+    atomic_store(&shut->hidden, true);
+    code = close_to(range, RECTO_VM_NONE);
     leave(shut, &mask);
-    return error == 0 ? 0
-                      : base_error(RECTO_ENOMEM, "shut %llu pages: %s",
-                                   (unsigned long long)range->pages,
-                                   base_errno_text(error));
+    return code;
 }
 
 void vm_shut_open(struct recto_vm_range *range)
@@ -157,6 +223,7 @@ void vm_shut_open(struct recto_vm_range *range)
     }
     enter(shut, &mask);
     if (atomic_load(&shut->on)) {
+        show_rest(range);
         /* should it fail, faults give the right page by page (dispatch.c) */
         (void)set_all(range, RECTO_VM_WRITE);
         atomic_store(&shut->on, false);
@@ -164,10 +231,26 @@ void vm_shut_open(struct recto_vm_range *range)
     leave(shut, &mask);
 }
 
+/* The client sees pages before they get rights. */
+static void ask(struct recto_vm_range *range, uint64_t first, uint64_t count)
+{
+    const struct vm_shut *shut = &range->shut;
+    if (atomic_load(&shut->hidden)) {
+        shut->reveal(first, count, shut->reveal_argument);
+    } else {
+        vm_before_write(range, first, count);
+    }
+}
+
 void vm_shut_again(struct recto_vm_range *range)
 {
     struct vm_shut *shut = &range->shut;
     uint64_t mask = 0;
+    if (atomic_load(&shut->hidden)) {
+        ask(range, 0, range->pages);
+        vm_shut_open(range);
+        return;
+    }
     enter(shut, &mask);
     if (atomic_load(&shut->on)) {
         (void)set_all(range, RECTO_VM_READ);
@@ -185,10 +268,10 @@ void vm_shut_free(struct recto_vm_range *range)
 
 /* ---- faults --------------------------------------------------------------------------- */
 
-bool vm_shut_fault(struct recto_vm_range *range, uint64_t page)
+bool vm_shut_fault(struct recto_vm_range *range, uint64_t page, bool write)
 {
     struct vm_shut *shut = &range->shut;
-    if (!atomic_load(&shut->on)) {
+    if (!atomic_load(&shut->on) || (!write && !atomic_load(&shut->hidden))) {
         return false;
     }
     uint64_t group = page >> shut->shift;
@@ -199,7 +282,7 @@ bool vm_shut_fault(struct recto_vm_range *range, uint64_t page)
     while (code == RECTO_EBUSY && atomic_load(&shut->on)) {
         uint64_t round = atomic_load(&shut->round);
         uint64_t mask = 0;
-        vm_before_write(range, first, count);
+        ask(range, first, count);
         enter(shut, &mask);
         bool same =
             atomic_load(&shut->on) && atomic_load(&shut->round) == round;
@@ -207,7 +290,7 @@ bool vm_shut_fault(struct recto_vm_range *range, uint64_t page)
         leave(shut, &mask);
     }
     if (code != 0 && code != RECTO_EBUSY) {
-        vm_before_write(range, 0, range->pages);
+        ask(range, 0, range->pages);
         vm_shut_open(range);
     }
     vm_count(VM_OPENED);

@@ -43,6 +43,9 @@ struct vm_tracker;
 /* See shut.c. */
 struct vm_shut {
     atomic_bool on;
+    atomic_bool hidden; /* reads are trapped, too */
+    recto_vm_before_touch reveal;
+    void *reveal_argument;
     _Atomic uint32_t lock;
     _Atomic uint64_t round;
     unsigned shift;         /* 2^shift pages are a group */
