@@ -3,7 +3,9 @@
  * Shows that with RECTO_RESTART=lazy every page is right at its first touch, whoever
  * touches it and how: by reads of all ranks in orders of their own, by writes, under
  * locks, by atomics, as a buffer of a system call; and that a checkpoint, a migration,
- * a free and a recovery right after the restart find all of memory.
+ * a free and a recovery right after the restart find all of memory. An older epoch is
+ * loaded as well; while pages are pinned none is. What was only loaded does not count as
+ * written.
  *
  * RECTO_INJECT makes the loader slow, so that most pages are touched before they come.
  */
@@ -336,9 +338,84 @@ static void nothing(void)
 {
 }
 
+static uint64_t checkpoint_bytes(void)
+{
+    recto_counters before;
+    recto_counters after;
+    CHECK_OK(recto_stats(&before));
+    checkpoint();
+    CHECK_OK(recto_checkpoint_wait());
+    CHECK_OK(recto_stats(&after));
+    uint64_t bytes = after.ckpt_bytes - before.ckpt_bytes;
+    MPI_Allreduce(MPI_IN_PLACE, &bytes, 1, MPI_UINT64_T, MPI_SUM,
+                  MPI_COMM_WORLD);
+    return bytes;
+}
+
+/* What was loaded, read or not, is as the epoch holds it: the next is small, unless it
+ * is a full one. */
+static void unwritten(void)
+{
+    uint64_t least = UINT64_MAX;
+    for (int times = 0; times < 3; times++) {
+        struct walk w = my_walk();
+        int object = 0;
+        uint64_t page = 0;
+        for (int i = 0; i < 300 && walk_next(&w, &object, &page); i++) {
+            if (value(object, page * PAGE, now) != 0) {
+                expect_page(object, page, 0);
+            }
+        }
+        if (recto_rank() == 0) {
+            volatile uint64_t *word = arrays[0];
+            *word = value(0, 0, now);
+        }
+        uint64_t bytes = checkpoint_bytes();
+        least = bytes < least ? bytes : least;
+        end();
+        restart();
+    }
+    CHECK(least <= (uint64_t)16 * PAGE * sizeof(uint64_t));
+}
+
+/* ---- instead of a restart, or before ---------------------------------------------- */
+
+/* An older epoch; the newest stays the newest while no other is written. */
+static void selects(void)
+{
+    for (int64_t epoch = EPOCHS - 2; epoch >= 0; epoch -= 3) {
+        int64_t got = -1;
+        begin();
+        CHECK_OK(recto_restart_select(epoch));
+        CHECK(recto_restart(&got) == 1 && got == epoch);
+        now = epoch;
+        expect_all(0);
+        end();
+    }
+}
+
+/* What somebody has pinned cannot come late. */
+static void refused_while_pinned(void)
+{
+    int64_t got = -1;
+    begin();
+    if (recto_rank() == recto_size() - 1) {
+        CHECK_OK(recto_pin(arrays[1] + PAGE, 3 * PAGE * 8, RECTO_READ));
+    }
+    CHECK(recto_restart(&got) == RECTO_ESTATE);
+    CHECK(strstr(recto_last_error(), "pinned") != NULL);
+    if (recto_rank() == recto_size() - 1) {
+        CHECK_OK(recto_unpin(arrays[1] + PAGE, 3 * PAGE * 8, RECTO_READ));
+    }
+    CHECK(recto_restart(&got) == 1 && got == last);
+    now = held;
+    expect_all(0);
+    end();
+}
+
 static void (*const cases[])(void) = {
-    reads,    forwards, atomics,  locks, writes,  calls,      pins,
-    migrates, frees,    recovers, waits, nothing, checkpoints};
+    reads,    forwards, atomics,  locks, writes,  calls,     pins,
+    migrates, frees,    recovers, waits, nothing, unwritten, checkpoints};
 
 int main(int argc, char **argv)
 {
@@ -358,6 +435,8 @@ int main(int argc, char **argv)
         checkpoint();
     }
     end();
+    selects();
+    refused_while_pinned();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         restart();
         cases[i]();

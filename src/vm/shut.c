@@ -30,13 +30,24 @@ enum {
     GROUP_LEAST = 4, /* 2^n pages: 64 KiB */
     GROUP_MOST = 9,  /* 2 MiB */
     GROUPS = 4096,   /* of a range, unless they are the largest */
+    HIDDEN = 16384,  /* the same: who touches a group waits for all of it */
     FEW = 64         /* mappings that it does not pay to take back */
 };
 
 static uint64_t groups(const struct recto_vm_range *range)
 {
-    unsigned shift = range->shut.shift;
+    unsigned shift = atomic_load(&range->shut.shift);
     return (range->pages + (UINT64_C(1) << shift) - 1) >> shift;
+}
+
+/* No group is open. */
+static void groups_set(struct recto_vm_range *range, uint64_t most)
+{
+    unsigned shift = GROUP_LEAST;
+    while (shift < GROUP_MOST && range->pages >> shift >= most) {
+        shift++;
+    }
+    atomic_store(&range->shut.shift, shift);
 }
 
 static int prepare(struct recto_vm_range *range)
@@ -45,10 +56,7 @@ static int prepare(struct recto_vm_range *range)
     if (shut->table != NULL) {
         return 0;
     }
-    shut->shift = GROUP_LEAST;
-    while (shut->shift < GROUP_MOST && groups(range) > GROUPS) {
-        shut->shift++;
-    }
+    groups_set(range, HIDDEN);
     shut->bytes = base_set_bytes(groups(range));
     int code = recto_vm_table_create(shut->bytes, &shut->table);
     if (code == 0) {
@@ -122,8 +130,9 @@ static void show_rest(struct recto_vm_range *range)
         uint64_t low = n;
         uint64_t high = n;
         (void)base_set_run(&range->shut.opened, group, n, &low, &high);
-        uint64_t first = group << range->shut.shift;
-        uint64_t end = low << range->shut.shift;
+        unsigned shift = atomic_load(&range->shut.shift);
+        uint64_t first = group << shift;
+        uint64_t end = low << shift;
         end = end < range->pages ? end : range->pages;
         if (first < end) {
             show(range, first, end - first);
@@ -179,6 +188,7 @@ static int close_to(struct recto_vm_range *range, enum recto_vm_right right)
                           (unsigned long long)range->pages,
                           base_errno_text(error));
     }
+    groups_set(range, right == RECTO_VM_NONE ? HIDDEN : GROUPS);
     return 0;
 }
 
@@ -274,18 +284,20 @@ bool vm_shut_fault(struct recto_vm_range *range, uint64_t page, bool write)
     if (!atomic_load(&shut->on) || (!write && !atomic_load(&shut->hidden))) {
         return false;
     }
-    uint64_t group = page >> shut->shift;
-    uint64_t first = group << shut->shift;
-    uint64_t count = UINT64_C(1) << shut->shift;
-    count = count < range->pages - first ? count : range->pages - first;
     int code = RECTO_EBUSY;
     while (code == RECTO_EBUSY && atomic_load(&shut->on)) {
         uint64_t round = atomic_load(&shut->round);
+        unsigned shift = atomic_load(&shut->shift);
+        uint64_t group = page >> shift;
+        uint64_t first = group << shift;
+        uint64_t count = UINT64_C(1) << shift;
         uint64_t mask = 0;
+        count = count < range->pages - first ? count : range->pages - first;
         ask(range, first, count);
         enter(shut, &mask);
-        bool same =
-            atomic_load(&shut->on) && atomic_load(&shut->round) == round;
+        bool same = atomic_load(&shut->on) &&
+                    atomic_load(&shut->round) == round &&
+                    atomic_load(&shut->shift) == shift;
         code = same ? group_open(range, group, first, count) : RECTO_EBUSY;
         leave(shut, &mask);
     }

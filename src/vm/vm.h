@@ -48,7 +48,7 @@ struct vm_shut {
     void *reveal_argument;
     _Atomic uint32_t lock;
     _Atomic uint64_t round;
-    unsigned shift;         /* 2^shift pages are a group */
+    _Atomic unsigned shift; /* 2^shift pages are a group */
     struct base_set opened; /* groups */
     void *table; /* its memory; NULL before the range is first shut */
     size_t bytes;
