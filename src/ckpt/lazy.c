@@ -8,9 +8,10 @@
  * Invariants
  * 1. The loader calls neither MPI nor malloc and takes no lock, so that whoever waits
  *    for it may hold any.
- * 2. A page is compared with its sum, and the sums of its piece of the full epoch with
- *    their checksum, before the page is present. Metadata and indexes are checked
- *    before recto_restart returns.
+ * 2. A page is compared with its sum before it is present. One that the sum says is zero
+ *    is not read, where memory is a hole, once the sums of its piece of the full epoch
+ *    have been compared with their checksum, which is done, a little at a time, before
+ *    what nobody has asked for is loaded. Metadata and indexes are checked before recto_restart returns.
  * 3. Damage or an error ends the job: it cannot be undone. A file in the folder (the
  *    *mark*) has the next restart load everything before the program goes on, whatever
  *    RECTO_RESTART says, and so find an older epoch if need be. The mark goes with the
@@ -25,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "base/base.h"
 #include "space/lazy.h"
@@ -33,7 +35,8 @@
 
 enum {
     ASKED = 32, /* pages loaded with one that somebody waits for */
-    SWEPT = 64  /* between two looks at what was asked for */
+    SWEPT = 64, /* between two looks at what was asked for */
+    SUMS = 8192 /* the same */
 };
 
 static struct {
@@ -44,8 +47,8 @@ static struct {
     struct ckpt_chain chain;
     struct ckpt_job job;
     struct ckpt_manifest *manifest; /* what the chain's epochs are in */
-    bool *checked;  /* by row of the full epoch's table: its sums are good */
-    uint64_t *sums; /* room for those of one row */
+    bool *checked; /* by row of the full epoch's table: its sums are good */
+    XXH3_state_t *hash;
 } lazy;
 
 /* ---- whether ----------------------------------------------------------------------- */
@@ -112,32 +115,26 @@ int ckpt_lazy_decide(bool *wanted)
 
 /* ---- what is held ------------------------------------------------------------------- */
 
-/* The most sums that a row of a late part has. */
-static uint64_t sums_most(const struct load *l)
+static bool any_late(const struct ckpt_job *job)
 {
-    const struct ckpt_epoch *full = l->chain.files[0].epoch;
-    uint64_t most = 0;
-    for (uint64_t i = 0; i < l->job->epoch.nobjects; i++) {
-        uint64_t n = l->job->parts[i].pages / full->ranks + 1;
-        if (ckpt_lazy_part(l->job, &l->job->parts[i]) && n > most) {
-            most = n;
-        }
+    bool any = false;
+    for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
+        any = any || ckpt_lazy_part(job, &job->parts[i]);
     }
-    return most;
+    return any;
 }
 
 int ckpt_lazy_hold(struct load *l)
 {
-    uint64_t most = sums_most(l);
-    if (most == 0) {
+    if (!any_late(l->job)) {
         return 0;
     }
     lazy.checked = calloc(l->chain.files[0].npieces + 1, sizeof *lazy.checked);
-    lazy.sums = malloc(most * sizeof *lazy.sums);
+    lazy.hash = XXH3_createState();
     lazy.chain = l->chain;
     l->chain = (struct ckpt_chain){.nfiles = 0};
     lazy.held = true;
-    return lazy.checked != NULL && lazy.sums != NULL
+    return lazy.checked != NULL && lazy.hash != NULL
                ? 0
                : base_error(RECTO_ENOMEM, "page sums");
 }
@@ -149,9 +146,9 @@ static void chain_drop(void)
     }
     ckpt_chain_close(&lazy.chain);
     free(lazy.checked);
-    free(lazy.sums);
+    (void)XXH3_freeState(lazy.hash);
     lazy.checked = NULL;
-    lazy.sums = NULL;
+    lazy.hash = NULL;
     lazy.held = false;
 }
 
@@ -222,37 +219,39 @@ static uint64_t piece_of(uint64_t pages, uint64_t page, uint64_t n)
     return low;
 }
 
-/* The sums of pages [first, end) in the full epoch. */
-static int sums_check(const struct ckpt_part *part, uint64_t first,
-                      uint64_t end)
+/* Does the full epoch hold zeros there? */
+static bool reads_zero(const struct ckpt_file *full,
+                       const struct ckpt_object *o, uint64_t page)
+{
+    static const char zeros[CKPT_PAGE];
+    char data[CKPT_PAGE];
+    size_t bytes = ckpt_page_bytes(o->bytes, page);
+    return ckpt_io_read(&full->io, data, bytes, o->data + page * CKPT_PAGE) ==
+               0 &&
+           memcmp(data, zeros, bytes) == 0;
+}
+
+/* May a sum be believed that says a page is zero? */
+static bool zero_checked(const struct ckpt_part *part, uint64_t page)
 {
     const struct ckpt_file *full = &lazy.chain.files[0];
-    const struct ckpt_epoch *e = full->epoch;
-    const struct ckpt_object *o = ckpt_epoch_object(e, part->object->uid);
-    int status = 0;
+    const struct ckpt_object *o =
+        ckpt_epoch_object(full->epoch, part->object->uid);
     if (o == NULL) {
-        return 0; /* all of its pages are in logs */
+        return true; /* it is in a log */
     }
-    uint64_t pages = ckpt_pages(o->bytes);
-    for (uint64_t k = piece_of(pages, first, e->ranks);
-         k < e->ranks && ckpt_piece_first(pages, k, e->ranks) < end &&
-         status == 0;
-         k++) {
-        const struct ckpt_piece *row = ckpt_file_piece(full, o->uid, k);
-        bool *checked = &lazy.checked[row - full->pieces];
-        if (!*checked) {
-            status = ckpt_file_sums_read(full, o, row, lazy.sums);
-            *checked = true;
-        }
-    }
-    return status;
+    uint64_t ranks = full->epoch->ranks;
+    const struct ckpt_piece *row = ckpt_file_piece(
+        full, o->uid, piece_of(ckpt_pages(o->bytes), page, ranks));
+    return lazy.checked[row - full->pieces] || reads_zero(full, o, page);
 }
 
 /* Is the page's memory one that nobody ever touched? */
 static bool is_hole(void *part, uint64_t page)
 {
     uint64_t stop = 0;
-    return ckpt_part_hole(part, page, page + 1, &stop);
+    return ckpt_part_hole(part, page, page + 1, &stop) &&
+           zero_checked(part, page);
 }
 
 static void run_load(struct ckpt_part *part, uint64_t first, uint64_t end)
@@ -262,12 +261,8 @@ static void run_load(struct ckpt_part *part, uint64_t first, uint64_t end)
                                      .bytes = part->bytes,
                                      .is_zero = is_hole,
                                      .argument = part};
-    int status = sums_check(part, first, end);
-    if (status == 0) {
-        status = ckpt_chain_read(&lazy.chain, &range, first, end - first,
-                                 space_verso(part->segment, first));
-    }
-    if (status != 0) {
+    if (ckpt_chain_read(&lazy.chain, &range, first, end - first,
+                        space_verso(part->segment, first)) != 0) {
         fail();
     }
     space_lazy_arrive(part->segment, first, end - first);
@@ -305,6 +300,46 @@ static void asked_load(void)
     }
 }
 
+/* Compares the sums of a row, and meanwhile loads what is asked for. */
+static void row_check(const struct ckpt_object *o, const struct ckpt_piece *row)
+{
+    static uint64_t sums[SUMS];
+    const struct ckpt_file *full = &lazy.chain.files[0];
+    int status = 0;
+    (void)XXH3_64bits_reset(lazy.hash);
+    for (uint64_t done = 0; done < row->sums && status == 0; done += SUMS) {
+        uint64_t n = row->sums - done < SUMS ? row->sums - done : SUMS;
+        status = ckpt_io_read(&full->io, sums, n * sizeof *sums,
+                              o->sums + (row->first_sum + done) * sizeof *sums);
+        (void)XXH3_64bits_update(lazy.hash, sums, n * sizeof *sums);
+        asked_load();
+    }
+    if (status == 0 && XXH3_64bits_digest(lazy.hash) != row->hash) {
+        status = ckpt_file_sums_damaged(full, o, row);
+    }
+    if (status != 0) {
+        fail();
+    }
+    lazy.checked[row - full->pieces] = true;
+}
+
+/* Those that the sums of pages [first, end) are in. */
+static void rows_check(const struct ckpt_part *part, uint64_t first,
+                       uint64_t end)
+{
+    const struct ckpt_file *full = &lazy.chain.files[0];
+    const struct ckpt_epoch *e = full->epoch;
+    const struct ckpt_object *o = ckpt_epoch_object(e, part->object->uid);
+    uint64_t pages = o != NULL ? ckpt_pages(o->bytes) : 0;
+    uint64_t k = o != NULL ? piece_of(pages, first, e->ranks) : e->ranks;
+    for (; k < e->ranks && ckpt_piece_first(pages, k, e->ranks) < end; k++) {
+        const struct ckpt_piece *row = ckpt_file_piece(full, o->uid, k);
+        if (!lazy.checked[row - full->pieces]) {
+            row_check(o, row);
+        }
+    }
+}
+
 static void part_sweep(struct ckpt_part *part)
 {
     uint64_t first = 0;
@@ -313,6 +348,7 @@ static void part_sweep(struct ckpt_part *part)
         for (uint64_t done = 0; done < count; done += SWEPT) {
             uint64_t n = count - done < SWEPT ? count - done : SWEPT;
             asked_load();
+            rows_check(part, first + done, first + done + n);
             missing_load(part, first + done, first + done + n);
         }
     }
