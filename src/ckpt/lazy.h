@@ -11,7 +11,7 @@ int ckpt_lazy_init(void);
 const char *ckpt_lazy_text(void);
 /* Is this restart to be a lazy one? Not when the last one found damage. After
  * ckpt_choice_open. Collective if RECTO_RESTART=lazy, one verdict. */
-int ckpt_lazy_decide(bool *lazy);
+int ckpt_lazy_decide(bool *wanted);
 
 /* Does the part's memory come late? */
 static inline bool ckpt_lazy_part(const struct ckpt_job *job,
