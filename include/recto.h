@@ -334,6 +334,14 @@ int recto_checkpoint_wait(void);
  * names, types or sizes differ (the message names the first difference; no
  * memory is changed), RECTO_ECORRUPT when epochs exist but none is intact,
  * RECTO_EVERSION, RECTO_ELOCKED. Collective. `epoch` may be NULL.
+ *
+ * With RECTO_RESTART=lazy, on all ranks from recto_init on, release consistent arrays, and
+ * sequential ones where there is one domain, are loaded after it has returned: a
+ * page at its first touch, the others by a thread of each rank. RECTO_ESTATE while pages
+ * of them are pinned, or lent to a call of MPI that has not ended. The next checkpoint,
+ * recto_checkpoint_wait, recto_free, recto_migrate, recto_recover and recto_finalize wait
+ * until all is loaded. An error in reading then ends the job, with a message, and the
+ * next recto_restart loads everything before it returns.
  */
 int recto_restart(int64_t *epoch);
 

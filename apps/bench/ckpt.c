@@ -8,7 +8,7 @@
  *
  *   first     everything is new to the folder: full
  *   second    full again, for two points that share no file must exist
- *   restart   from a full epoch
+ *   restart   from a full epoch; before, lazily, until the first step is done
  *   0 1 10 50 100 %  of the pages, chosen at random, get one word written;
  *             then a checkpoint of what changed
  *   restart   from the chain of these
@@ -100,6 +100,9 @@ enum measure {
     FIRST_WRITE = DISK + KINDS,
     RESTART_FULL,
     RESTART_CHAIN,
+    LAZY_FULL,
+    LAZY_CHAIN,
+    LAZY_ALL,
     UNIT_BESIDE,
     CHAIN_DISK,
     CHAIN_BYTES,
@@ -110,22 +113,26 @@ enum measure {
 };
 
 static struct bench_measure measures[MEASURES] = {
-    [SIGNAL] = {.name = "signal to itself",                 .unit = "us" },
-    [MPROTECT] = {.name = "mprotect of a page",               .unit = "us" },
-    [COMMIT] = {.name = "commit alone",                     .unit = "ms" },
-    [READ] = {.name = "read of all",                      .unit = "ms" },
-    [READ_NEW] = {.name = "read of all into new memory",      .unit = "ms" },
-    [SNAPSHOT] = {.name = "protect, scan, two barriers",      .unit = "ms" },
-    [UNIT_ALONE] = {.name = "unit of work, alone",              .unit = "ms" },
-    [FIRST_WRITE] = {.name = "first write since a checkpoint",   .unit = "us" },
-    [RESTART_FULL] = {.name = "restart from a full epoch",        .unit = "ms" },
-    [RESTART_CHAIN] = {.name = "restart from a chain",             .unit = "ms" },
-    [UNIT_BESIDE] = {.name = "unit of work beside a checkpoint", .unit = "ms" },
-    [CHAIN_DISK] = {.name = "disk space: full, 20 x 1 % dirty", .unit = "MiB"},
-    [CHAIN_READ] = {.name = "restart from all epochs",          .unit = "ms" },
-    [CHAIN_VOLUME] = {.name = "read from all epochs",             .unit = "MiB"},
-    [ALL_BYTES] = {.name = "memory",                           .unit = "MiB"},
-    [CHAIN_BYTES] = {.name = "memory: full, 20 x 1 % dirty",     .unit = "MiB"},
+    [SIGNAL] = {.name = "signal to itself",                    .unit = "us" },
+    [MPROTECT] = {.name = "mprotect of a page",                  .unit = "us" },
+    [COMMIT] = {.name = "commit alone",                        .unit = "ms" },
+    [READ] = {.name = "read of all",                         .unit = "ms" },
+    [READ_NEW] = {.name = "read of all into new memory",         .unit = "ms" },
+    [SNAPSHOT] = {.name = "protect, scan, two barriers",         .unit = "ms" },
+    [UNIT_ALONE] = {.name = "unit of work, alone",                 .unit = "ms" },
+    [FIRST_WRITE] = {.name = "first write since a checkpoint",      .unit = "us" },
+    [RESTART_FULL] = {.name = "restart from a full epoch",           .unit = "ms" },
+    [RESTART_CHAIN] = {.name = "restart from a chain",                .unit = "ms" },
+    [LAZY_FULL] = {.name = "first step of a lazy restart, full",  .unit = "ms" },
+    [LAZY_CHAIN] = {.name = "first step of a lazy restart, chain",
+                .unit = "ms"                                                },
+    [LAZY_ALL] = {.name = "until a lazy restart has all, full",  .unit = "ms" },
+    [UNIT_BESIDE] = {.name = "unit of work beside a checkpoint",    .unit = "ms" },
+    [CHAIN_DISK] = {.name = "disk space: full, 20 x 1 % dirty",    .unit = "MiB"},
+    [CHAIN_READ] = {.name = "restart from all epochs",             .unit = "ms" },
+    [CHAIN_VOLUME] = {.name = "read from all epochs",                .unit = "MiB"},
+    [ALL_BYTES] = {.name = "memory",                              .unit = "MiB"},
+    [CHAIN_BYTES] = {.name = "memory: full, 20 x 1 % dirty",        .unit = "MiB"},
 };
 
 #define EPOCH(kind)                                                            \
@@ -172,6 +179,9 @@ static const struct report_row rows[] = {
     {RESTART_FULL,   {READ_NEW, REPORT_NONE}        }, /* as a job's is */
     {RESTART_CHAIN,  {READ, REPORT_NONE}            },
     {RESTART_CHAIN,  {READ_NEW, REPORT_NONE}        },
+    {LAZY_FULL,      {RESTART_FULL, REPORT_NONE}    },
+    {LAZY_CHAIN,     {RESTART_CHAIN, REPORT_NONE}   },
+    {LAZY_ALL,       {RESTART_FULL, REPORT_NONE}    },
     {FIRST_WRITE,    {SIGNAL, MPROTECT, REPORT_NONE}},
     SPACE(SECOND),
     SPACE(DIRTY_1),
@@ -610,6 +620,42 @@ static void restart_from_all(void)
     bench_sample(&measures[ALL_BYTES], mebibytes(all_pages() * PAGE));
 }
 
+/* A word of my last page and one of the next rank's first. */
+static void first_step(void)
+{
+    uint64_t far = ((uint64_t)bench.rank + 1) % (uint64_t)bench.ranks;
+    uint64_t(*all)[WORDS] = bench.segment - bench.pages * (uint64_t)bench.rank;
+    sink = bench.segment[bench.pages - 1][1] + all[bench.pages * far][1];
+    if (bench.segment[bench.pages - 1][1] != filler(bench.pages - 1, 1) &&
+        place(bench.pages - 1) != 1) {
+        bench_fail("lazy restart: the first step found a wrong word");
+    }
+}
+
+static void lazy_restart(enum measure which, enum measure all)
+{
+    BENCH_OK(recto_finalize());
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): Recto does not run */
+    (void)setenv("RECTO_RESTART", "lazy", 1);
+    declare();
+    forget_cache();
+    MPI_Barrier(MPI_COMM_WORLD);
+    uint64_t start = bench_now();
+    int restored = recto_restart(NULL);
+    first_step();
+    bench_sample_longest(&measures[which], start);
+    if (restored != 1) {
+        bench_fail("lazy restart: %s", recto_last_error());
+    }
+    BENCH_OK(recto_checkpoint_wait());
+    if (all != MEASURES) {
+        bench_sample_longest(&measures[all], start);
+    }
+    check(measures[which].name);
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody reads it now */
+    (void)unsetenv("RECTO_RESTART");
+}
+
 /* ---- the program ------------------------------------------------------------- */
 
 /* A folder of our own, the same on all ranks. */
@@ -672,6 +718,7 @@ static void round_run(void)
         floor_commit();
         checkpoint(kind);
     }
+    lazy_restart(LAZY_FULL, LAZY_ALL);
     restart(RESTART_FULL);
     for (enum kind kind = DIRTY_0; kind < KINDS; kind++) {
         floor_write(kind);
@@ -679,6 +726,7 @@ static void round_run(void)
         dirty(kind);
         checkpoint(kind);
     }
+    lazy_restart(LAZY_CHAIN, MEASURES);
     restart(RESTART_CHAIN);
     chain();
     restart_from_all();

@@ -41,6 +41,7 @@
 #ifndef RECTO_VM_H
 #define RECTO_VM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -217,6 +218,23 @@ int recto_vm_own(recto_vm_range *range, uint64_t first, uint64_t count);
 int recto_vm_own_all(recto_vm_range *range);
 
 /*
+ * Hides a range for a while: until it is shown no page has a right, and the first access
+ * to one, of whatever kind, calls `before` for it and some neighbours, with no claim
+ * held, in the signal handler (so `before` is async-signal-safe, and may wait); then they
+ * have their rights again. Several threads may call it for one page. If writes are
+ * tracked, what others put behind pages through views of their own before they are
+ * touched here is no write, by the kernel's scan; by hash, recto_vm_dirty_learn says so.
+ * Where recto_vm_hides, after recto_vm_own_all: not under write faults. Local;
+ * RECTO_EINVAL, RECTO_ENOMEM. Showing does nothing where nothing is hidden.
+ */
+typedef void (*recto_vm_before_touch)(uint64_t first, uint64_t count,
+                                      void *argument);
+bool recto_vm_hides(const recto_vm_range *range);
+int recto_vm_hide(recto_vm_range *range, recto_vm_before_touch before,
+                  void *argument);
+void recto_vm_show(recto_vm_range *range);
+
+/*
  * Undoes recto_vm_own, where it was called: the pages keep their rights and may
  * be lowered to none again. No thread uses them meanwhile. Local; RECTO_EINVAL,
  * RECTO_ENOMEM when the kernel has no mappings left for it.
@@ -299,6 +317,11 @@ int recto_vm_dirty_mark(recto_vm_range *range, uint64_t first, uint64_t count);
  * are next collected, if they hold data. For pages that others may have collected. */
 void recto_vm_dirty_forget(recto_vm_range *range, uint64_t first,
                            uint64_t count);
+
+/* What pages hold now is what they held when they were last collected (hash): before
+ * anybody can write to them. Async-signal-safe. */
+void recto_vm_dirty_learn(recto_vm_range *range, uint64_t first,
+                          uint64_t count);
 
 /*
  * Calls `before` while writes are tracked and the range is shut (or the method is that

@@ -33,7 +33,9 @@ class Case:
             folder, RECTO_CKPT_LOCAL=folder + ".n%d", RECTO_NODE="rank",
             RECTO_CKPT_LEVELS=self.levels, RECTO_CKPT_SET=self.code,
             # by one-sided puts, or through memory that is shared
-            RECTO_TRANSPORT="mpi" if self.nodes == 4 else "auto", **more)
+            RECTO_TRANSPORT="mpi" if self.nodes == 4 else "auto",
+            # and into memory at once, or while the program goes on
+            RECTO_RESTART="lazy" if self.nodes % 2 else "eager", **more)
 
 
 def pairs(nodes, lost):

@@ -3,7 +3,8 @@
  * DIRTY, the same by every method of tracking and back end: pages written are told,
  * once, as runs, of any part; none that was only read, none lost while threads write;
  * holes stay holes. A range that is shut shows every page before its first write, also
- * with few kernel mappings, and loses no write. The counters tell which method ran.
+ * with few kernel mappings, and loses no write; a hidden one before its first access,
+ * and what came there by other ways is no write. The counters tell which method ran.
  */
 #include <check.h>
 #include <pthread.h>
@@ -565,6 +566,118 @@ START_TEST(a_shut_range_can_be_destroyed)
 }
 END_TEST
 
+/* ---- hidden ranges ------------------------------------------------------------------ */
+
+static struct {
+    struct pages *m;
+    atomic_int asked; /* pages */
+} loader;
+
+static bool is_data(uint64_t page)
+{
+    return page % 7 != 6;
+}
+
+/* What a loader does for the pages that are touched, unless it has done it. */
+static void load(uint64_t first, uint64_t count, void *argument)
+{
+    (void)argument;
+    atomic_fetch_add(&loader.asked, (int)count);
+    for (uint64_t page = first; page < first + count; page++) {
+        if (is_data(page) && loader.m->verso[page * PAGE + 1] == 0) {
+            loader.m->verso[page * PAGE + 1] = (char)(page % 100 + 1);
+        }
+    }
+    recto_vm_dirty_learn(loader.m->range, first, count);
+}
+
+static bool hide(struct pages *m)
+{
+    bool can = recto_vm_hides(m->range);
+    ck_assert_int_eq(can, strcmp(recto_vm_dirty_method(), "fault") != 0);
+    loader.m = m;
+    atomic_store(&loader.asked, 0);
+    ck_assert_int_eq(recto_vm_hide(m->range, load, NULL),
+                     can ? 0 : RECTO_EINVAL);
+    return can;
+}
+
+static void loaded(const struct pages *m, uint64_t page)
+{
+    ck_assert_int_eq(m->recto[page * PAGE + 1], (char)(page % 100 + 1));
+}
+
+/* Only what is written through the range, before or after it is shown, is told. */
+static void hidden_round(size_t count, int few)
+{
+    struct pages m;
+    pages_open(&m, count);
+    if (hide(&m)) {
+        track(&m);
+        loaded(&m, 700);
+        ck_assert_int_le(atomic_load(&loader.asked), few);
+        loaded(&m, 703);
+        put(&m, 702, 5);
+        put(&m, 300, 5);
+        recto_vm_check();
+        load(0, count,
+             NULL); /* learns before anybody else may write: not 300, 702 */
+        put(&m, 300, 6);
+        put(&m, 702, 6);
+        recto_vm_show(m.range);
+        put(&m, 100, 5);
+        for (uint64_t page = 0; page < count; page++) {
+            if (is_data(page)) {
+                loaded(&m, page);
+            }
+        }
+        struct told told = collect(&m, 0, count);
+        ck_assert_int_eq(told.runs, 3);
+        ck_assert_int_eq(collect(&m, 0, count).runs, 0);
+        recto_vm_show(m.range); /* does nothing */
+    }
+    pages_close(&m);
+}
+
+START_TEST(a_hidden_range_shows_pages_before_they_are_touched)
+{
+    if (begin(_i)) {
+        hidden_round(1000, 64);
+    }
+}
+END_TEST
+
+START_TEST(a_hidden_range_is_shown_where_mappings_are_few)
+{
+    setenv("RECTO_MAX_MAPPINGS", "2", 1);
+    if (begin(_i)) {
+        hidden_round(3000, 4000);
+    }
+}
+END_TEST
+
+START_TEST(a_hidden_range_can_be_shut_and_destroyed)
+{
+    struct pages m;
+    if (!begin(_i)) {
+        return;
+    }
+    pages_open(&m, 100);
+    if (hide(&m)) {
+        track(&m);
+        loaded(&m, 50);
+        load(0, 100, NULL);
+        ck_assert_int_eq(recto_vm_dirty_shut(m.range), 0);
+        loaded(&m, 10);
+        recto_vm_dirty_open(m.range);
+        ck_assert_int_eq(collect(&m, 0, 100).runs, 0);
+        ck_assert_int_eq(recto_vm_hide(m.range, load, NULL), 0);
+        recto_vm_check();
+    }
+    pages_close(&m);
+}
+END_TEST
+
 START_TEST(a_forked_child_does_not_disturb)
 {
     struct pages m;
@@ -617,6 +730,11 @@ int main(void)
                         WAYS);
     tcase_add_loop_test(t, few_mappings_are_enough, 0, WAYS);
     tcase_add_loop_test(t, a_shut_range_can_be_destroyed, 0, WAYS);
+    tcase_add_loop_test(t, a_hidden_range_shows_pages_before_they_are_touched,
+                        0, WAYS);
+    tcase_add_loop_test(t, a_hidden_range_is_shown_where_mappings_are_few, 0,
+                        WAYS);
+    tcase_add_loop_test(t, a_hidden_range_can_be_shut_and_destroyed, 0, WAYS);
     tcase_add_loop_test(t, a_forked_child_does_not_disturb, 0, WAYS);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

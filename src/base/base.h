@@ -140,6 +140,9 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
       "many")                                                                   \
     X(CKPT_SET, "RECTO_CKPT_SET", "4+1", "K+M",                                 \
       "a set of level `set`: K + M nodes, any M of which may be lost")          \
+    X(RESTART, "RECTO_RESTART", "eager", "eager|lazy",                          \
+      "recto_restart returns when shared memory is loaded, or lets pages come " \
+      "as they are touched")                                                    \
     X(RESTART_EPOCH, "RECTO_RESTART_EPOCH", "newest", "newest|NUMBER",          \
       "the epoch that recto_restart and recto_recover take")                    \
     X(CKPT_INTERVAL, "RECTO_CKPT_INTERVAL", "0", "SECONDS",                     \

@@ -39,6 +39,7 @@
 #include "flight.h"
 #include "heap/heap.h"
 #include "image.h"
+#include "lazy.h"
 #include "level.h"
 #include "merge.h"
 #include "reader.h"
@@ -67,6 +68,13 @@ static int full_of(unsigned option, uint64_t *every)
                             (unsigned long long)*every, CHAIN_MAX);
     }
     return status;
+}
+
+/* What is under way comes to its end. */
+static void land(void)
+{
+    ckpt_lazy_land();
+    ckpt_flight_land();
 }
 
 int ckpt_init(const char *dir, unsigned full)
@@ -101,6 +109,9 @@ int ckpt_init(const char *dir, unsigned full)
         status = ckpt_merge_init();
     }
     if (status == 0) {
+        status = ckpt_lazy_init();
+    }
+    if (status == 0) {
         status = ckpt_due_init();
     }
     if (status == 0) {
@@ -119,7 +130,7 @@ int ckpt_init(const char *dir, unsigned full)
     memcpy(ckpt_state.path, path, strlen(path) + 1);
     ckpt_state.chosen = chosen;
     ckpt_state.started = true;
-    space_landing_set(ckpt_flight_land);
+    space_landing_set(land);
     return 0;
 }
 
@@ -128,7 +139,7 @@ void ckpt_finalize(void)
     if (!ckpt_state.started) {
         return;
     }
-    ckpt_flight_land();
+    land();
     ckpt_flight_end();
     if (ckpt_flight_outcome() != 0) {
         base_error_print();
@@ -628,7 +639,7 @@ int ckpt_meet(enum net_call call, const char *text, int mine)
     int status = net_agree(call, mine, text);
     coherence_acquire();
     if (status == 0) {
-        ckpt_flight_land();
+        land();
         status = ckpt_flight_outcome();
         if (call != NET_CALL_CHECKPOINT_WAIT) {
             ckpt_flight_end();

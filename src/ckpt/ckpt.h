@@ -34,6 +34,7 @@
  *     flight.c    what of it is done beside the program
  *     merge.c     compaction beside the program; compact.c pieces out of a chain
  *     load.c      reads a chain of epochs into memory
+ *     lazy.c      reads the rest of it while the program goes on
  *     choice.c    which epoch a restart takes
  *     fit.c       does it fit what the program declares?
  *     moved.c     recto_protect_redistribute: private memory on other ranks

@@ -8,8 +8,10 @@
  *             ranks: its own, and those of what it checks
  *   index     the runs of the logs' indexes are divided among the ranks in this way,
  *             checked, and each entry is sent to the rank that needs the page
- *   sums      the pieces' page sums are divided likewise and checked
- *   shared    each rank reads the pages that it homes into the verso
+ *   sums      the pieces' page sums are divided likewise and checked; of what comes late
+ *             (lazy.c) not yet, but every rank gets the whole table of the full epoch
+ *   shared    each rank reads the pages that it homes into the verso, or has its loader
+ *             do so later
  *   blocks    each rank reads its piece of the array; from there to the blocks (tile.c)
  *   private   into a staging area; copied when all ranks are good
  *
@@ -30,7 +32,8 @@
 
 #include "base/base.h"
 #include "coherence/coherence.h"
-#include "load.h"
+#include "lazy.h"
+#include "space/lazy.h"
 
 /* ---- the chain's files ------------------------------------------------------------ */
 
@@ -136,7 +139,8 @@ static int pieces_share(struct load *l)
     int status = 0;
     for (size_t i = 0; i < l->chain.nfiles && status == 0; i++) {
         struct ckpt_file *file = &l->chain.files[i];
-        status = l->moves ? table_share(file) : rows_share(file);
+        bool whole = l->moves || (l->job->lazy && i == 0);
+        status = whole ? table_share(file) : rows_share(file);
     }
     return status;
 }
@@ -150,6 +154,8 @@ static void moved_find(struct load *l)
         part->count = part->moved ? 0 : part->count;
         l->moves = l->moves || part->moved;
     }
+    /* the program's functions may look at any memory */
+    l->job->lazy = l->job->lazy && !l->moves;
 }
 
 /* ---- private sizes ------------------------------------------------------------------ */
@@ -193,8 +199,14 @@ static int sums_check(const struct load *l)
     int status = 0;
     for (uint64_t i = 0; i < e->nobjects && status == 0; i++) {
         const struct ckpt_object *o = &e->objects[i];
-        if (ckpt_epoch_object(&l->job->epoch, o->uid) == NULL) {
+        const struct ckpt_object *now =
+            ckpt_epoch_object(&l->job->epoch, o->uid);
+        if (now == NULL) {
             continue; /* the epoch has dropped it */
+        }
+        if (ckpt_lazy_part(l->job,
+                           &l->job->parts[now - l->job->epoch.objects])) {
+            continue; /* at their first use */
         }
         for (uint64_t k = (uint64_t)net_rank(); k < e->ranks && status == 0;
              k += (uint64_t)net_size()) {
@@ -243,6 +255,12 @@ static int shared_load(struct load *l, struct ckpt_part *part)
                             space_verso(part->segment, first));
     }
     return status;
+}
+
+static int shared_fill(struct load *l, struct ckpt_part *part)
+{
+    return ckpt_lazy_part(l->job, part) ? space_lazy_begin(part->segment)
+                                        : shared_load(l, part);
 }
 
 /* Into a new staging area, *staging, with the hashes of its pages. */
@@ -309,7 +327,7 @@ static int memory_load(struct load *l, bool *touched)
         if (job->parts[i].segment != NULL) {
             *touched = true;
             status = net_verdict(coherence_recall(job->parts[i].segment, true));
-            status = status == 0 ? shared_load(l, &job->parts[i]) : status;
+            status = status == 0 ? shared_fill(l, &job->parts[i]) : status;
             status = net_verdict(status);
         }
     }
@@ -366,6 +384,9 @@ int ckpt_load(struct ckpt_job *job, const struct ckpt_manifest *manifest,
     }
     if (status == 0) {
         status = memory_load(&l, touched);
+    }
+    if (status == 0 && job->lazy) {
+        status = net_verdict(ckpt_lazy_hold(&l));
     }
     ckpt_state.restart_bytes += ckpt_io_read_bytes() - before;
     free(l.old.items);

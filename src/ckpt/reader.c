@@ -266,6 +266,15 @@ const struct ckpt_piece *ckpt_file_piece(const struct ckpt_file *file,
     return p != NULL && p->uid == uid && p->rank == rank ? p : NULL;
 }
 
+int ckpt_file_sums_damaged(const struct ckpt_file *file,
+                           const struct ckpt_object *object,
+                           const struct ckpt_piece *piece)
+{
+    return ckpt_file_corrupt(file,
+                             "the checksums of \"%s\" are damaged (piece %llu)",
+                             object->name, (unsigned long long)piece->rank);
+}
+
 int ckpt_file_sums_read(const struct ckpt_file *file,
                         const struct ckpt_object *object,
                         const struct ckpt_piece *piece, uint64_t *sums)
@@ -273,12 +282,9 @@ int ckpt_file_sums_read(const struct ckpt_file *file,
     size_t bytes = (size_t)piece->sums * sizeof *sums;
     int status = ckpt_io_read(&file->io, sums, bytes,
                               object->sums + piece->first_sum * sizeof *sums);
-    if (status == 0 && ckpt_hash(sums, bytes) != piece->hash) {
-        status = ckpt_file_corrupt(
-            file, "the checksums of \"%s\" are damaged (piece %llu)",
-            object->name, (unsigned long long)piece->rank);
-    }
-    return status;
+    return status == 0 && ckpt_hash(sums, bytes) != piece->hash
+               ? ckpt_file_sums_damaged(file, object, piece)
+               : status;
 }
 
 static bool block_good(const struct ckpt_epoch *e, const struct ckpt_block *b)

@@ -37,6 +37,9 @@ const struct ckpt_piece *ckpt_file_piece(const struct ckpt_file *file,
                                          uint64_t uid, uint64_t rank);
 
 /* Reads the page sums of a piece and compares their hash. */
+int ckpt_file_sums_damaged(const struct ckpt_file *file,
+                           const struct ckpt_object *object,
+                           const struct ckpt_piece *piece);
 int ckpt_file_sums_read(const struct ckpt_file *file,
                         const struct ckpt_object *object,
                         const struct ckpt_piece *piece, uint64_t *sums);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * recto_restart: finds the newest epoch that is intact and fits the program,
- * and loads it.
+ * and loads it; or has it loaded while the program goes on (lazy.c).
  *
  * Invariants
  * 1. RECTO_ECHANGED is decided by the newest epoch, before any memory changes.
@@ -20,6 +20,7 @@
 #include "due.h"
 #include "fit.h"
 #include "heap/heap.h"
+#include "lazy.h"
 #include "level.h"
 #include "reader.h"
 #include "state.h"
@@ -43,9 +44,10 @@ static int tracking_start(const struct ckpt_job *job)
 
 /* Restores epoch `index`. Collective, one verdict. */
 static int candidate_load(const struct ckpt_manifest *m, uint64_t index,
-                          bool *touched)
+                          bool lazy, bool *touched)
 {
     struct ckpt_job job = CKPT_JOB_NONE;
+    job.lazy = lazy;
     struct ckpt_known *known = NULL;
     int status = ckpt_epoch_copy(&job.epoch, &m->epochs[index]);
     if (status == 0) {
@@ -73,6 +75,9 @@ static int candidate_load(const struct ckpt_manifest *m, uint64_t index,
     if (status == 0) {
         ckpt_settle(&job, known);
         known = NULL;
+        status = ckpt_lazy_start(&job);
+    } else {
+        ckpt_lazy_drop();
     }
     free(known);
     ckpt_job_free(&job);
@@ -112,6 +117,7 @@ static int memory_zero(void)
 
 struct restart {
     const struct ckpt_epoch *declared;
+    bool lazy;
     bool touched; /* shared memory was written to */
 };
 
@@ -120,7 +126,8 @@ static int candidate_try(void *argument, const struct ckpt_manifest *m,
 {
     struct restart *r = argument;
     int status = net_verdict(ckpt_fit(&m->epochs[index], r->declared));
-    return status == 0 ? candidate_load(m, index, &r->touched) : status;
+    return status == 0 ? candidate_load(m, index, r->lazy, &r->touched)
+                       : status;
 }
 
 /* 1: restored. */
@@ -129,7 +136,8 @@ static int candidates_try(const struct ckpt_manifest *m,
 {
     struct restart r = {.declared = declared};
     char message[1024];
-    int status = ckpt_choice_try(m, candidate_try, &r);
+    int status = ckpt_lazy_decide(&r.lazy);
+    status = status == 0 ? ckpt_choice_try(m, candidate_try, &r) : status;
     if (status == 0 || !r.touched) {
         return status == 0 ? 1 : status;
     }
@@ -157,19 +165,19 @@ static int restart(void)
         }
     }
     ckpt_job_free(&declared);
-    ckpt_manifest_free(m);
+    ckpt_manifest_free(ckpt_lazy_keep(m));
     return status;
 }
 
 int recto_restart(int64_t *epoch)
 {
-    char text[64];
+    char text[96];
     if (!ckpt_state.started) {
         return base_error(RECTO_ESTATE, "recto_restart before recto_init");
     }
     int status =
         ckpt_meet(NET_CALL_RESTART,
-                  ckpt_choice_text("recto_restart", text, sizeof text), 0);
+                  ckpt_choice_text(ckpt_lazy_text(), text, sizeof text), 0);
     if (status == 0 && ckpt_state.restarted) {
         status = base_error(RECTO_ESTATE,
                             "recto_restart after an epoch was written or "

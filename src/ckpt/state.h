@@ -134,6 +134,7 @@ struct ckpt_job {
     uint64_t first_new; /* uids from here on are new in this epoch */
     bool same_objects;  /* as in the epoch before */
     bool concurrent;    /* the program goes on meanwhile */
+    bool lazy;          /* a restart: parts may come late (lazy.h) */
     bool local;         /* written to the nodes' own folders (level.h) */
     bool waits;         /* but not before its private memory is written */
     void (*private_written)(void); /* called then; NULL: nobody waits */

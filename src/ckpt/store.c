@@ -35,7 +35,7 @@
 
 /* ---- files that wait for their removal ---------------------------------------- */
 
-static int doom(struct ckpt_store *store, const char *name)
+int ckpt_store_doom(struct ckpt_store *store, const char *name)
 {
     if (store->ndoomed == store->room) {
         size_t room = store->room == 0 ? 8 : 2 * store->room;
@@ -55,7 +55,7 @@ static int doom_epoch(struct ckpt_store *store, const struct ckpt_epoch *epoch)
 {
     char name[CKPT_FILE_NAME_MAX + 1];
     ckpt_epoch_file(epoch, name);
-    return epoch->has_file ? doom(store, name) : 0;
+    return epoch->has_file ? ckpt_store_doom(store, name) : 0;
 }
 
 /* Removes a file while an error is being reported, whose message stays. */
@@ -291,7 +291,7 @@ static int clean_one(const char *name, void *argument)
     /* What one of the files on disk still names goes after the next commit. */
     return named(c->folder->main.manifest, name) ||
                    named(c->folder->copy.manifest, name)
-               ? doom(c->store, name)
+               ? ckpt_store_doom(c->store, name)
                : ckpt_io_unlink(&c->store->dir, name, "unlink-stray");
 }
 

@@ -69,6 +69,9 @@ void ckpt_store_close(struct ckpt_store *store);
  * Once per job; failures are warned of. */
 void ckpt_store_clean(struct ckpt_store *store);
 
+/* A file goes with the next commit; it need not be there. RECTO_ENOMEM. */
+int ckpt_store_doom(struct ckpt_store *store, const char *name);
+
 /* Forgets the epochs from index `from` on: damaged ones, after a restart from
  * an older one. Their files go with the next commit. */
 int ckpt_store_truncate(struct ckpt_store *store, uint64_t from);

@@ -2,7 +2,8 @@
 /*
  * The protocol of a segment: attach, detach, recall. With one domain there is
  * nothing to keep coherent: every rank uses the same memory, all pages are
- * writable everywhere, no trap is set and no message sent.
+ * writable everywhere, no trap is set (but for pages that come late, lone.c) and no
+ * message sent.
  *
  * Invariants
  * 1. A transaction may outlive the collective call that follows the access
@@ -15,8 +16,10 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "coherence/lone.h"
 #include "coherence/msi.h"
 #include "coherence/release.h"
+#include "space/snapshot.h"
 
 enum {
     RECALLS = 256
@@ -230,11 +233,17 @@ static uint64_t coherence_memory(const struct space_segment *s)
 static int coherence_attach(struct space_segment *s)
 {
     s->coherence = NULL;
-    return net_domains() == 1 ? 0 : releases(s) ? rel_attach(s) : msi_attach(s);
+    if (net_domains() == 1) {
+        return s->lazy && !recto_vm_hides(s->range) ? lone_attach(s) : 0;
+    }
+    return releases(s) ? rel_attach(s) : msi_attach(s);
 }
 
 static void coherence_detach(struct space_segment *s)
 {
+    if (s->lone != NULL) {
+        lone_detach(s);
+    }
     if (s->coherence != NULL) {
         if (releases(s)) {
             rel_detach(s);
@@ -438,6 +447,9 @@ void coherence_finalize(void)
 int recto_check_all(void)
 {
     int r = net_agree(NET_CALL_CHECK_ALL, 0, "recto_check_all()");
+    if (r == 0) {
+        space_land(); /* no other thread looks at lists of homes */
+    }
     for (struct space_segment *s = space_segment_first(); s != NULL && r == 0;
          s = s->next) {
         r = space_homes_check(s);

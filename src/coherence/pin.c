@@ -5,7 +5,7 @@
  *
  *   memory                            a loan is
  *     not shared, or of one domain      the memory itself (touched, while writes
- *                                       are tracked)
+ *                                       are tracked, or pages come late)
  *     release consistent                the memory itself, pinned
  *     sequential, several domains       private memory, copied in and back: two
  *                                       ranks that keep a page each while they
@@ -21,7 +21,7 @@
 #include "base/base.h"
 #include "coherence/coherence.h"
 #include "coherence/release.h"
-#include "space/space.h"
+#include "space/lazy.h"
 
 struct coherence_loan {
     char *p;
@@ -44,7 +44,7 @@ static uint64_t pages_of(const struct space_segment *s, const char *p,
 
 static bool protected(const struct space_segment *s)
 {
-    return s->coherence != NULL || s->tracking;
+    return s->coherence != NULL || s->lone != NULL || s->tracking;
 }
 
 static bool releases(const struct space_segment *s)
@@ -55,13 +55,25 @@ static bool releases(const struct space_segment *s)
 /* Memory of one domain: nobody takes a right away but the tracker, which does it
  * in collective calls. */
 static void touch_all(const struct space_segment *s, const char *p,
-                      uint64_t bytes)
+                      uint64_t bytes, bool write)
 {
     for (uint64_t i = page_of(s, p); i < page_of(s, p) + pages_of(s, p, bytes);
          i++) {
-        atomic_fetch_or_explicit((_Atomic unsigned char *)s->recto +
-                                     i * SPACE_PAGE,
-                                 0, memory_order_relaxed);
+        char *at = s->recto + i * SPACE_PAGE;
+        if (write) {
+            atomic_fetch_or_explicit((_Atomic unsigned char *)at, 0,
+                                     memory_order_relaxed);
+        } else if (s->lone != NULL || space_lazy_loads(s)) {
+            (void)*(volatile char *)at;
+        }
+    }
+}
+
+/* Keeps count of what is pinned: a lazy restart takes all rights. */
+static void count_pages(struct space_segment *s, int64_t more)
+{
+    if (s->lazy) {
+        atomic_fetch_add_explicit(&s->pins, more, memory_order_relaxed);
     }
 }
 
@@ -99,23 +111,28 @@ int recto_pin(void *p, size_t bytes, int mode)
     }
     bool write = (mode & RECTO_WRITE) != 0;
     if (s->coherence != NULL) {
-        return rel_pin(s->coherence, page_of(s, p), pages_of(s, p, bytes),
-                       write);
+        r = rel_pin(s->coherence, page_of(s, p), pages_of(s, p, bytes), write);
+    } else if (protected(s)) {
+        touch_all(s, p, bytes, write);
     }
-    if (s->tracking && write) {
-        touch_all(s, p, bytes);
+    if (r == 0) {
+        count_pages(s, (int64_t)pages_of(s, p, bytes));
     }
-    return 0;
+    return r;
 }
 
 int recto_unpin(void *p, size_t bytes, int mode)
 {
     struct space_segment *s = NULL;
     int r = range_check("recto_unpin", p, bytes, mode, &s);
-    return r == 0 && s->coherence != NULL
-               ? rel_unpin(s->coherence, page_of(s, p), pages_of(s, p, bytes),
-                           (mode & RECTO_WRITE) != 0)
-               : r;
+    if (r == 0 && s->coherence != NULL) {
+        r = rel_unpin(s->coherence, page_of(s, p), pages_of(s, p, bytes),
+                      (mode & RECTO_WRITE) != 0);
+    }
+    if (r == 0) {
+        count_pages(s, -(int64_t)pages_of(s, p, bytes));
+    }
+    return r;
 }
 
 /* ---- loans ------------------------------------------------------------------------- */
@@ -164,9 +181,7 @@ void *coherence_lend(void *p, uint64_t bytes, bool write,
         return p; /* the call will say what is wrong with it */
     }
     if (s->coherence == NULL) {
-        if (write) {
-            touch_all(s, p, bytes);
-        }
+        touch_all(s, p, bytes, write);
         return p;
     }
     struct coherence_loan *l = calloc(1, sizeof *l);
@@ -182,6 +197,9 @@ void *coherence_lend(void *p, uint64_t bytes, bool write,
         free(l);
         return NULL;
     }
+    if (l->pinned != NULL) {
+        count_pages(s, (int64_t)pages_of(s, p, bytes));
+    }
     *loan = l;
     return l->copy != NULL ? l->copy : p;
 }
@@ -192,9 +210,10 @@ void coherence_return(struct coherence_loan *loan)
         return;
     }
     if (loan->pinned != NULL) {
-        const struct space_segment *s = loan->pinned->s;
-        (void)rel_unpin(loan->pinned, page_of(s, loan->p),
-                        pages_of(s, loan->p, loan->bytes), loan->write);
+        struct space_segment *s = loan->pinned->s;
+        uint64_t pages = pages_of(s, loan->p, loan->bytes);
+        (void)rel_unpin(loan->pinned, page_of(s, loan->p), pages, loan->write);
+        count_pages(s, -(int64_t)pages);
     } else if (loan->write) {
         copy_back(loan);
     }

@@ -18,6 +18,7 @@
 
 #include "base/base.h"
 #include "coherence/release.h"
+#include "space/lazy.h"
 #include "space/snapshot.h"
 
 static unsigned width(enum coherence_operation op)
@@ -120,6 +121,7 @@ static uint64_t at_home(struct rel_segment *m, enum coherence_operation op,
     uint64_t page = offset / SPACE_PAGE;
     int home = space_home(m->s, page);
     if (net_shares(home)) {
+        space_before_touch(m->s, page, 1);
         if (!loads(op)) {
             space_before_write(m->s, page);
             space_dirty_mark(m->s, page);

@@ -21,8 +21,9 @@
  * 1. A struct rel_wait is done when `left` reaches 0. The waiter itself counts as
  *    one until it has sent everything, so that is never before the end, in whatever
  *    order answers arrive.
- * 2. The service thread waits for nobody. It has room for the differences of one
- *    message that it gets by itself; further ones wait (net_defer).
+ * 2. The service thread waits for nobody: a request for a page that is not loaded yet
+ *    is put off (net_defer). It has room for the differences of one message that it
+ *    gets by itself; further ones are put off.
  */
 #include <string.h>
 
@@ -30,6 +31,7 @@
 #include "coherence/diff.h"
 #include "coherence/rel_message.h"
 #include "coherence/release.h"
+#include "space/lazy.h"
 #include "space/snapshot.h"
 
 /* A page's difference in the staging area; the packed bytes follow. */
@@ -216,7 +218,9 @@ void rel_stage_finish(struct rel_stage *stage)
 /* ---- the service thread ------------------------------------------------------------------------ */
 
 enum {
-    RETRY_NS = 50000 /* too many one-sided operations are under way */
+    RETRY_NS =
+        50000 /* too many one-sided operations are under way; a page that is
+                        not loaded yet */
 };
 
 static void fetch_serve(struct rel_segment *m, const struct net_msg *msg)
@@ -224,6 +228,12 @@ static void fetch_serve(struct rel_segment *m, const struct net_msg *msg)
     size_t bytes = msg->c * SPACE_PAGE;
     for (uint64_t p = msg->a; p < msg->a + msg->c; p++) {
         space_home_learn(m->s, p);
+    }
+    if (!space_may_touch(m->s, msg->a, msg->c)) {
+        net_defer(msg, base_now() + RETRY_NS);
+        return;
+    }
+    for (uint64_t p = msg->a; p < msg->a + msg->c; p++) {
         rel_register(m, p, 1, msg->source);
     }
     rel_post_data(msg->source, MSG_PAGE, *msg, space_verso(m->s, msg->a),
@@ -307,6 +317,10 @@ static void atomic_serve(struct rel_segment *m, const struct net_msg *msg)
     uint64_t now = 0;
     uint64_t page = msg->a / SPACE_PAGE;
     space_home_learn(m->s, page);
+    if (!space_may_touch(m->s, page, 1)) {
+        net_defer(msg, base_now() + RETRY_NS);
+        return;
+    }
     space_before_write(m->s, page);
     uint64_t old =
         rel_operate((enum coherence_operation)msg->flags,

@@ -7,7 +7,8 @@
  * 1. A fault handler locks its page, and then only pages that follow it and are
  *    free (rel_trylock), so it never waits for a lock while it holds one. It
  *    makes room in the cache after it has dropped them.
- * 2. It calls neither MPI nor malloc: what lies across machines is asked of the
+ * 2. Pages of my domain that it gives rights to are present (space/lazy.h).
+ * 3. It calls neither MPI nor malloc: what lies across machines is asked of the
  *    service thread.
  */
 #include <sched.h>
@@ -16,6 +17,7 @@
 #include "base/base.h"
 #include "coherence/diff.h"
 #include "coherence/release.h"
+#include "space/lazy.h"
 
 enum {
     SPINS = 100
@@ -159,6 +161,7 @@ static void fetch_near(struct rel_segment *m, uint64_t first, uint64_t count)
 {
     int domain = net_domain_of(space_home(m->s, first));
     const char *home = m->s->versos[domain];
+    space_before_touch(m->s, first, count);
     rel_register(m, first, count, net_rank());
     for (uint64_t p = first; p < first + count;) {
         uint64_t n = unwritten(m, p, first + count);
@@ -439,7 +442,9 @@ static void home_fault(struct rel_segment *m, uint64_t page, struct found found,
     }
     rel_count(&rel_counts.upgrades, watched);
     struct stream s = stream_find(&m->streams, page, true, cache_transfer());
-    uint64_t n = run_lock(m, page, s.stride == 1 ? s.length : 1, found);
+    uint64_t n = run_lock(
+        m, page, s.stride == 1 ? space_lazy_run(m->s, page, s.length) : 1,
+        found);
     n = write ? n : unread(m, page, n);
     home_write(m, page, n);
     run_unlock(m, page, n);
@@ -458,6 +463,9 @@ enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
     uint64_t page =
         (uint64_t)((char *)fault->address - m->s->recto) / SPACE_PAGE;
     (void)space_home_claim(m->s, page);
+    if (rel_is_home(m, page)) {
+        space_before_touch(m->s, page, 1);
+    }
     rel_lock(m, page);
     struct found found = find(m, page);
     bool write = fault->access == RECTO_VM_ACCESS_WRITE ||

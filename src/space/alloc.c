@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "space/lazy.h"
 #include "space/moved.h"
 #include "space/snapshot.h"
 #include "space/table.h"
@@ -91,10 +92,10 @@ static void call_text(char *text, size_t size, const struct space_segment *s)
     }
     snprintf(text + n, size - (size_t)n,
              ", {consistency %d, placement %d, granule %zu, flags %u}) with "
-             "%s=%s",
+             "%s=%s%s",
              s->attr.consistency, s->attr.placement, s->attr.granule,
              s->attr.flags, base_env_name(BASE_ENV_COMMIT),
-             space_commit_name(s));
+             space_commit_name(s), s->lazy ? ", to be loaded lazily" : "");
 }
 
 static int call_agree(struct space_segment *s, const char *name,
@@ -124,15 +125,21 @@ static uint64_t pages_up(uint64_t bytes)
     return (bytes + SPACE_PAGE - 1) / SPACE_PAGE * SPACE_PAGE;
 }
 
-/* pages | marks of writes | of the snapshot | homes by first touch | the protocol's */
+/* pages | marks of writes | of the snapshot | of a lazy restart | homes by first touch |
+ * the protocol's */
 uint64_t space_snapshot_offset(const struct space_segment *s)
 {
     return s->pages * SPACE_PAGE + pages_up(space_dirty_bytes(s));
 }
 
-uint64_t space_touch_offset(const struct space_segment *s)
+uint64_t space_lazy_offset(const struct space_segment *s)
 {
     return space_snapshot_offset(s) + pages_up(space_snapshot_bytes(s));
+}
+
+uint64_t space_touch_offset(const struct space_segment *s)
+{
+    return space_lazy_offset(s) + pages_up(space_lazy_bytes(s));
 }
 
 static size_t extra_offset(const struct space_segment *s)
@@ -200,11 +207,18 @@ static int versos_map(struct space_segment *s, const int *fds)
     return net_verdict(r);
 }
 
+/* Does the method of tracking do without rights of single pages? Then all are there from
+ * the start, and hidden while a restart loads them. */
+static bool tracks_plainly(void)
+{
+    return strcmp(recto_vm_dirty_method(), "fault") != 0;
+}
+
 /* The recto's range. With several domains the pages start without rights and,
  * if eager, the runs homed in my domain are granted. */
 static int range_create(struct space_segment *s)
 {
-    bool whole = s->eager && net_domains() == 1;
+    bool whole = net_domains() == 1 && (s->eager || tracks_plainly());
     /* A home keeps its pages readable but in sequential memory. */
     bool keeps = s->attr.consistency == RECTO_RELEASE;
     int r = recto_vm_range_create(s->recto, s->pages * SPACE_PAGE,
@@ -301,12 +315,12 @@ static void granule_set(struct space_segment *s)
                            ? s->attr.granule / SPACE_PAGE
                        : touch ? TOUCH_PAGES
                                : 1;
-    s->eager = net_domains() == 1 || (s->attr.placement == RECTO_CYCLIC
-                                          ? s->granule_pages >= EAGER_RUN
-                                          : !touch);
+    bool fine =
+        s->attr.placement == RECTO_CYCLIC && s->granule_pages < EAGER_RUN;
+    s->eager = !s->lazy && (net_domains() == 1 || (!fine && !touch));
 }
 
-static struct space_segment *segment_new(const recto_attr *attr)
+static struct space_segment *segment_new(const recto_attr *attr, bool heap)
 {
     struct space_segment *s = calloc(1, sizeof *s);
     if (s == NULL) {
@@ -319,6 +333,8 @@ static struct space_segment *segment_new(const recto_attr *attr)
     if (s->attr.consistency == RECTO_CONSISTENCY_DEFAULT) {
         s->attr.consistency = RECTO_RELEASE;
     }
+    s->heap = heap;
+    s->lazy = space_lazy_may(s);
     granule_set(s);
     return s;
 }
@@ -346,7 +362,7 @@ void *recto_array(const char *name, recto_type type, int ndims,
         base_error(RECTO_ESTATE, "recto_array before recto_init");
         return NULL;
     }
-    struct space_segment *s = segment_new(attr);
+    struct space_segment *s = segment_new(attr, false);
     if (s == NULL) {
         return NULL;
     }
@@ -362,14 +378,13 @@ int space_heap_create(uint64_t bytes, size_t granule,
     recto_attr attr = {.placement =
                            net_domains() > 1 ? RECTO_FIRST_TOUCH : RECTO_CYCLIC,
                        .granule = granule};
-    struct space_segment *s = segment_new(&attr);
+    struct space_segment *s = segment_new(&attr, true);
     char text[640];
     if (s == NULL) {
         return RECTO_ENOMEM;
     }
     s->type = RECTO_BYTE;
     s->ndims = 1;
-    s->heap = true;
     memcpy(s->name, BASE_HEAP_NAME, sizeof BASE_HEAP_NAME);
     int r = dims_check(s, &bytes);
     call_text(text, sizeof text, s);

@@ -50,8 +50,11 @@ struct space_segment {
     uint64_t extra_bytes;   /* the protocol's part of that memory */
     uint64_t homed;         /* bytes homed in my domain */
     bool eager;             /* home pages start writable in their domain */
-    bool tracking;          /* writes since the last checkpoint are noted */
-    bool heap;              /* of recto_malloc: grows, is never settled */
+    bool
+        lazy; /* pages may come late (lazy.h): their homes start without rights */
+    _Atomic bool loading; /* some may not be here yet */
+    bool tracking;        /* writes since the last checkpoint are noted */
+    bool heap;            /* of recto_malloc: grows, is never settled */
     _Atomic bool
         settled; /* first touch is over: what nobody has is its keeper's */
     struct space_claims *claims; /* first touch: what I home (claims.c) */
@@ -59,7 +62,9 @@ struct space_segment {
     net_window *window; /* over the verso of my domain; may be NULL */
     /* Homes that recto_migrate gave; NULL: none (moved.h). */
     struct space_moved *_Atomic moved;
-    void *coherence; /* the protocol's state */
+    void *coherence;      /* the protocol's state */
+    _Atomic int64_t pins; /* lazy: pages that this rank has pinned or lent */
+    void *lone; /* lazy, one domain: how rights are given (coherence/lone.c) */
     struct space_segment *next;
 };
 

@@ -512,6 +512,14 @@ void recto_vm_dirty_forget(recto_vm_range *range, uint64_t first,
     }
 }
 
+void recto_vm_dirty_learn(recto_vm_range *range, uint64_t first, uint64_t count)
+{
+    if (atomic_load_explicit(&range->tracked, memory_order_relaxed) &&
+        range->tracker->learn != NULL) {
+        range->tracker->learn(range, first, count);
+    }
+}
+
 int recto_vm_dirty_shut(recto_vm_range *range)
 {
     int code = check_pages("recto_vm_dirty_shut", range, 0, 0);

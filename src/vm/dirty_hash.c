@@ -106,6 +106,23 @@ static void hash_forget(struct recto_vm_range *range, uint64_t first,
     base_set_take_run(&range->hashed, first, first + count);
 }
 
+/* Marks mean nothing here (invariant 2). */
+static void hash_learn(struct recto_vm_range *range, uint64_t first,
+                       uint64_t count)
+{
+    uint64_t at = range->fd_offset + (first << range->page_shift);
+    uint64_t stop = at + (count << range->page_shift);
+    uint64_t bytes = 0;
+    hash_forget(range, first, count);
+    while (recto_vm_memory_next(range->fd, at, stop, &at, &bytes)) {
+        uint64_t page = (at - range->fd_offset) >> range->page_shift;
+        if (data_look(range, page, page + (bytes >> range->page_shift)) != 0) {
+            return; /* the others count as written */
+        }
+        at += bytes;
+    }
+}
+
 static int hash_start(struct recto_vm_range *range)
 {
     size_t hashes = range->pages * sizeof(XXH128_hash_t);
@@ -178,4 +195,5 @@ const struct vm_tracker vm_tracker_hash = {
     .shut = hash_shut,
     .open = hash_open,
     .forget = hash_forget,
+    .learn = hash_learn,
 };

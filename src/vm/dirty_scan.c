@@ -22,14 +22,15 @@ static void note(uintptr_t low, uintptr_t high, void *argument)
                      (high - range->base) >> range->page_shift);
 }
 
-/* Brings what was written in pages [first, end) into `marked`. */
-static void take(struct recto_vm_range *range, uint64_t first, uint64_t end)
+/* Arms pages [first, end); those that were written go into `marked`, or to `run`. */
+static void take(struct recto_vm_range *range, uint64_t first, uint64_t end,
+                 vm_scan_run run)
 {
     uint64_t stop = first;
     while (recto_vm_range_next(range, stop, end, &first, &stop)) {
         uintptr_t low = range->base + (uintptr_t)(first << range->page_shift);
         uintptr_t high = range->base + (uintptr_t)(stop << range->page_shift);
-        if (vm_scan_written(low, high, true, note, range) != 0) {
+        if (vm_scan_written(low, high, true, run, range) != 0) {
             note(low, high, range);
         }
         vm_count(VM_SCANS);
@@ -52,7 +53,7 @@ static int scan_start(struct recto_vm_range *range)
     }
     /* to ask the file about these would cost more */
     (void)vm_scan_present(range->base, end, present, range);
-    take(range, 0, range->pages);
+    take(range, 0, range->pages, NULL);
     base_set_take_run(&range->marked, 0, range->pages);
     return 0;
 }
@@ -69,9 +70,15 @@ static int scan_stop(struct recto_vm_range *range)
 static int scan_collect(struct recto_vm_range *range, uint64_t first,
                         uint64_t count, recto_vm_dirty_run run, void *argument)
 {
-    take(range, first, first + count);
+    take(range, first, first + count, note);
     vm_marks_tell(range, first, first + count, run, argument);
     return 0;
+}
+
+static void scan_show(struct recto_vm_range *range, uint64_t first,
+                      uint64_t count)
+{
+    take(range, first, first + count, NULL);
 }
 
 static int scan_mark(struct recto_vm_range *range, uint64_t first,
@@ -91,4 +98,5 @@ const struct vm_tracker vm_tracker_scan = {
     .mark = scan_mark,
     .shut = vm_shut_close,
     .open = vm_shut_open,
+    .show = scan_show,
 };

@@ -145,7 +145,7 @@ static enum outcome resolve(struct recto_vm_range *range, uintptr_t address,
     if (vm_page_intent(state) < needed) {
         return REFUSED;
     }
-    if (needed == RECTO_VM_WRITE && vm_shut_fault(range, page)) {
+    if (vm_shut_fault(range, page, needed == RECTO_VM_WRITE)) {
         return RESOLVED;
     }
     if (needed == RECTO_VM_WRITE && (state & VM_PAGE_DIRTY) == 0) {

@@ -235,6 +235,12 @@ struct vm_tracker {
     /* As recto_vm_dirty_forget; NULL: there is nothing to. */
     void (*forget)(struct recto_vm_range *range, uint64_t first,
                    uint64_t count);
+    /* As recto_vm_dirty_learn; NULL: there is nothing to. Async-signal-safe, as the
+     * next. */
+    void (*learn)(struct recto_vm_range *range, uint64_t first, uint64_t count);
+    /* Pages of a hidden range are about to be shown: what others have put there
+     * meanwhile is no write. NULL: it is not anyway. */
+    void (*show)(struct recto_vm_range *range, uint64_t first, uint64_t count);
 };
 
 /* Asks the client before pages are marked; no claim is held. */
@@ -260,13 +266,16 @@ void vm_marks_tell(struct recto_vm_range *range, uint64_t first, uint64_t end,
 
 /* ---- shut.c ---------------------------------------------------------------- */
 
-/* Traps writes to a plain range until it is opened. */
+/* Traps writes to a plain range until it is opened; _hide: reads, too. */
 int vm_shut_close(struct recto_vm_range *range);
+int vm_shut_hide(struct recto_vm_range *range, recto_vm_before_touch before,
+                 void *argument);
 void vm_shut_open(struct recto_vm_range *range);
-/* A write fault: true when it is resolved, false when the range is not shut.
+/* A fault: true when it is resolved, false when such accesses are not trapped.
  * Async-signal-safe, as the next. */
-bool vm_shut_fault(struct recto_vm_range *range, uint64_t page);
-/* Takes back rights that faults gave, for mappings. */
+bool vm_shut_fault(struct recto_vm_range *range, uint64_t page, bool write);
+/* Takes back rights that faults gave, for mappings; of a hidden range, which would
+ * need them again, it shows the rest, and so may wait. */
 void vm_shut_again(struct recto_vm_range *range);
 void vm_shut_free(struct recto_vm_range *range);
 

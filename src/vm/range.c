@@ -164,6 +164,15 @@ void recto_vm_range_destroy(recto_vm_range *range)
 
 /* ---- PROT1, PROTN, UNPROT ------------------------------------------------ */
 
+/* Has it pages with rights that no state was set for? */
+static bool any_fresh(const struct recto_vm_range *range,
+                      const struct vm_change *change)
+{
+    uint64_t chunk = 0;
+    return base_set_next(&range->fresh, change->at / VM_CHUNK, &chunk) &&
+           chunk < vm_chunks(change->end);
+}
+
 static int change(const char *call, struct recto_vm_range *range,
                   enum vm_change_kind kind, uint64_t first, uint64_t count,
                   enum recto_vm_right right)
@@ -192,7 +201,9 @@ static int change(const char *call, struct recto_vm_range *range,
                                .end = first + count,
                                .kind = kind,
                                .right = right};
-    return vm_change_make(&change);
+    return kind == VM_LOWER && count > VM_SHORT && !any_fresh(range, &change)
+               ? vm_change_touched(&change)
+               : vm_change_make(&change);
 }
 
 int recto_vm_prot1(recto_vm_range *range, uint64_t page,
@@ -327,6 +338,30 @@ int recto_vm_own_all(recto_vm_range *range)
                    !base_set_next(&range->touched, 0, &chunk)
                ? plain_make(range)
                : recto_vm_own(range, 0, range->pages);
+}
+
+bool recto_vm_hides(const recto_vm_range *range)
+{
+    return range != NULL && range->plain;
+}
+
+int recto_vm_hide(recto_vm_range *range, recto_vm_before_touch before,
+                  void *argument)
+{
+    int code = change("recto_vm_hide", range, VM_RAISE, 0, 0, RECTO_VM_NONE);
+    if (code == 0 && (before == NULL || !range->plain)) {
+        code = base_error(RECTO_EINVAL,
+                          "recto_vm_hide: no function, or recto_vm_hides is "
+                          "false");
+    }
+    return code == 0 ? vm_shut_hide(range, before, argument) : code;
+}
+
+void recto_vm_show(recto_vm_range *range)
+{
+    if (vm_range_alive(range) && atomic_load(&range->shut.hidden)) {
+        vm_shut_open(range);
+    }
 }
 
 /* One run of own pages, which is one kernel mapping or a part of one. */

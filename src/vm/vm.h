@@ -43,9 +43,12 @@ struct vm_tracker;
 /* See shut.c. */
 struct vm_shut {
     atomic_bool on;
+    atomic_bool hidden; /* reads are trapped, too */
+    recto_vm_before_touch reveal;
+    void *reveal_argument;
     _Atomic uint32_t lock;
     _Atomic uint64_t round;
-    unsigned shift;         /* 2^shift pages are a group */
+    _Atomic unsigned shift; /* 2^shift pages are a group */
     struct base_set opened; /* groups */
     void *table; /* its memory; NULL before the range is first shut */
     size_t bytes;
