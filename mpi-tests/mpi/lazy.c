@@ -423,6 +423,7 @@ int main(int argc, char **argv)
     int rank = 0;
     MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &level);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    setenv("RECTO_CKPT_COMPACT", "0", 1); /* long chains, and old epochs */
     setenv("RECTO_CKPT_FULL", "8", 1);
     setenv("RECTO_CKPT_DIR", "ckpt", 1);
     setenv("RECTO_RESTART", argc > 1 ? argv[1] : "lazy", 1);
