@@ -6,6 +6,7 @@
  * Invariants
  * 1. The file is durable, and its metadata read back, before a manifest names it.
  * 2. Pages of zeros are not written: the new file has them.
+ * 3. Epochs on the nodes' own disks that build on the old one build on the new one.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -53,7 +54,7 @@ static int epoch_make(struct compaction *c, const struct ckpt_epoch *old)
             o->nsums += ckpt_pages(r.bytes);
         }
     }
-    return status == 0 ? ckpt_uuid_make(e->uuid) : status;
+    return status == 0 ? ckpt_uuid_renew(e->uuid) : status;
 }
 
 /* Pages [first, first + count) of a range, which begins `before` bytes into the
