@@ -198,7 +198,7 @@ static bool objects_good(const struct ckpt_share *s)
             return false;
         }
     }
-    e.objects = (struct ckpt_object *)(uintptr_t)s->objects; /* only read */
+    e.objects = (void *)(s->tail + sizeof s->head);
     return !e.full && ckpt_epoch_check(&e, UINT64_MAX) == 0;
 }
 
