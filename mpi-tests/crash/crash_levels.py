@@ -7,10 +7,12 @@ share is damaged, is missing, or is of another history; another number of ranks
 restarts; and a job that is killed at any step of writing, copying, coding, rebuilding
 and promoting restarts from what was committed. A node is a coherence domain here,
 with a folder of its own."""
+import glob
 import itertools
 import os
 import random
 import shutil
+import time
 
 from common import Driver
 
@@ -29,13 +31,14 @@ class Case:
         self.left = left
 
     def environment(self, driver, folder, **more):
-        return driver.environment(
-            folder, RECTO_CKPT_LOCAL=folder + ".n%d", RECTO_NODE="rank",
-            RECTO_CKPT_LEVELS=self.levels, RECTO_CKPT_SET=self.code,
+        settings = {
+            "RECTO_CKPT_LOCAL": folder + ".n%d", "RECTO_NODE": "rank",
+            "RECTO_CKPT_LEVELS": self.levels, "RECTO_CKPT_SET": self.code,
             # by one-sided puts, or through memory that is shared
-            RECTO_TRANSPORT="mpi" if self.nodes == 4 else "auto",
+            "RECTO_TRANSPORT": "mpi" if self.nodes == 4 else "auto",
             # and into memory at once, or while the program goes on
-            RECTO_RESTART="lazy" if self.nodes % 2 else "eager", **more)
+            "RECTO_RESTART": "lazy" if self.nodes % 2 else "eager"}
+        return driver.environment(folder, **{**settings, **more})
 
 
 def pairs(nodes, lost):
@@ -223,46 +226,106 @@ def elastic(driver, victim):
                      "elastic: then %d ranks" % (ranks + 1), out + err)
 
 
-LABELS = ("local-open", "local-allocate", "data-write", "index-write", "data-sync",
-          "local-end", "local-sync", "local-rename", "local-dir", "partner-open",
-          "partner-write", "partner-sync", "partner-rename", "partner-dir",
-          "parity-open", "parity-write", "parity-end", "parity-sync",
-          "parity-rename", "parity-dir", "promote-write", "promote-index",
-          "promote-sync", "unlink-local")
-REBUILDS = ("rebuild-open", "rebuild-write", "rebuild-sync", "rebuild-rename",
-            "rebuild-dir", "promote-write", "promote-sync", "manifest-rename")
-
-
 def written(out):
     lines = [line.split() for line in out.splitlines()]
     return max([int(w[2]) for w in lines if w and w[0] in ("written", "restored")],
                default=-1)
 
 
+def steps_of(driver, ranks, command, env, listing):
+    """[(rank, number, label)] of the command's job."""
+    code, out, err = driver.mpirun(ranks, command,
+                                   dict(env, RECTO_INJECT="count=" + listing))
+    driver.check(code == 0, "killed: it runs without", out + err)
+    with open(listing, encoding="utf-8") as lines:
+        rows = [line.split() for line in lines]
+    return sorted((int(r), int(n), label) for r, n, label in rows)
+
+
+def rules_of(rows):
+    """[(rank, number, label, when, what is done there)]"""
+    return [(rank, number, label, when, do) for rank, number, label in rows
+            for when, do in [("before", "tear"), ("before", "short")] *
+            label.endswith(("-write", "-index", "-end")) +
+            [(when, do) for do in ("kill", "eio", "enospc")
+             for when in ("before", "after")]]
+
+
+def some(rules, rng, kills, errors):
+    """So many of both."""
+    dying = [r for r in rules if r[4] in ("kill", "tear")]
+    return rng.sample(dying, kills) + rng.sample([r for r in rules if r not in dying],
+                                                 errors)
+
+
 def killed(driver, victim, rng):
-    """Every step of every level, in a rank that leads and writes: the job dies there,
-    or the step fails and the job goes on."""
+    """Of three nodes with two ranks, two, and one: the job dies at any step of any
+    rank, whatever it is to its node and to others, or the step fails and the job goes
+    on, or ends in order."""
     case = Case("killed", 3, "partner:1,set:2,shared:4", "2+1", None)
-    points = [(label, rank, when, do) for label in LABELS for rank in (0, 1)
-              for when in ("before", "after") for do in ("kill", "eio")]
+    folder = driver.path("steps")
+    rows = steps_of(driver, 5, [victim, "run", "6"], case.environment(
+        driver, folder, RECTO_CKPT_MODE="sync", RECTO_NODE="2"), folder + ".txt")
+    first = min(n for r, n, label in rows if r == 0 and label == "local-open")
+    rules = rules_of(row for row in rows if row[0] != 0 or row[1] >= first)
     if not driver.args.long:
-        points = rng.sample(points, 8)
-    for number, (label, rank, when, do) in enumerate(points):
+        rules = some(rules, rng, 6, 6)
+    for number, (rank, point, label, when, do) in enumerate(rules):
         folder = driver.path("killed-%d" % number)
-        rule = "rank=%d,label=%s,hit=%d,when=%s,do=%s" % (
-            rank, label, rng.choice((1, 2, 3)), when, do)
-        env = case.environment(driver, folder, RECTO_INJECT=rule,
-                               RECTO_CKPT_MODE="sync")
-        code, out, err = driver.mpirun(case.nodes, [victim, "run", "6"], env)
-        last = written(out)
-        env = case.environment(driver, folder, RECTO_CKPT_MODE="sync")
-        code, again, more = driver.mpirun(case.nodes, [victim, "run", "3"], env)
-        # the one that was under way may have been committed
-        back = [int(line.split()[2]) for line in again.splitlines()
-                if line.startswith("restored")] or [-1]
-        driver.check(code == 0 and last <= back[0] <= last + 1 and
-                     not Driver.is_wrong(more), "killed: " + rule,
-                     out + err + again + more)
+        rule = "rank=%d,point=%d,when=%s,do=%s" % (rank, point, when, do)
+        after_kill(driver, victim, case, folder, "%s (%s)" % (rule, label),
+                   driver.mpirun(5, [victim, "run", "6"], case.environment(
+                       driver, folder, RECTO_INJECT=rule, RECTO_CKPT_MODE="sync",
+                       RECTO_NODE="2")))
+
+
+def after_kill(driver, victim, case, folder, what, job):
+    """The next job goes on from the last step that was reported, or the one after."""
+    _, out, err = job
+    last = written(out)
+    env = case.environment(driver, folder, RECTO_CKPT_MODE="sync", RECTO_NODE="2")
+    code, again, more = driver.mpirun(5, [victim, "run", "3"], env)
+    # the one that was under way may have been committed
+    back = [int(line.split()[2]) for line in again.splitlines()
+            if line.startswith("restored")] or [-1]
+    if driver.check(code == 0 and last <= back[0] <= last + 1 and
+                    "WRONG" not in err and not Driver.is_wrong(more), "killed: " + what,
+                    out + err + again + more):
+        for path in glob.glob(folder + "*"):
+            shutil.rmtree(path)
+
+
+def idle(driver, victim):
+    """A rank dies that has nothing to do while others copy, code, or promote."""
+    case = Case("idle", 3, "partner:1,set:2,shared:4", "2+1", None)
+    for number, (label, pattern) in enumerate((("partner-write", ".n1/.tmp-l*.c*"),
+                                               ("parity-write", ".n1/.tmp-l*.p*"),
+                                               ("promote-write", "/.tmp-e00000002*"))):
+        folder = driver.path("idle-%d" % number)
+        pids = folder + "-pids"
+        os.mkdir(pids)
+        rule = "rank=2,label=%s,hit=0,do=slow,ms=900" % label
+        process = driver.start(5, [victim, "run", "6"], case.environment(
+            driver, folder, RECTO_INJECT=rule, RECTO_CKPT_MODE="sync", RECTO_NODE="2",
+            RECTO_TEST_PIDS=pids))
+        while not glob.glob(folder + pattern) and process.poll() is None:
+            time.sleep(0.005)
+        with open(os.path.join(pids, "3"), encoding="utf-8") as pid:
+            driver.kill(3, int(pid.read()))
+        code, out, err = driver.finish(process)
+        driver.check(code not in (0, -1), "idle: the job dies: " + label, out + err)
+        after_kill(driver, victim, case, folder, "an idle rank, " + label, (code, out, err))
+
+
+def compacted(driver, victim):
+    """Local epochs build on one of the shared folder that is made a full one."""
+    case = Case("compacted", 3, "shared:3", "4+1", None)
+    folder = driver.path("compacted")
+    write(driver, victim, case, folder, LAST + 1)
+    code, out, err = driver.recto("compact", folder)
+    driver.check(code == 0 and "epoch 3 is a full one now" in out, "compacted", out + err)
+    got, err = restart(driver, victim, case, [folder])
+    expect(driver, case, got, folder, LAST, "the epoch below", err)
 
 
 def listed(driver, victim):
@@ -288,28 +351,35 @@ def listed(driver, victim):
 
 
 def killed_restart(driver, victim, rng):
+    """A node is lost; the restart that rebuilds its shares and promotes all dies, or a
+    step fails, in any rank; the next one has everything still."""
     case = Case("killed at a restart", 4, "set:1", "3+1", None)
     folder = driver.path("again")
     write(driver, victim, case, folder, LAST + 1)
     shutil.rmtree(folder + ".n2")
-    points = [(label, when, hit) for label in REBUILDS for when in ("before", "after")
-              for hit in (1, 2)]
+    whole = folder + "-whole"
+    copy(folder, whole, case.nodes)
+    rows = steps_of(driver, case.nodes, [victim, "run", "0"],
+                    case.environment(driver, whole), whole + ".txt")
+    rules = rules_of(row for row in rows if row[2] != "lock-write")
     if not driver.args.long:
-        points = rng.sample(points, 4)
-    targets = []
-    for number, (label, when, hit) in enumerate(points):
+        rules = some(rules, rng, 4, 3)
+    targets = {}
+    for number, (rank, point, label, when, do) in enumerate(rules):
         target = "%s-%d" % (folder, number)
         copy(folder, target, case.nodes)
-        rank = 0 if label == "manifest-rename" else 2
-        rule = "rank=%d,label=%s,hit=%d,when=%s,do=kill" % (rank, label, hit, when)
+        rule = "rank=%d,point=%d,when=%s,do=%s" % (rank, point, when, do)
         code, out, err = driver.mpirun(
             case.nodes, [victim, "run", "0"],
             case.environment(driver, target, RECTO_INJECT=rule))
-        driver.check(code != 0, "it is killed: " + rule, out + err)
-        targets.append(target)
-    got, err = restart(driver, victim, case, targets)
-    for target, point in zip(targets, points):
-        expect(driver, case, got, target, LAST, "killed at %s %s %d" % point, err)
+        what = "%s (%s)" % (rule, label)
+        driver.check("WRONG" not in err and
+                     (code != 0 if do in ("kill", "tear") else code != -1),
+                     "it is hit: " + what, out + err)
+        targets[target] = what
+    got, err = restart(driver, victim, case, list(targets))
+    for target, what in targets.items():
+        expect(driver, case, got, target, LAST, "hit at " + what, err)
 
 
 def main():
@@ -326,6 +396,8 @@ def main():
     elastic(driver, victim)
     listed(driver, victim)
     killed(driver, victim, rng)
+    idle(driver, victim)
+    compacted(driver, victim)
     killed_restart(driver, victim, rng)
     driver.end()
 

@@ -2,269 +2,344 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Shows that a power cut at any moment loses nothing that was reported as written.
 
-A job of two ranks records every step of its checkpoints (RECTO_INJECT=trace=...). From
-the record the folder is made again as a disk may hold it after a cut: what an fsync
-vouched for is there; of everything else, writes, lengths, new names, renames and
-removals, any part may be, in any order, writes also by single sectors. One process
-then restarts from each of these folders (`victim check`, without mpirun), compares all
-memory, goes on, and restarts again.
+Checkpoints of a job, what it removes by RECTO_CKPT_KEEP, its levels on nodes and their
+way to the shared folder, at a restart too, `recto prune` and `recto compact` record
+every step (RECTO_INJECT=trace=...). From the record the folders are made again as
+disks may hold them after a cut (replay.py). One process then restarts from each state
+(`victim check`, without mpirun), compares all memory, goes on, and restarts again.
 
-A step that was reported before the cut must be restored, or the one after it."""
-import hashlib
+A step that was reported before the cut must be restored, or the one after it. What
+prune or compact left undone verifies, and is done by the next one. Of levels, with all
+nodes or without some: the newest epoch for which there are pieces, as the
+rules of copies and parity say."""
+import itertools
 import os
 import random
+import re
 import shutil
-import struct
 import subprocess
 import tempfile
 
 from common import Driver
+from replay import Recording, lay_down
 
-RANKS = 2
-SECTOR = 512
 BATCH = 100
-MKDIR, OPEN, ALLOCATE, WRITE, SYNC, RENAME, UNLINK = range(1, 8)
-RECORD = struct.Struct("9Q")
+SHARED = "shared"
 
 
-class Step:
-    """A recorded step; `file` is the identity of its file, None for names only."""
+class Try:
+    """A state on a disk, and which steps may be restored from it."""
 
-    def __init__(self, fields, name, to, data):
-        (self.begin, self.end, self.kind, self.inode, self.offset, self.value,
-         _, _, _) = fields
-        self.name, self.to, self.data = name, to, data
-        self.file = None
-        self.creates = False
-        self.truncates = False
+    def __init__(self, folder, what, allowed):
+        self.folder, self.what, self.allowed = folder, what, allowed
 
 
-def read_trace(folder):
-    steps = []
-    for rank in sorted(os.listdir(folder)):
-        with open(os.path.join(folder, rank), "rb") as f:
-            text = f.read()
-        at = 0
-        while at < len(text):
-            fields = RECORD.unpack_from(text, at)
-            at += RECORD.size
-            parts = []
-            for size in fields[6:]:
-                parts.append(text[at:at + size])
-                at += size
-            steps.append(Step(fields, parts[0].decode(), parts[1].decode(),
-                              parts[2]))
-    return sorted(steps, key=lambda s: s.begin)
+class Bench:
+    """Where states are made and judged. `room` is in memory."""
+
+    def __init__(self, driver, room, rng):
+        self.driver, self.room, self.rng = driver, room, rng
+        self.victim = driver.program("victim")
+        self.batch, self.number = [], 0
+        self.env = {}
+
+    def try_state(self, name, state, what, allowed, nodes=(), then=None):
+        """Lays it down; the pieces of `nodes` into the folder of the one that
+        restarts. then(folder): what is done before."""
+        folder = os.path.join(self.room, "%s-%d" % (name, self.number))
+        self.number += 1
+        lay_down(state, {SHARED: folder, **{n: folder + ".n0" for n in nodes}})
+        if then is None or self.driver.check(then(folder), what, folder):
+            self.batch.append(Try(folder, what, allowed))
+        if len(self.batch) == BATCH:
+            self.judge()
+
+    def judge(self):
+        listing = os.path.join(self.room, "folders.txt")
+        with open(listing, "w", encoding="utf-8") as out:
+            out.writelines(t.folder + "\n" for t in self.batch)
+        done = subprocess.run([self.victim, "check", listing], env=self.env, text=True,
+                              capture_output=True, timeout=900, check=False)
+        if done.returncode != 0:
+            self.driver.fail("restart from the folders", done.stderr[-4000:])
+        answers = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+        for t in self.batch:
+            answer = answers.get(t.folder, "error nothing")
+            step = None if "error" in answer else int(answer.split()[1])
+            if self.driver.check(step in t.allowed, t.what, "%s instead of %s in %s\n%s" % (
+                    answer, sorted(t.allowed), t.folder, done.stderr[-2000:])):
+                shutil.rmtree(t.folder)
+                shutil.rmtree(t.folder + ".n0", ignore_errors=True)
+        self.batch = []
 
 
-def identify(steps, folder_inode):
-    """Gives files identities, since inode numbers come back; drops what does not
-    concern the folder. The folder's own syncs get the identity "folder"."""
-    names, files, count, kept = {}, {}, 0, []
-    for s in steps:
-        if s.kind == MKDIR or (s.kind == SYNC and s.value == 1 and
-                               s.inode != folder_inode):
-            continue
-        if s.kind == OPEN:
-            s.creates = bool(s.value & os.O_CREAT) and s.name not in names
-            s.truncates = bool(s.value & os.O_TRUNC) and not s.creates
-            if s.creates:
-                count += 1
-                files[s.inode] = names[s.name] = count
-            elif not s.truncates:
-                continue
-        if s.kind == RENAME:
-            s.file = names.pop(s.name)
-            names[s.to] = s.file
-        elif s.kind == UNLINK:
-            if s.name not in names:
-                continue
-            s.file = names.pop(s.name)
-        elif s.kind == SYNC and s.value == 1:
-            s.file = "folder"
-        else:
-            s.file = files[s.inode]
-        kept.append(s)
-    return kept
-
-
-def is_name(step):
-    """Does it change the folder, not a file?"""
-    return step.kind in (RENAME, UNLINK) or (step.kind == OPEN and
-                                             step.creates)
-
-
-def at_cut(steps, t):
-    """(what must be there, what may be) at time t, in order."""
-    synced = {}  # file -> begin of its last sync that was over
-    for s in steps:
-        if s.kind == SYNC and s.end <= t:
-            synced[s.file] = max(s.begin, synced.get(s.file, 0))
-    sure, maybe = [], []
-    for s in steps:
-        if s.kind == SYNC or s.begin > t:
-            continue
-        vouched = synced.get("folder" if is_name(s) else s.file, 0)
-        (sure if s.end <= min(t, vouched) else maybe).append(s)
-    return sure, maybe
-
-
-def write(content, step, rng, torn):
-    if len(content) < step.offset + len(step.data):
-        content.extend(bytes(step.offset + len(step.data) - len(content)))
-    if not torn:
-        content[step.offset:step.offset + len(step.data)] = step.data
-        return
-    for at in range(0, len(step.data), SECTOR):
-        if rng.random() < 0.5:
-            part = step.data[at:at + SECTOR]
-            content[step.offset + at:step.offset + at + len(part)] = part
-
-
-def state_of(steps, chosen, rng, torn):
-    """{name: content} after these steps; of `chosen` writes may be torn."""
-    names, contents = {}, {}
-    for s in steps:
-        content = contents.setdefault(s.file, bytearray())
-        if s.kind == OPEN:
-            if s.creates:
-                names[s.name] = s.file
-            else:
-                del content[:]
-        elif s.kind == ALLOCATE and len(content) < s.offset:
-            content.extend(bytes(s.offset - len(content)))
-        elif s.kind == WRITE:
-            write(content, s, rng, torn and id(s) in chosen)
-        elif s.kind == RENAME:
-            if names.get(s.name) == s.file:
-                del names[s.name]
-            names[s.to] = s.file
-        elif s.kind == UNLINK and names.get(s.name) == s.file:
-            del names[s.name]
-    return {name: bytes(contents[file]) for name, file in names.items()}
-
-
-def digest(state):
-    h = hashlib.sha256()
-    for name in sorted(state):
-        if name != "lock":
-            h.update(name.encode() + b"\0" +
-                     hashlib.sha256(state[name]).digest())
-    return h.hexdigest()
-
-
-def states(steps, cuts, rng):
-    """Yields (time, how, state) without end: first nothing and everything of what is
-    open at each moment, then random parts."""
-    shares = [0.0, 1.0]
-    while True:
-        for t in cuts:
-            sure, maybe = at_cut(steps, t)
-            for share in shares:
-                torn = share not in (0.0, 1.0) and rng.random() < 0.5
-                some = [s for s in maybe if rng.random() < share]
-                chosen = {id(s) for s in some}
-                there = {id(s) for s in sure} | chosen
-                state = state_of([s for s in steps if id(s) in there], chosen,
-                                 rng, torn)
-                yield t, "%d of %d%s" % (len(some), len(maybe),
-                                         ", torn" if torn else ""), state
-        shares = [rng.choice([0.2, 0.5, 0.8])]
-
-
-def lay_down(state, folder):
-    os.mkdir(folder, 0o700)
-    for name, content in state.items():
-        with open(os.path.join(folder, name), "wb") as f:
-            f.write(content)
-
-
-def judge(driver, victim, env, batch, area):
-    """batch: [(folder, what, allowed)]."""
-    listing = os.path.join(area, "folders.txt")
-    with open(listing, "w", encoding="utf-8") as out:
-        out.writelines(folder + "\n" for folder, _, _ in batch)
-    done = subprocess.run([victim, "check", listing], env=env, text=True,
-                          capture_output=True, timeout=900, check=False)
-    if done.returncode != 0:
-        driver.fail("restart from the folders", done.stderr[-4000:])
-    answers = {}
-    for line in done.stdout.splitlines():
-        folder, _, answer = line.partition(" ")
-        answers[folder] = answer
-    for folder, what, allowed in batch:
-        answer = answers.get(folder, "nothing")
-        words = answer.split()
-        step = int(words[1]) if words[0] not in ("error", "nothing") else None
-        if driver.check(step in allowed, what, "%s instead of %s in %s\n%s" % (
-                answer, sorted(allowed), folder, done.stderr[-2000:])):
-            shutil.rmtree(folder)
-
-
-def record(driver, victim, full, steps):
-    folder = driver.path("recorded-%d" % full)
-    trace = driver.path("trace-%d" % full)
-    os.mkdir(trace)
-    env = driver.environment(folder, RECTO_CKPT_FULL=str(full),
-                             VICTIM_SHARED="1", VICTIM_TIMES="1",
-                             RECTO_INJECT="trace=" + trace)
-    code, out, err = driver.mpirun(RANKS, [victim, "run", str(steps)], env)
-    if not driver.check(code == 0, "the recorded job", out + err):
+def job(driver, folder, ranks, steps, **more):
+    """Output of a job that records itself, if a trace is asked for."""
+    env = driver.environment(folder, VICTIM_SHARED="1", VICTIM_TIMES="1", **more)
+    code, out, err = driver.mpirun(ranks, [driver.program("victim"), "run", str(steps)],
+                                   env)
+    good = code == 0 or "VICTIM_KILL" in more
+    if not driver.check(good and (steps == 0 or "written" in out), "the recorded job",
+                        out + err):
         driver.end()
-    reported = [(int(w[1]), int(w[2]))
-                for w in (line.split() for line in out.splitlines())
-                if w[0] == "at"]
-    found = identify(read_trace(trace), os.stat(folder).st_ino)
-    return found, reported
+    return [(int(w[1]), int(w[2])) for w in map(str.split, out.splitlines())
+            if w[0] == "at"]
 
 
-def scenario(driver, victim, full, steps, most, area, rng):
-    """Tries `most` different folders."""
-    trace, reported = record(driver, victim, full, steps)
-    cuts = sorted({t for s in trace for t in (s.end, s.end - 1)})
-    env = driver.environment(VICTIM_SHARED="1", RECTO_QUIET="1")
-    seen, batch, tries, number = set(), [], 0, 0
-    for t, how, state in states(trace, cuts, rng):
-        tries += 1
-        if len(seen) == most or tries > 50 * most:
+def trace_of(driver, name):
+    trace = driver.path("trace-" + name)
+    os.mkdir(trace)
+    return trace, "trace=" + trace
+
+
+def last_of(reported, t):
+    return max([step for when, step in reported if when <= t], default=-1)
+
+
+def different(bench, recording, most, about):
+    """Yields `most` (time, what of it, state, what else tells states apart) that differ;
+    about(t) gives the last."""
+    seen, idle = set(), 0
+    for t, how, state in recording.states(bench.rng):
+        key = (recording.digest(state), about(t))
+        idle = idle + 1 if key in seen else 0
+        if len(seen) == most or idle > 1000:
             break
-        before = [step for when, step in reported if when <= t]
-        last = before[-1] if before else -1
-        key = (digest(state), last)
-        if key in seen:
-            continue
-        seen.add(key)
-        folder = os.path.join(area, "%d-%d" % (full, number))
-        number += 1
-        lay_down(state, folder)
-        what = "cut %.3f ms after the start, step %d was reported, there is " \
-            "%s of what was open" % (1e-6 * (t - trace[0].begin), last, how)
-        batch.append((folder, what, {last, last + 1}))
-        if len(batch) == BATCH:
-            judge(driver, victim, env, batch, area)
-            batch = []
-    if batch:
-        judge(driver, victim, env, batch, area)
-    print("%d different folders, %d cuts, %d steps recorded" % (
-        len(seen), len(cuts), len(trace)))
-    driver.check(len(seen) >= most, "enough different folders")
+        if key not in seen:
+            seen.add(key)
+            yield t, "cut %.3f ms after the start, there is %s of what was open" % (
+                1e-6 * (t - recording.steps[0].begin), how), state, about(t)
+    if bench.batch:
+        bench.judge()
+    print("%d different states, %d cuts, %d steps recorded" % (
+        len(seen), len(recording.cuts), len(recording.steps)), flush=True)
+    bench.driver.check(len(seen) >= most, "enough different states")
+
+
+# ---- commits, and what a job keeps ---------------------------------------------------------
+
+
+def commits(bench, full, steps, most, keep=None):
+    """keep: (rule, what must be there if this is the newest)"""
+    driver, name = bench.driver, "full%d%s" % (full, "-keep" if keep else "")
+    folder = driver.path(name)
+    trace, inject = trace_of(driver, name)
+    more = {"RECTO_CKPT_KEEP": keep[0]} if keep else {}
+    reported = job(driver, folder, 2, steps, RECTO_CKPT_FULL=str(full),
+                   RECTO_INJECT=inject, **more)
+    recording = Recording(trace, {SHARED: folder})
+    bench.env = driver.environment(VICTIM_SHARED="1", RECTO_QUIET="1", **more)
+    for t, what, state, last in different(bench, recording, most,
+                                          lambda t: last_of(reported, t)):
+        what = "%s: %s, step %d was reported" % (name, what, last)
+
+        def kept(where):
+            found = numbers(driver, where)
+            return verified(driver, where) and keep[1](max(found)) <= found
+        bench.try_state(name, state, what, {last, last + 1},
+                        then=kept if keep and last >= 0 else None)
+
+
+def verified(driver, folder):
+    code, out, err = driver.recto("verify", folder)
+    if code != 0:
+        print(out + err)
+    return code == 0
+
+
+def numbers(driver, folder):
+    _, listing, _ = driver.recto_json("ls", folder)
+    return {e["epoch"] for e in listing["epochs"]}
+
+
+# ---- recto prune, recto compact ----------------------------------------------------------------
+
+
+def command(bench, name, folder, words, most):
+    """A command at the folder, whose newest step restarts after all of its states."""
+    driver = bench.driver
+    trace, inject = trace_of(driver, name)
+    whole = numbers(driver, folder)
+    before = Recording.before({SHARED: folder})
+    # where it is, since inode numbers tell the files; the next one has a copy
+    spare = folder + "-spare"
+    shutil.copytree(folder, spare)
+    os.environ["RECTO_INJECT"] = inject
+    try:
+        code, out, err = driver.recto(words[0], folder, *words[1:])
+    finally:
+        del os.environ["RECTO_INJECT"]
+    if not driver.check(code == 0, name, out + err):
+        driver.end()
+    left = numbers(driver, folder)
+    recording = Recording(trace, {SHARED: folder}, before)
+    bench.env = driver.environment(VICTIM_SHARED="1", RECTO_QUIET="1")
+    again = itertools.cycle((True, False))
+
+    def then(where):
+        if not verified(driver, where) or numbers(driver, where) not in (whole, left):
+            return False
+        if not next(again):
+            return True
+        done = driver.recto(words[0], where, *words[1:])
+        if done[0] != 0:
+            print(done)
+        return done[0] == 0 and verified(driver, where) and \
+            numbers(driver, where) == left and not driver.strays(where)
+    for _, what, state, _ in different(bench, recording, most, lambda t: None):
+        bench.try_state(name, state, "%s: %s" % (name, what), {max(whole)}, then=then)
+    return spare
+
+
+def commands(bench, most):
+    folder = bench.driver.path("chains")
+    job(bench.driver, folder, 2, 10, RECTO_CKPT_FULL="3", RECTO_CKPT_KEEP="all")
+    for name, words in (("prune", ["prune", "--keep", "last=2"]),
+                        ("compact the newest", ["compact"]),
+                        ("compact one within", ["compact", "6"])):
+        folder = command(bench, name.replace(" ", "-"), folder, words, most)
+
+
+# ---- levels -------------------------------------------------------------------------------------
+
+
+def node(number):
+    return "n%d" % number
+
+
+class Levels:
+    """Nodes of a rank each, what they make, and what is promised without some."""
+
+    def __init__(self, nodes, levels, code, promised):
+        self.nodes, self.levels, self.promised = nodes, levels, promised
+        self.k, self.m = code
+
+    def environment(self, folder):
+        return {"RECTO_CKPT_LOCAL": folder + ".n%d", "RECTO_NODE": "rank",
+                "RECTO_CKPT_LEVELS": self.levels,
+                "RECTO_CKPT_SET": "%d+%d" % (self.k, self.m), "RECTO_CKPT_FULL": "7"}
+
+    def folders(self, folder):
+        return {SHARED: folder, **{node(n): "%s.n%d" % (folder, n)
+                                   for n in range(self.nodes)}}
+
+    def newest(self, recording, state, lost):
+        """The newest epoch that can be had, by the rules; -1: none."""
+        manifests = [state[SHARED, name][1].decode()
+                     for name in ("manifest", "manifest.copy")
+                     if recording.intact(state, (SHARED, name))]
+        texts = sorted((int(re.search(r"generation=(\d+)", m).group(1)), m)
+                       for m in manifests)
+        epochs = [int(n) for n in re.findall(r"^epoch number=(\d+)", texts[-1][1], re.M)] \
+            if texts else []
+        if not epochs:
+            return -1
+        pieces = set()
+        for folder, name in state:
+            found = re.match(r"l(\d{8})-.*\.([scp])(\d{4})$", name)
+            if found and folder not in map(node, lost) and recording.intact(state, (folder, name)):
+                pieces.add((int(found.group(1)), found.group(2), int(found.group(3))))
+        number = epochs[-1]
+        while all(self.has_share(pieces, number + 1, n) for n in range(self.nodes)):
+            number += 1
+        return number
+
+    def has_share(self, pieces, epoch, of):
+        """Is it there, or can each of its segments be computed?"""
+        def there(kind, n):
+            return (epoch, kind, n) in pieces
+
+        def can(member, role):
+            return there("p", member) if role < self.m else \
+                there("s", member) or there("c", member)
+        n = self.k + self.m
+        if there("s", of) or there("c", of):
+            return True
+        stripes = [s for s in range(n) if (of - s) % n >= self.m]
+        return n == self.nodes and all(
+            sum(can(i, (i - s) % n) for i in range(n)) >= self.k for s in stripes)
+
+
+def shared_before(last, every):
+    """The newest step in the shared folder that must be there."""
+    return min(last, max(1, last - last % every))
+
+
+# The first two epochs are full ones, in the shared folder.
+COPIES = Levels(3, "partner:1,set:3,shared:5", (2, 1),
+                lambda last, lost: last if len(lost) < 2 else shared_before(last, 5))
+PARITY = Levels(4, "set:2,shared:6", (2, 2),
+                lambda last, lost: last if not lost else
+                max(min(last, last - last % 2), shared_before(last, 6))
+                if len(lost) < 3 else shared_before(last, 6))
+
+
+def level_states(bench, name, case, recording, reported, most, gone=frozenset()):
+    """reported: [(time, step)]; `gone`: who was lost before."""
+    driver = bench.driver
+    bench.env = driver.environment(
+        VICTIM_SHARED="1", RECTO_QUIET="1", RECTO_NODE="rank",
+        RECTO_CKPT_LOCAL="of the folder", RECTO_CKPT_LEVELS="partner:1")
+    for t, what, state, last in different(bench, recording, most,
+                                          lambda t: last_of(reported, t)):
+        lost = set()
+        if bench.rng.random() < 0.6:
+            lost = set(bench.rng.sample(range(case.nodes),
+                                        bench.rng.randrange(1, case.nodes)))
+        newest = case.newest(recording, state, lost)
+        what = "%s: %s, step %d was reported, %s lost" % (
+            name, what, last, sorted(lost) or "no node is")
+        driver.check(case.promised(last, lost | gone) <= newest, what,
+                     "%d is what is left" % newest)
+        bench.try_state(name, state, what, {newest},
+                        nodes=[node(n) for n in range(case.nodes) if n not in lost])
+
+
+def levels(bench, name, case, steps, most):
+    folder = bench.driver.path(name)
+    trace, inject = trace_of(bench.driver, name)
+    reported = job(bench.driver, folder, case.nodes, steps, RECTO_INJECT=inject,
+                   VICTIM_KILL="1", **case.environment(folder))
+    recording = Recording(trace, case.folders(folder))
+    level_states(bench, name, case, recording, reported, most)
+
+
+def rebuilt(bench, case, most):
+    """A restart with an empty node in the place of one that is lost."""
+    driver, name = bench.driver, "rebuilt"
+    folder = driver.path(name)
+    job(driver, folder, case.nodes, 5, VICTIM_KILL="1", **case.environment(folder))
+    shutil.rmtree(folder + ".n2")
+    os.mkdir(folder + ".n2")
+    before = Recording.before(case.folders(folder))
+    trace, inject = trace_of(driver, name)
+    job(driver, folder, case.nodes, 0, RECTO_INJECT=inject, VICTIM_KILL="1",
+        **case.environment(folder))
+    recording = Recording(trace, case.folders(folder), before)
+    level_states(bench, name, case, recording, [(0, 4)], most, {2})
 
 
 def main():
     driver = Driver(__doc__)
-    victim = driver.program("victim")
     seed = int(os.environ.get("TEST_SEED", "7"))
     print("seed %d" % seed)
-    rng = random.Random(seed)
-    most = 10000 if driver.args.long else 600
+    long = driver.args.long
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else driver.work
-    area = tempfile.mkdtemp(prefix="recto-power-", dir=memory)
+    room = tempfile.mkdtemp(prefix="recto-power-", dir=memory)
+    bench = Bench(driver, room, random.Random(seed))
     try:
-        scenario(driver, victim, 3, 9, most, area, rng)
-        scenario(driver, victim, 16, 6, most, area, rng)
+        commits(bench, 3, 9, 10000 if long else 600)
+        commits(bench, 16, 6, 10000 if long else 600)
+        commits(bench, 2, 10, 4000 if long else 100,
+                ("last=3,every=4", lambda last: {n for n in range(last + 1)
+                                                 if n % 4 == 0 or n > last - 3}))
+        commands(bench, 300 if long else 60)
+        levels(bench, "copies", COPIES, 9, 6000 if long else 200)
+        levels(bench, "parity", PARITY, 9, 6000 if long else 150)
+        rebuilt(bench, PARITY, 2000 if long else 60)
     finally:
         if not driver.failures and not driver.args.keep:
-            shutil.rmtree(area, ignore_errors=True)
+            shutil.rmtree(room, ignore_errors=True)
     driver.end()
 
 

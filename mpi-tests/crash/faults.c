@@ -7,12 +7,17 @@
  *   faults inject FOLDER [long]   at every labelled step of a first, a
  *                                 differential and a full checkpoint, on rank 0
  *                                 and the last rank, before and after the step
+ *   faults levels FOLDER SHARE SEED
+ *                                 at every step of an epoch on the nodes' own disks,
+ *                                 FOLDER/inject.nd, and of what is made of it, in
+ *                                 every rank that does it; of these one in SHARE
  *   faults limit FOLDER           RLIMIT_FSIZE from 0 up
  *   faults space FOLDER           the folder's file system has little room: a
  *                                 ballast file beside it takes the rest
  *
  * Each case twice: going on after the failure and restarting from the epoch
- * that follows, and restarting at once. Prints the number of cases.
+ * that follows, and restarting at once. Prints the number of cases. With levels, a node
+ * is lost before the restart in the former: what failed was made up for.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +36,8 @@ static int cases;
 static int wrong;
 static int failed_as_asked; /* checkpoints that reported an error */
 static const char *base;
+static int lost =
+    -1; /* a node whose folder is to go when the next run begins */
 
 static void bad(const char *what, const char *detail)
 {
@@ -39,26 +46,41 @@ static void bad(const char *what, const char *detail)
     wrong++;
 }
 
+static void run_command(const char *command)
+{
+    if (recto_rank() == 0 && system(command) != 0) {
+        bad("command", command);
+    }
+    recto_barrier();
+}
+
+static void remove_folders(const char *folder)
+{
+    char command[8400];
+    (void)snprintf(command, sizeof command, "rm -rf '%s' '%s'.n*", folder,
+                   folder);
+    run_command(command);
+}
+
+static void lose_node(const char *folder)
+{
+    char command[4200];
+    (void)snprintf(command, sizeof command, "rm -r '%s'.n%d", folder, lost);
+    lost = -1;
+    run_command(command);
+}
+
 /* A new run of the program as far as checkpoints see it. */
 static void begin(const char *folder, unsigned full)
 {
     ckpt_finalize();
     recto_barrier();
+    if (lost >= 0) {
+        lose_node(folder);
+    }
     if (ckpt_init(folder, full) != 0 || model_protect() != 0) {
         bad("begin", recto_last_error());
     }
-}
-
-static void remove_folder(const char *folder)
-{
-    char command[4200];
-    if (recto_rank() == 0) {
-        (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
-        if (system(command) != 0) {
-            bad("rm", folder);
-        }
-    }
-    recto_barrier();
 }
 
 /* Restarts from the folder; the memory must be that of one of two steps. */
@@ -125,7 +147,7 @@ struct scenario {
 /* Writes the epochs before the fault; returns the last step. */
 static int64_t prepare(const struct scenario *s, const char *folder)
 {
-    remove_folder(folder);
+    remove_folders(folder);
     begin(folder, s->full);
     model_set(-1);
     for (int i = 0; i < s->epochs; i++) {
@@ -173,7 +195,8 @@ static int faulty(const char *rule, int must_fail, int64_t next)
 }
 
 /* One fault, in both ways to go on. */
-static void one_case(const struct scenario *s, const char *rule, int must_fail)
+static void one_case(const struct scenario *s, const char *rule, int must_fail,
+                     int node)
 {
     char folder[4096];
     for (int at_once = 0; at_once < 2; at_once++) {
@@ -189,6 +212,7 @@ static void one_case(const struct scenario *s, const char *rule, int must_fail)
             if (save(last + 3) != 0 || save(last + 4) != 0) {
                 bad(rule, recto_last_error());
             }
+            lost = node;
             restart_check(folder, last + 3, last + 3, rule);
         }
         cases++;
@@ -239,8 +263,26 @@ static void inject_all(const struct scenario *s, bool everything)
                 (void)snprintf(rule, sizeof rule,
                                "rank=%d,label=%s,hit=1,when=%s,do=%s", rank,
                                labels[i], after ? "after" : "before", deeds[d]);
-                one_case(s, rule, must_fail(labels[i], deeds[d]));
+                one_case(s, rule, must_fail(labels[i], deeds[d]), -1);
             }
+        }
+    }
+}
+
+/* The second manifest of a checkpoint is without the epochs that go: that they stay is
+ * no failure of it. */
+static void inject_prune(const struct scenario *s, bool everything)
+{
+    static const char *const steps[] = {"open", "write", "sync", "rename",
+                                        "dir"};
+    char rule[128];
+    for (int i = 0; i < 20; i++) {
+        for (int d = 0; d < (everything ? 2 : 1); d++) {
+            (void)snprintf(
+                rule, sizeof rule, "rank=0,label=%s-%s,hit=2,when=%s,do=%s",
+                i % 2 == 0 ? "manifest" : "copy", steps[i / 4],
+                i % 4 < 2 ? "before" : "after", d == 0 ? "eio" : "enospc");
+            one_case(s, rule, 0, -1);
         }
     }
 }
@@ -255,7 +297,95 @@ static void inject(bool everything)
     for (size_t i = 0; i < 3; i++) {
         inject_all(&scenarios[i], everything);
     }
+    inject_prune(&scenarios[2], everything);
 }
+
+/* ---- levels ------------------------------------------------------------------------- */
+
+/* A step of an epoch on the nodes' own disks. */
+struct level_step {
+    const char *label;
+    bool leaders;   /* done by the lowest rank of a node only */
+    bool root;      /* by rank 0 only */
+    bool must_fail; /* else the epoch is committed, and a deeper level waits */
+};
+
+/* Is it the rank of this step? Nodes are domains, those of the ranks next to each other. */
+static bool does(const struct level_step *step, int rank)
+{
+    bool leads = net_domain_leader(net_domain_of(rank)) == rank;
+    return step->root ? rank == 0 : leads || !step->leaders;
+}
+
+static void level_rules(const struct level_step *step, int rank, uint64_t share,
+                        uint64_t seed)
+{
+    static const struct scenario scenario = {"levels", 4, 16};
+    static const char *const deeds[] = {"eio", "enospc", "short"};
+    static uint64_t number;
+    char rule[128];
+    for (int variant = 0; variant < 5; variant++) {
+        bool after = variant % 2 == 1;
+        const char *deed = deeds[variant / 2];
+        if (model_mix(seed + ++number * 977) / 7 % share != 0 ||
+            (variant == 4 && strstr(step->label, "-write") == NULL)) {
+            continue;
+        }
+        (void)snprintf(rule, sizeof rule,
+                       "rank=%d,label=%s,hit=1,when=%s,do=%s", rank,
+                       step->label, after ? "after" : "before", deed);
+        one_case(&scenario, rule, step->must_fail && variant != 4,
+                 (int)(number % (uint64_t)recto_nodes()));
+    }
+}
+
+static void levels(uint64_t share, uint64_t seed)
+{
+    static const struct level_step steps[] = {
+        {"local-open",      false, false, true },
+        {"local-allocate",  true,  false, true },
+        {"data-write",      false, false, true },
+        {"index-write",     false, false, true },
+        {"data-sync",       false, false, true },
+        {"local-end",       true,  false, true },
+        {"local-sync",      true,  false, true },
+        {"local-rename",    true,  false, true },
+        {"local-dir",       true,  false, true },
+        {"partner-open",    true,  false, false},
+        {"partner-write",   true,  false, false},
+        {"partner-sync",    true,  false, false},
+        {"partner-rename",  true,  false, false},
+        {"partner-dir",     true,  false, false},
+        {"parity-open",     true,  false, false},
+        {"parity-write",    true,  false, false},
+        {"parity-end",      true,  false, false},
+        {"parity-sync",     true,  false, false},
+        {"parity-rename",   true,  false, false},
+        {"parity-dir",      true,  false, false},
+        {"epoch-open",      false, false, false},
+        {"epoch-allocate",  false, true,  false},
+        {"promote-write",   true,  false, false},
+        {"promote-index",   true,  false, false},
+        {"promote-sync",    true,  false, false},
+        {"meta-write",      false, true,  false},
+        {"meta-sync",       false, true,  false},
+        {"epoch-rename",    false, true,  false},
+        {"manifest-write",  false, true,  false},
+        {"manifest-rename", false, true,  false},
+        {"manifest-dir",    false, true,  false},
+        {"copy-write",      false, true,  false},
+        {"unlink-local",    true,  false, false},
+    };
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        for (int rank = 0; rank < recto_size(); rank++) {
+            if (does(&steps[i], rank)) {
+                level_rules(&steps[i], rank, share, seed);
+            }
+        }
+    }
+}
+
+/* ---- full disks ----------------------------------------------------------------------- */
 
 /* Raises the limit until the checkpoint fits; then what was missed must be in
  * it. */
@@ -351,7 +481,8 @@ static void space(void)
 int main(int argc, char **argv)
 {
     if (argc < 3) {
-        (void)fprintf(stderr, "usage: faults inject|limit|space FOLDER\n");
+        (void)fprintf(stderr,
+                      "usage: faults inject|levels|limit|space FOLDER\n");
         return 2;
     }
     if (recto_init(&argc, &argv) != 0 || model_declare() != 0) {
@@ -361,6 +492,8 @@ int main(int argc, char **argv)
     base = argv[2];
     if (strcmp(argv[1], "inject") == 0) {
         inject(argc > 3);
+    } else if (strcmp(argv[1], "levels") == 0 && argc > 4) {
+        levels(strtoull(argv[3], NULL, 10), strtoull(argv[4], NULL, 10));
     } else if (strcmp(argv[1], "limit") == 0) {
         limit();
     } else {

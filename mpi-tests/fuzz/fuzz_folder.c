@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Hostile manifests and epoch files: an input is the text of a manifest without its
- * last line, a zero byte, and the bytes of the file of its last epoch. Checksums that
+ * last line, a zero byte, and the bytes of the files of its last epoch's chain, end to
+ * end, each but the last as long as the manifest says. Checksums that
  * an attacker would put right are put right here. Whatever comes in, the readers say
  * no or stay inside of what they were given; a manifest that is taken would be printed
  * as the same bytes.
@@ -136,13 +137,13 @@ static int ignore(void *argument, uint64_t offset, const char *data,
     return 0;
 }
 
-/* The epoch as if it were a whole chain. */
-static void view_read(struct ckpt_epoch *e)
+/* The last epoch of the manifest, through its chain. */
+static void view_read(const struct ckpt_manifest *m)
 {
-    struct ckpt_manifest m = {.nepochs = 1, .epochs = e};
+    const struct ckpt_epoch *e = &m->epochs[m->nepochs - 1];
     struct ckpt_view view;
     uint64_t sum = 0;
-    if (ckpt_view_open(&view, &folder, &m, 0) == 0) {
+    if (ckpt_view_open(&view, &folder, m, m->nepochs - 1) == 0) {
         for (uint64_t i = 0; i < e->nobjects; i++) {
             (void)ckpt_view_walk(&view, &e->objects[i], ignore, &sum);
         }
@@ -150,28 +151,66 @@ static void view_read(struct ckpt_epoch *e)
     }
 }
 
-static void file_read(struct ckpt_epoch *e, const uint8_t *bytes, size_t size)
+/* The table of pieces vouches for the index as it is. */
+static void runs_forge(const struct ckpt_epoch *e, uint8_t *bytes)
+{
+    for (uint64_t i = 0; i < e->pieces; i++) {
+        struct ckpt_piece row;
+        uint8_t *at = bytes + e->pieces_at + i * sizeof row;
+        memcpy(&row, at, sizeof row);
+        if (row.uid != 0 || row.first_sum > e->entries ||
+            row.sums > e->entries - row.first_sum) {
+            continue;
+        }
+        size_t n = (size_t)row.sums;
+        struct ckpt_entry *entries = malloc(n * sizeof *entries + 1);
+        struct ckpt_block *blocks = malloc(n * sizeof *blocks + 1);
+        memcpy(entries, bytes + e->index_at + row.first_sum * sizeof *entries,
+               n * sizeof *entries);
+        if (e->packed) {
+            memcpy(blocks,
+                   bytes + e->blocks_at + row.first_sum * sizeof *blocks,
+                   n * sizeof *blocks);
+        }
+        row.hash = ckpt_run_hash(entries, e->packed ? blocks : NULL, n);
+        memcpy(at, &row, sizeof row);
+        free(entries);
+        free(blocks);
+    }
+}
+
+/* Writes the file of an epoch, and has the manifest vouch for it. */
+static bool file_make(struct ckpt_epoch *e, const uint8_t *data, size_t size)
 {
     char name[CKPT_FILE_NAME_MAX + 1];
-    struct ckpt_file file;
     struct ckpt_extent *extents = NULL;
     size_t count = 0;
     e->length = size;
     ckpt_epoch_file(e, name);
     if (ckpt_epoch_extents(e, &extents, &count) != 0) {
-        return; /* as ckpt_manifest_check would have said */
+        return false; /* as ckpt_manifest_check would have said */
     }
+    if (ckpt_epoch_check(e, UINT64_MAX) != 0) {
+        free(extents);
+        return false;
+    }
+    uint8_t *bytes = malloc(size + 1);
+    memcpy(bytes, data, size);
+    runs_forge(e, bytes);
     e->meta = meta_of(extents, count, bytes, size);
     free(extents);
-    if (e->pieces_at > size ||
-        e->pieces > (size - e->pieces_at) / sizeof(struct ckpt_piece)) {
-        return;
-    }
     int fd = openat(folder.fd, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     if (fd < 0 || write(fd, bytes, size) != (ssize_t)size) {
         abort();
     }
     (void)close(fd);
+    free(bytes);
+    return true;
+}
+
+static void file_read(const struct ckpt_epoch *e)
+{
+    struct ckpt_file file;
     if (ckpt_file_open(&file, &folder, e) != 0) {
         abort();
     }
@@ -180,8 +219,36 @@ static void file_read(struct ckpt_epoch *e, const uint8_t *bytes, size_t size)
         pieces_follow(&file);
     }
     ckpt_file_close(&file);
-    view_read(e);
-    (void)unlinkat(folder.fd, name, 0);
+}
+
+/* The files of the chain of the last epoch, out of what follows the manifest. */
+static void chain_read(struct ckpt_manifest *m, const uint8_t *bytes,
+                       size_t size)
+{
+    uint64_t first = m->nepochs - 1;
+    bool all = true;
+    while (first > 0 && !m->epochs[first].full) {
+        first--;
+    }
+    for (uint64_t i = first; i < m->nepochs && all; i++) {
+        struct ckpt_epoch *e = &m->epochs[i];
+        bool part = i + 1 < m->nepochs && e->length < size;
+        size_t take = part ? (size_t)e->length : size;
+        all = !e->has_file || file_make(e, bytes, take);
+        if (all && e->has_file) {
+            file_read(e);
+            bytes += take;
+            size -= take;
+        }
+    }
+    if (all) {
+        view_read(m);
+    }
+    for (uint64_t i = first; i < m->nepochs; i++) {
+        char name[CKPT_FILE_NAME_MAX + 1];
+        ckpt_epoch_file(&m->epochs[i], name);
+        (void)unlinkat(folder.fd, name, 0);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -192,9 +259,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         folder_open();
     }
     struct ckpt_manifest *m = manifest_of(data, body);
-    if (m != NULL && end != NULL && m->nepochs > 0 &&
-        m->epochs[m->nepochs - 1].has_file) {
-        file_read(&m->epochs[m->nepochs - 1], end + 1, size - body - 1);
+    if (m != NULL && end != NULL && m->nepochs > 0) {
+        chain_read(m, end + 1, size - body - 1);
     }
     ckpt_manifest_free(m);
     return 0;

@@ -26,16 +26,17 @@ def folder_seeds(folder):
     head, body = lines[:2], lines[2:-1]
     starts = [i for i, line in enumerate(body) if line.startswith(b"epoch ")]
     starts.append(len(body))
+    content = b""  # of the chain so far
     for n in range(1, len(starts)):
         epochs = body[:starts[n]]
-        line = body[starts[n - 1]]
-        name = dict(w.split(b"=", 1) for w in line.split()[1:])[b"file"]
+        words = dict(w.split(b"=", 1) for w in body[starts[n - 1]].split()[1:])
         start = head[1].replace(b"epochs=%d" % (len(starts) - 1),
                                 b"epochs=%d" % n)
-        content = b""
-        if name != b"-":
-            with open(os.path.join(folder, name.decode()), "rb") as f:
-                content = f.read()
+        if words[b"kind"] == b"full":
+            content = b""
+        if words[b"file"] != b"-":
+            with open(os.path.join(folder, words[b"file"].decode()), "rb") as f:
+                content += f.read()
         yield b"".join([head[0], start] + epochs) + b"\0" + content
         if head[0] != b"recto-manifest 1\n":
             yield b"".join([head[0], start, *described(epochs)]) + b"\0" + content
@@ -53,7 +54,8 @@ def pack_seeds(_folder):
 
 def main():
     target, out = sys.argv[1:3]
-    seeds = {"folder": folder_seeds, "pack": pack_seeds}[target]
+    # those of shares are in corpus/share: real pieces
+    seeds = {"folder": folder_seeds, "pack": pack_seeds, "share": lambda _: ()}[target]
     for name in sys.argv[3:]:
         for i, seed in enumerate(seeds(name)):
             path = os.path.join(out, "seed-%s-%d" % (os.path.basename(name), i))

@@ -169,20 +169,14 @@ static int file_good(const struct ckpt_epoch *e)
     return pieces_apart(e);
 }
 
-static int epoch_check(const struct ckpt_manifest *m, uint64_t index)
+int ckpt_epoch_check(const struct ckpt_epoch *e, uint64_t next_uid)
 {
-    const struct ckpt_epoch *e = &m->epochs[index];
-    const struct ckpt_epoch *before = index > 0 ? e - 1 : NULL;
-    bool chained = e->full ? e->base == e->number
-                           : before != NULL && before->base == e->base;
-    if (e->number > INT64_MAX || e->ranks < 1 || e->ranks > INT_MAX ||
-        !chained || (before != NULL && before->number >= e->number)) {
-        return ckpt_manifest_corrupt(
-            "epoch %llu does not follow the one before it",
-            (unsigned long long)e->number);
+    if (e->number > INT64_MAX || e->ranks < 1 || e->ranks > INT_MAX) {
+        return ckpt_manifest_corrupt("epoch %llu: a number is too large",
+                                     (unsigned long long)e->number);
     }
     for (uint64_t i = 0; i < e->nobjects; i++) {
-        if (!object_good(&e->objects[i], e, m->next_uid)) {
+        if (!object_good(&e->objects[i], e, next_uid)) {
             return ckpt_manifest_corrupt(
                 "epoch %llu: \"%s\" contradicts itself",
                 (unsigned long long)e->number, e->objects[i].name);
@@ -193,11 +187,25 @@ static int epoch_check(const struct ckpt_manifest *m, uint64_t index)
     return status != 0 ? status : file_good(e);
 }
 
+static int follows_check(const struct ckpt_manifest *m, uint64_t index)
+{
+    const struct ckpt_epoch *e = &m->epochs[index];
+    const struct ckpt_epoch *before = index > 0 ? e - 1 : NULL;
+    bool chained = e->full ? e->base == e->number
+                           : before != NULL && before->base == e->base;
+    if (!chained || (before != NULL && before->number >= e->number)) {
+        return ckpt_manifest_corrupt(
+            "epoch %llu does not follow the one before it",
+            (unsigned long long)e->number);
+    }
+    return ckpt_epoch_check(e, m->next_uid);
+}
+
 int ckpt_manifest_check(const struct ckpt_manifest *m)
 {
     int status = 0;
     for (uint64_t i = 0; i < m->nepochs && status == 0; i++) {
-        status = epoch_check(m, i);
+        status = follows_check(m, i);
     }
     return status;
 }

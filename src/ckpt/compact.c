@@ -6,6 +6,7 @@
  * Invariants
  * 1. The file is durable, and its metadata read back, before a manifest names it.
  * 2. Pages of zeros are not written: the new file has them.
+ * 3. Epochs on the nodes' own disks that build on the old one build on the new one.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -44,7 +45,7 @@ int ckpt_compact_epoch(struct ckpt_epoch *full, const struct ckpt_epoch *epoch)
     full->has_file = true;
     full->packed = false;
     full->entries = full->pages_at = full->index_at = full->blocks_at = 0;
-    return status == 0 ? ckpt_uuid_make(full->uuid) : status;
+    return status == 0 ? ckpt_uuid_renew(full->uuid) : status;
 }
 
 static uint64_t least(uint64_t a, uint64_t b)

@@ -28,7 +28,8 @@ static const char *const type_names[] = {
     "uint32", "int64", "uint64", "float32", "float64",
 };
 enum {
-    TYPES = sizeof type_names / sizeof type_names[0]
+    TYPES = sizeof type_names / sizeof type_names[0],
+    UUID_IN_NAME = 8 /* characters, of a file */
 };
 #define TYPE_VALUE(name, value, bytes) (value),
 _Static_assert(sizeof((const char[]){RECTO_TYPE_LIST(TYPE_VALUE)}) == TYPES,
@@ -325,4 +326,23 @@ int ckpt_uuid_make(char *uuid)
         (void)snprintf(uuid + 2 * i, 3, "%02x", random[i]);
     }
     return 0;
+}
+
+int ckpt_uuid_renew(char *uuid)
+{
+    char fresh[CKPT_UUID + 1];
+    int status = 0;
+    do {
+        status = ckpt_uuid_make(fresh);
+    } while (status == 0 && memcmp(fresh, uuid, UUID_IN_NAME) == 0);
+    if (status == 0) {
+        memcpy(uuid, fresh, UUID_IN_NAME);
+    }
+    return status;
+}
+
+bool ckpt_uuid_same(const char *a, const char *b)
+{
+    return memcmp(a + UUID_IN_NAME, b + UUID_IN_NAME,
+                  CKPT_UUID - UUID_IN_NAME) == 0;
 }

@@ -257,6 +257,10 @@ int ckpt_epoch_extents(const struct ckpt_epoch *epoch,
 
 /* A random uuid. RECTO_EIO. */
 int ckpt_uuid_make(char *uuid);
+/* Another one, for a file that takes the place of the epoch's: the part that is in its
+ * name changes, by the rest ckpt_uuid_same knows them as one epoch. RECTO_EIO. */
+int ckpt_uuid_renew(char *uuid);
+bool ckpt_uuid_same(const char *a, const char *b);
 
 /* ---- manifest.c ---------------------------------------------------------------- */
 
@@ -276,6 +280,8 @@ void ckpt_manifest_free(struct ckpt_manifest *manifest);
 
 /* check.c. RECTO_ECORRUPT with the first contradiction, RECTO_ENOMEM. */
 int ckpt_manifest_check(const struct ckpt_manifest *manifest);
+/* Of an epoch alone, whose uids are below next_uid: all but how it follows another. */
+int ckpt_epoch_check(const struct ckpt_epoch *epoch, uint64_t next_uid);
 /* RECTO_ECORRUPT, "manifest: ..." */
 int ckpt_manifest_corrupt(const char *format, ...)
     __attribute__((format(printf, 1, 2)));

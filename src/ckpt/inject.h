@@ -51,6 +51,7 @@ struct ckpt_trace {
     uint64_t end;
     uint64_t kind;
     uint64_t inode;
+    uint64_t folder; /* of a name: inode */
     uint64_t offset;
     uint64_t value;
     uint64_t name_bytes;

@@ -64,6 +64,12 @@ static void record(const struct call *call, uint64_t begin)
     bool by_name = call->kind == CKPT_TRACE_MKDIR ||
                    call->kind == CKPT_TRACE_RENAME ||
                    call->kind == CKPT_TRACE_UNLINK;
+    bool named = call->kind == CKPT_TRACE_OPEN ||
+                 call->kind == CKPT_TRACE_RENAME ||
+                 call->kind == CKPT_TRACE_UNLINK;
+    if (named && fstat(call->dir, &status) == 0) {
+        r.folder = status.st_ino;
+    }
     if (!by_name && fstat(call->fd, &status) == 0) {
         r.inode = status.st_ino;
         r.value =

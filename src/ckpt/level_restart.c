@@ -130,6 +130,12 @@ static int report_share(struct recovery *r)
     if (status == 0) {
         status = net_bcast(r->all.items, r->all.count * size, 0);
     }
+    for (size_t i = 0; i < r->all.count && status == 0; i++) {
+        struct ckpt_holding *h = &r->all.items[i];
+        if (ckpt_uuid_same(h->previous, r->anchor)) { /* it was compacted */
+            memcpy(h->previous, r->anchor, sizeof h->previous);
+        }
+    }
     free(sizes);
     free(list);
     return status;

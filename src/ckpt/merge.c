@@ -38,8 +38,7 @@ static struct {
     uint64_t percent; /* 0: off */
     /* Rank 0: */
     uint64_t
-        retry_at;   /* bytes of the chain, after a failure; 0: there was none */
-    bool uncertain; /* which epoch the folder ends with */
+        retry_at; /* bytes of the chain, after a failure; 0: there was none */
     _Atomic uint64_t count;
     _Atomic uint64_t ns;
 } merging;
@@ -84,10 +83,9 @@ bool ckpt_merge_wants_full(const struct ckpt_manifest *m, uint64_t changed)
     uint64_t measure = ckpt_chain_measure(m, m->nepochs - 1);
     uint64_t limit = limit_of(measure);
     if (volume > limit) { /* the compaction was cut short, or has failed */
-        return merging.uncertain || volume > merging.retry_at;
+        return volume > merging.retry_at;
     }
     merging.retry_at = 0;
-    merging.uncertain = false;
     /* With levels a differential epoch stays on the nodes. */
     return !ckpt_level_on() &&
            (measure + changed > limit ||
@@ -223,7 +221,6 @@ struct merger {
     struct load load;
     char *buffer;
     uint64_t unsynced;
-    bool committing;
 };
 
 static int stopped(const struct merger *m)
@@ -490,7 +487,6 @@ static int file_make(struct merger *m)
 static int commit(struct merger *m)
 {
     struct ckpt_store *store = &ckpt_state.store;
-    m->committing = true;
     return net_verdict(net_rank() == 0
                            ? ckpt_store_replace(store,
                                                 store->manifest->nepochs - 1,
@@ -522,8 +518,6 @@ static void failed(const struct merger *m)
     if (chain != NULL) {
         merging.retry_at += ckpt_chain_measure(chain, chain->nepochs - 1);
     }
-    /* Which epoch do the nodes' next ones build on? */
-    merging.uncertain = m->committing && ckpt_level_on();
     warn(m->merge);
 }
 
@@ -538,7 +532,6 @@ void ckpt_merge_run(struct ckpt_merge *merge, const atomic_bool *stop)
     if (status == 0 && m.chain != NULL) {
         (void)atomic_fetch_add(&merging.ns, base_now() - start);
         (void)atomic_fetch_add(&merging.count, 1);
-        merging.uncertain = false;
     } else if (status != 0 && status != RECTO_EBUSY && net_rank() == 0) {
         failed(&m);
     }

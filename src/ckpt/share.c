@@ -6,7 +6,8 @@
  * 1. All bytes are vouched for: the end by the trailer, index and segments by hashes in
  *    the end, pages by the index.
  * 2. Nothing in a file is believed before the trailer's hash was compared, and no size
- *    in it before it was compared with the file's.
+ *    in it before it was compared with the file's. What can be had of a file that opens
+ *    may be used as what a manifest says: nothing in it leads out of an array.
  */
 #include "share.h"
 
@@ -116,6 +117,15 @@ static int corrupt(const struct ckpt_share *s, const char *what)
                       what);
 }
 
+/* Are the flags of the epoch what a bool may be? */
+static bool flags_good(const char *head)
+{
+    const char *e = head + offsetof(struct ckpt_share_head, epoch);
+    return (unsigned char)e[offsetof(struct ckpt_epoch, full)] <= 1 &&
+           (unsigned char)e[offsetof(struct ckpt_epoch, has_file)] <= 1 &&
+           (unsigned char)e[offsetof(struct ckpt_epoch, packed)] <= 1;
+}
+
 static int end_read(struct ckpt_share *s)
 {
     struct ckpt_share_trailer t;
@@ -143,6 +153,9 @@ static int end_read(struct ckpt_share *s)
         status = corrupt(s, "its end is damaged");
     }
     s->length -= sizeof t + t.bytes; /* of what stands before the end */
+    if (status == 0 && !flags_good(s->tail)) {
+        status = corrupt(s, "its end contradicts itself");
+    }
     if (status == 0) {
         memcpy(&s->head, s->tail, sizeof s->head);
         s->head.epoch.uuid[CKPT_UUID] = '\0';
@@ -221,6 +234,42 @@ static const char *lists_take(struct ckpt_epoch *e, char *at)
     return at;
 }
 
+/* May the epoch be used as one of a manifest? */
+static bool epoch_good(const struct ckpt_epoch *e)
+{
+    for (uint64_t i = 0; i < e->nstructs; i++) {
+        const struct ckpt_struct *s = &e->structs[i];
+        if (s->first > e->nmembers || s->count > e->nmembers - s->first) {
+            return false;
+        }
+    }
+    for (uint64_t i = 0; i < e->nobjects; i++) {
+        const struct ckpt_object *o = &e->objects[i];
+        uint32_t kind;
+        memcpy(&kind, &o->kind, sizeof kind);
+        if (kind > CKPT_PRIVATE || o->ndims < 1 || o->ndims > RECTO_DIMS_MAX ||
+            (ckpt_type_name(o->type) == NULL &&
+             ckpt_struct_of(e, o->type) == NULL)) {
+            return false;
+        }
+    }
+    return !e->full && ckpt_epoch_check(e, UINT64_MAX) == 0;
+}
+
+/* Are the writers' pages in the file? */
+static bool writers_good(const struct ckpt_share *s)
+{
+    const struct ckpt_share_head *h = &s->head;
+    for (uint64_t i = 0; i < h->writers; i++) {
+        const struct ckpt_writer *w = &s->writers[i];
+        if (w->first > h->pages || w->pages > h->pages - w->first ||
+            s->rows[i * h->rows].sums != w->pages) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static int end_take(struct ckpt_share *s, uint64_t tail)
 {
     const struct ckpt_share_head *h = &s->head;
@@ -235,9 +284,15 @@ static int end_take(struct ckpt_share *s, uint64_t tail)
         return corrupt(s, "its end contradicts itself");
     }
     const char *at = lists_take(&s->head.epoch, s->tail + sizeof *h);
+    if (!epoch_good(&s->head.epoch)) {
+        return corrupt(s, "its epoch contradicts itself");
+    }
     if (h->kind == CKPT_PIECE_SHARE) {
         s->writers = (const void *)at;
         s->rows = (const void *)(s->writers + h->writers);
+        if (!writers_good(s)) {
+            return corrupt(s, "its writers contradict it");
+        }
     } else {
         s->lengths = (const void *)at;
         s->hashes = s->lengths + h->members;
@@ -260,6 +315,10 @@ int ckpt_share_open(struct ckpt_share *share, const struct ckpt_dir *dir,
     }
     if (status == 0) {
         status = ckpt_io_length(&share->io, &whole);
+    }
+    if (status == 0 && (share->head.kind == CKPT_PIECE_PARITY) !=
+                           (strstr(name, ".p") != NULL)) {
+        status = corrupt(share, "it is not what its name says");
     }
     if (status == 0) {
         status = end_take(share, whole - share->length -
@@ -312,10 +371,6 @@ int ckpt_share_entries(const struct ckpt_share *share, unsigned writer,
     const struct ckpt_writer *w = &share->writers[writer];
     const struct ckpt_piece *run = &share->rows[writer * share->head.rows];
     size_t bytes = (size_t)w->pages * sizeof *entries;
-    if (w->first > share->head.pages ||
-        w->pages > share->head.pages - w->first || run->sums != w->pages) {
-        return corrupt(share, "its writers contradict it");
-    }
     int status = ckpt_io_read(&share->io, entries, bytes,
                               share->head.pages * CKPT_PAGE +
                                   w->first * sizeof *entries);

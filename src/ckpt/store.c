@@ -58,6 +58,17 @@ static int doom_epoch(struct ckpt_store *store, const struct ckpt_epoch *epoch)
     return epoch->has_file ? ckpt_store_doom(store, name) : 0;
 }
 
+/* Does it wait: may a manifest on disk name it? */
+static bool waits(const struct ckpt_store *store, const char *name)
+{
+    for (size_t i = 0; i < store->ndoomed; i++) {
+        if (strcmp(store->doomed[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Removes a file while an error is being reported, whose message stays. */
 static void discard(struct ckpt_store *store, const char *name)
 {
@@ -75,14 +86,29 @@ static uint64_t length_of(const struct ckpt_store *store, const char *name)
                : 0;
 }
 
-/* Once manifest and copy are durable. What fails to go stays for the next
- * job's cleaning. */
-static void doomed_unlink(struct ckpt_store *store)
+static bool named(const struct ckpt_manifest *m, const char *name)
+{
+    for (uint64_t i = 0; m != NULL && i < m->nepochs; i++) {
+        char file[CKPT_FILE_NAME_MAX + 1];
+        ckpt_epoch_file(&m->epochs[i], file);
+        if (m->epochs[i].has_file && strcmp(file, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Once manifest and copy `m` are durable. A name that an attempt left waiting may be in
+ * use again: a local epoch keeps its uuid. What fails to go stays for the next job's
+ * cleaning. */
+static void doomed_unlink(struct ckpt_store *store,
+                          const struct ckpt_manifest *m)
 {
     const struct ckpt_progress *p = store->progress;
     for (size_t i = 0; i < store->ndoomed; i++) {
         uint64_t bytes = p != NULL ? length_of(store, store->doomed[i]) : 0;
-        if (ckpt_io_unlink(&store->dir, store->doomed[i], "unlink-old") != 0) {
+        if (!named(m, store->doomed[i]) &&
+            ckpt_io_unlink(&store->dir, store->doomed[i], "unlink-old") != 0) {
             base_error_print();
         }
         if (p != NULL) {
@@ -170,7 +196,7 @@ static int manifest_put(struct ckpt_store *store, const struct ckpt_manifest *m,
     status = text_put(store, CKPT_MANIFEST, text, bytes, &main_labels, unknown);
     if (status == 0 && text_put(store, CKPT_MANIFEST_COPY, text, bytes,
                                 &copy_labels, &renamed) == 0) {
-        doomed_unlink(store);
+        doomed_unlink(store, m);
     } else if (status == 0) {
         base_error_print();
     }
@@ -265,18 +291,6 @@ struct cleaning {
     const struct ckpt_folder *folder;
     bool epochs; /* both manifests are known: epoch files may go, too */
 };
-
-static bool named(const struct ckpt_manifest *m, const char *name)
-{
-    for (uint64_t i = 0; m != NULL && i < m->nepochs; i++) {
-        char file[CKPT_FILE_NAME_MAX + 1];
-        ckpt_epoch_file(&m->epochs[i], file);
-        if (m->epochs[i].has_file && strcmp(file, name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
 
 static int clean_one(const char *name, void *argument)
 {
@@ -386,7 +400,8 @@ static int choose(const struct ckpt_store *store,
     return 0;
 }
 
-/* Those after a full epoch that replaced another build on it. */
+/* Those after a full epoch build on it, also if it took another's place since they were
+ * begun. */
 static void rebase(struct ckpt_manifest *m)
 {
     for (uint64_t i = 1; i < m->nepochs; i++) {
@@ -424,8 +439,10 @@ static int manifest_with(struct ckpt_store *store,
         status = stay[i] ? ckpt_epoch_copy(&m->epochs[m->nepochs++], list[i])
                          : doom_epoch(store, list[i]);
     }
-    if (status == 0 && index != NEW_LAST) {
+    if (status == 0) {
         rebase(m);
+    }
+    if (status == 0 && index != NEW_LAST) {
         status = doom_epoch(store, &old->epochs[index]);
     }
     free(list);
@@ -459,7 +476,9 @@ void ckpt_store_abandon(struct ckpt_store *store,
         ckpt_store_temporary(epoch, name);
         discard(store, name);
         ckpt_epoch_file(epoch, name);
-        discard(store, name);
+        if (!waits(store, name)) {
+            discard(store, name);
+        }
     }
 }
 
@@ -518,7 +537,9 @@ int ckpt_store_prune(struct ckpt_store *store)
     bool unknown = false;
     size_t doomed = store->ndoomed;
     int status = manifest_with(store, NULL, NEW_LAST, &m);
-    if (status == 0 && m->nepochs < store->manifest->nepochs) {
+    bool changes = status == 0 && (m->nepochs < store->manifest->nepochs ||
+                                   store->ndoomed > 0);
+    if (changes) {
         status = manifest_put(store, m, &unknown);
     }
     if (status != 0) {

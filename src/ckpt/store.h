@@ -100,8 +100,8 @@ int ckpt_store_replace(struct ckpt_store *store, uint64_t index,
 /* (*stay)[i]: does epoch i of the manifest stay, by store->keep? free() it. RECTO_ENOMEM. */
 int ckpt_store_keeps(const struct ckpt_store *store, bool **stay);
 /* Writes a manifest without the epochs that store->keep does not name, then removes their
- * files; nothing is written when there are none. On failure all of them stay, or are
- * in no manifest. */
+ * files, and those that waited for a manifest; nothing is written when there are none. On
+ * failure all of them stay, or are in no manifest. */
 int ckpt_store_prune(struct ckpt_store *store);
 
 /* Removes an epoch's temporary after a failure before the commit. */

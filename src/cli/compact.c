@@ -42,6 +42,11 @@ static int compact(struct ckpt_store *store, const struct cli_request *r,
     int status = ckpt_compact(store, index, &progress.told);
     cli_progress_end(&progress);
     if (status == 0) {
+        /* files that one which was killed left to be removed */
+        store->keep = (struct ckpt_keep){.all = true};
+        status = ckpt_store_prune(store);
+    }
+    if (status == 0) {
         tell(r, number, before);
     }
     return status;

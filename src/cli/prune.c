@@ -147,6 +147,9 @@ static int prune(struct ckpt_store *store, const struct options *o)
     if (!o->dry && !store->lock.held) {
         return failed(base_error(RECTO_EIO, "%s cannot be written", o->path));
     }
+    if (!o->dry) {
+        ckpt_store_clean(store); /* what a killed job or prune left */
+    }
     int status = ckpt_store_keeps(store, &stay);
     if (status == 0) {
         struct going g = tell(store->manifest, stay, o);
@@ -167,6 +170,9 @@ int cli_prune(int argc, char **argv)
         return code < 0 ? CLI_GOOD : code;
     }
     int status = ckpt_keep_read(o.rule, &keep);
+    if (status == 0) {
+        status = ckpt_io_inject(base_env(BASE_ENV_INJECT));
+    }
     if (status != 0) {
         return failed(status);
     }
