@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Shows that a power cut at any moment loses nothing that was reported as written.
 
-Checkpoints of a job, what it removes by RECTO_CKPT_KEEP, its levels on nodes and their
+Checkpoints of a job, what it removes by RECTO_CKPT_KEEP, chains that it compacts, its levels on nodes and their
 way to the shared folder, at a restart too, `recto prune` and `recto compact` record
 every step (RECTO_INJECT=trace=...). From the record the folders are made again as
 disks may hold them after a cut (replay.py). One process then restarts from each state
@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 
 from common import Driver
-from replay import Recording, lay_down
+from replay import RENAME, Recording, lay_down
 
 BATCH = 100
 SHARED = "shared"
@@ -73,11 +73,12 @@ class Bench:
         self.batch = []
 
 
-def job(driver, folder, ranks, steps, **more):
-    """Output of a job that records itself, if a trace is asked for."""
+def job(driver, folder, ranks, steps, naps=0, **more):
+    """Output of a job that records itself, if a trace is asked for. naps: up to so many
+    milliseconds between checkpoints."""
     env = driver.environment(folder, VICTIM_SHARED="1", VICTIM_TIMES="1", **more)
-    code, out, err = driver.mpirun(ranks, [driver.program("victim"), "run", str(steps)],
-                                   env)
+    code, out, err = driver.mpirun(
+        ranks, [driver.program("victim"), "run", str(steps), str(naps)], env)
     good = code == 0 or "VICTIM_KILL" in more
     if not driver.check(good and (steps == 0 or "written" in out), "the recorded job",
                         out + err):
@@ -119,15 +120,24 @@ def different(bench, recording, most, about):
 # ---- commits, and what a job keeps ---------------------------------------------------------
 
 
-def commits(bench, full, steps, most, keep=None):
-    """keep: (rule, what must be there if this is the newest)"""
-    driver, name = bench.driver, "full%d%s" % (full, "-keep" if keep else "")
+def commits(bench, full, steps, most, keep=None, compact=None):
+    """keep: (rule, what must be there if this is the newest). compact: the bound beyond
+    which the job compacts a chain."""
+    driver = bench.driver
+    name = "full%d%s%s" % (full, "-keep" if keep else "", "-compact" if compact else "")
     folder = driver.path(name)
     trace, inject = trace_of(driver, name)
     more = {"RECTO_CKPT_KEEP": keep[0]} if keep else {}
-    reported = job(driver, folder, 2, steps, RECTO_CKPT_FULL=str(full),
-                   RECTO_INJECT=inject, **more)
+    if compact:
+        more["RECTO_CKPT_COMPACT"] = compact
+    reported = job(driver, folder, 2, steps, naps=100 if compact else 0,
+                   RECTO_CKPT_FULL=str(full), RECTO_INJECT=inject, **more)
     recording = Recording(trace, {SHARED: folder})
+    if compact:
+        epochs = [s.to[:9] for s in recording.steps
+                  if s.kind == RENAME and s.to.startswith("e0")]
+        driver.check(len(set(epochs)) < len(epochs), name + ": a chain is compacted",
+                     str(epochs))
     bench.env = driver.environment(VICTIM_SHARED="1", RECTO_QUIET="1", **more)
     for t, what, state, last in different(bench, recording, most,
                                           lambda t: last_of(reported, t)):
@@ -333,6 +343,7 @@ def main():
         commits(bench, 2, 10, 4000 if long else 100,
                 ("last=3,every=4", lambda last: {n for n in range(last + 1)
                                                  if n % 4 == 0 or n > last - 3}))
+        commits(bench, 100, 16, 4000 if long else 150, compact="200")
         commands(bench, 300 if long else 60)
         levels(bench, "copies", COPIES, 9, 6000 if long else 200)
         levels(bench, "parity", PARITY, 9, 6000 if long else 150)
