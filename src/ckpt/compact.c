@@ -122,7 +122,7 @@ int ckpt_piece_copy(const struct ckpt_copy *c, const struct ckpt_range *range,
                     struct ckpt_piece *row)
 {
     size_t size = (size_t)row->sums * sizeof(uint64_t);
-    uint64_t *sums = malloc(size + 1);
+    uint64_t *sums = calloc((size_t)row->sums + 1, sizeof *sums);
     uint64_t n = 0;
     int status = sums != NULL ? 0 : base_error(RECTO_ENOMEM, "page sums");
     for (uint64_t i = 0; i < row->sums && status == 0; i += n) {
