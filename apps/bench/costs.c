@@ -47,7 +47,7 @@ enum {
     LARGE_FAULTS = 1, /* of them more than travel with a message */
     LARGE_PAGES = 32,
     OWN = 4,      /* pages that a rank homes of the segment in blocks */
-    RESTART = 32, /* rounds of a restart beside those of segments and files */
+    RESTART = 33, /* rounds of a restart beside those of segments and files */
     GRANULE = 16, /* pages that are touched together */
     ENTRIES = 10, /* into a lock, and atomics, of each rank */
     BLOCKS = 100  /* of recto_malloc */
@@ -553,7 +553,7 @@ static void checkpoint(const char *name, bool full, int64_t segments,
     case_expect(REDUCES, reduces * p, reduces);
     case_expect(BCASTS, 5 * p, 5);
     case_expect(GATHERS, 2 * p, 2);
-    case_expect(GATHER_BYTES, (8 + row) * p, 8 + row);
+    case_expect(GATHER_BYTES, (16 + row) * p, 16 + row);
     case_expect(ALLGATHERS, first ? p : 0, first ? 1 : 0);
     case_expect(SCANS, (full ? 1 : 2) * p, full ? 1 : 2);
     /* names to rank 0; page sums go to where they are written: those of the array
