@@ -55,7 +55,7 @@ int ckpt_names_gather(struct ckpt_job *job, struct ckpt_name_row **all,
         status = net_gather(told, sizeof told, sizes, 0);
     }
     if (status == 0 && sizes != NULL) {
-        for (int r = 0; r < net_size(); r++) {
+        for (size_t r = 0; r < (size_t)net_size(); r++) {
             job->changed += sizes[2 * r + 1];
             sizes[r] = sizes[2 * r];
             total += sizes[r];
@@ -241,9 +241,10 @@ int ckpt_names_merge(struct ckpt_listing *list, struct ckpt_name_row *rows,
                      uint64_t n)
 {
     int status = 0;
-    if (rows != NULL && n > 0) {
-        qsort(rows, n, sizeof *rows, row_order);
+    if (rows == NULL || n == 0) {
+        return 0;
     }
+    qsort(rows, n, sizeof *rows, row_order);
     for (uint64_t i = 0; i < n && status == 0;) {
         uint64_t end = i + 1;
         bool blocks = rows[i].is_block != 0;

@@ -329,11 +329,11 @@ int ckpt_log_write(struct ckpt_job *job);
 /* Reads this rank's share of a full epoch back from the disk. Local. */
 int ckpt_full_verify(struct ckpt_job *job);
 
-/* ---- checkpoint.c ---------------------------------------------------------------- */
+/* ---- file.c ----------------------------------------------------------------------- */
 
-/* Opens this rank's ckpt_state.dir, which rank 0 has. Local. */
-int ckpt_dir_join(void);
-
+/* Offsets of the epoch's file, if it has one. Collective, one verdict; in the program's
+ * thread. */
+int ckpt_job_lay_out(struct ckpt_job *job);
 /* Rank 0 makes the epoch's file, all ranks open it. Collective, one verdict. */
 int ckpt_job_file_open(struct ckpt_job *job);
 /* Rank 0 gets the table of pieces, sorted by (uid, rank); free() it. Collective, one
@@ -343,6 +343,15 @@ int ckpt_job_rows_gather(const struct ckpt_job *job,
 /* Rank 0: the table of pieces and the metadata into the file. */
 int ckpt_job_file_finish(struct ckpt_job *job, const struct ckpt_piece *pieces);
 void ckpt_image_drop(struct ckpt_image *image); /* NULL is fine */
+/* All of a full or differential epoch into its file. Collective, one verdict. */
+int ckpt_job_file_write(struct ckpt_job *job);
+/* Reads this rank's share of a full epoch back, rank 0 the metadata as well. Local. */
+int ckpt_job_file_verify(struct ckpt_job *job);
+
+/* ---- checkpoint.c ---------------------------------------------------------------- */
+
+/* Opens this rank's ckpt_state.dir, which rank 0 has. Local. */
+int ckpt_dir_join(void);
 
 /* From the layout to the commit, of a job that was agreed and collected. Collective, one
  * verdict. */
