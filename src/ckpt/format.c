@@ -346,3 +346,59 @@ bool ckpt_uuid_same(const char *a, const char *b)
     return memcmp(a + UUID_IN_NAME, b + UUID_IN_NAME,
                   CKPT_UUID - UUID_IN_NAME) == 0;
 }
+
+/* ---- lists of an epoch ----------------------------------------------------------- */
+
+void ckpt_epoch_lists(struct ckpt_epoch *e, struct ckpt_list lists[CKPT_LISTS])
+{
+    lists[0] = (struct ckpt_list){(void **)&e->objects, &e->nobjects,
+                                  sizeof *e->objects};
+    lists[1] = (struct ckpt_list){(void **)&e->structs, &e->nstructs,
+                                  sizeof *e->structs};
+    lists[2] = (struct ckpt_list){(void **)&e->members, &e->nmembers,
+                                  sizeof *e->members};
+    lists[3] = (struct ckpt_list){(void **)&e->attributes, &e->nattributes,
+                                  sizeof *e->attributes};
+}
+
+void ckpt_epoch_clear(struct ckpt_epoch *epoch)
+{
+    free(epoch->objects);
+    free(epoch->structs);
+    free(epoch->members);
+    free(epoch->attributes);
+    memset(epoch, 0, sizeof *epoch);
+}
+
+void ckpt_epoch_bare(struct ckpt_epoch *to, const struct ckpt_epoch *from)
+{
+    *to = *from;
+    to->objects = NULL;
+    to->structs = NULL;
+    to->members = NULL;
+    to->attributes = NULL;
+}
+
+int ckpt_epoch_copy(struct ckpt_epoch *to, const struct ckpt_epoch *from)
+{
+    struct ckpt_epoch source = *from;
+    struct ckpt_list old[CKPT_LISTS];
+    struct ckpt_list new[CKPT_LISTS];
+    bool good = true;
+    ckpt_epoch_bare(to, from);
+    ckpt_epoch_lists(&source, old);
+    ckpt_epoch_lists(to, new);
+    for (int i = 0; i < CKPT_LISTS; i++) {
+        size_t bytes = (size_t)*old[i].count * old[i].size;
+        void *rows = bytes > 0 && good ? malloc(bytes) : NULL;
+        good = good && (bytes == 0 || rows != NULL);
+        if (rows != NULL) {
+            memcpy(rows, *old[i].rows, bytes);
+        }
+        *new[i].rows = rows;
+        *new[i].count = rows != NULL ? *old[i].count : 0;
+    }
+    return good ? 0
+                : base_error(RECTO_ENOMEM, "epoch %llu",
+                             (unsigned long long)from->number);
+}

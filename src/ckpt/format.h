@@ -262,6 +262,15 @@ int ckpt_uuid_make(char *uuid);
 int ckpt_uuid_renew(char *uuid);
 bool ckpt_uuid_same(const char *a, const char *b);
 
+/* Where an epoch has its lists. */
+void ckpt_epoch_lists(struct ckpt_epoch *epoch,
+                      struct ckpt_list lists[CKPT_LISTS]);
+/* An epoch without the rows of its lists. */
+void ckpt_epoch_bare(struct ckpt_epoch *to, const struct ckpt_epoch *from);
+/* Deep copy of an epoch; ckpt_epoch_clear frees what it owns. */
+int ckpt_epoch_copy(struct ckpt_epoch *to, const struct ckpt_epoch *from);
+void ckpt_epoch_clear(struct ckpt_epoch *epoch);
+
 /* ---- manifest.c ---------------------------------------------------------------- */
 
 /* The text of a manifest; free() it. RECTO_ENOMEM. */
@@ -285,14 +294,5 @@ int ckpt_epoch_check(const struct ckpt_epoch *epoch, uint64_t next_uid);
 /* RECTO_ECORRUPT, "manifest: ..." */
 int ckpt_manifest_corrupt(const char *format, ...)
     __attribute__((format(printf, 1, 2)));
-
-/* Where an epoch has its lists. */
-void ckpt_epoch_lists(struct ckpt_epoch *epoch,
-                      struct ckpt_list lists[CKPT_LISTS]);
-/* An epoch without the rows of its lists. */
-void ckpt_epoch_bare(struct ckpt_epoch *to, const struct ckpt_epoch *from);
-/* Deep copy of an epoch; ckpt_epoch_clear frees what it owns. */
-int ckpt_epoch_copy(struct ckpt_epoch *to, const struct ckpt_epoch *from);
-void ckpt_epoch_clear(struct ckpt_epoch *epoch);
 
 #endif
