@@ -114,6 +114,23 @@ static uint64_t rounds_of(uint64_t bytes, uint64_t piece)
     return bytes / piece + (bytes % piece != 0);
 }
 
+/* What this node does in a round, before and after the verdict. Local. */
+typedef int (*round_step)(void *argument, uint64_t round);
+
+/* All rounds. Collective, one verdict. */
+static int rounds_run(uint64_t rounds, round_step send, round_step take,
+                      void *argument)
+{
+    int status = 0;
+    int mine = 0; /* failures of my own are told in the next verdict */
+    for (uint64_t t = 0; t < rounds && status == 0; t++) {
+        mine = mine == 0 ? send(argument, t) : mine;
+        status = net_verdict(mine);
+        mine = status == 0 ? take(argument, t) : 0;
+    }
+    return net_verdict(status == 0 ? mine : status);
+}
+
 /* ---- level 2 ---------------------------------------------------------------------------- */
 
 static size_t piece_at(uint64_t length, uint64_t at)
@@ -122,25 +139,30 @@ static size_t piece_at(uint64_t length, uint64_t at)
     return (size_t)(left < CKPT_LEVEL_HALF ? left : CKPT_LEVEL_HALF);
 }
 
-static int copy_round(struct copy *c, uint64_t round)
+static int copy_put(void *argument, uint64_t round)
 {
+    struct copy *c = argument;
     uint64_t at = round * CKPT_LEVEL_HALF;
-    unsigned partner = ckpt_ring_partner(&ckpt_level.ring, ckpt_level.node);
-    unsigned ward = ckpt_ring_ward(&ckpt_level.ring, ckpt_level.node);
-    size_t mine = piece_at(c->share.length, at);
-    size_t theirs = piece_at(c->lengths[ward], at);
-    int status = 0;
-    if (ckpt_level_leads() && mine > 0) {
-        status = ckpt_share_read(&c->share, at, mine, c->buffer);
-        if (status == 0) {
-            status = put(partner, round, 0, c->buffer, mine);
-        }
+    size_t bytes = ckpt_level_leads() ? piece_at(c->share.length, at) : 0;
+    if (bytes == 0) {
+        return 0;
     }
-    status = net_verdict(status);
-    return status == 0 && ckpt_level_leads() && theirs > 0
-               ? ckpt_io_write(&c->file, half(round), theirs, at,
-                               "partner-write")
+    int status = ckpt_share_read(&c->share, at, bytes, c->buffer);
+    return status == 0
+               ? put(ckpt_ring_partner(&ckpt_level.ring, ckpt_level.node),
+                     round, 0, c->buffer, bytes)
                : status;
+}
+
+static int copy_take(void *argument, uint64_t round)
+{
+    struct copy *c = argument;
+    uint64_t at = round * CKPT_LEVEL_HALF;
+    unsigned ward = ckpt_ring_ward(&ckpt_level.ring, ckpt_level.node);
+    size_t bytes = ckpt_level_leads() ? piece_at(c->lengths[ward], at) : 0;
+    return bytes > 0 ? ckpt_io_write(&c->file, half(round), bytes, at,
+                                     "partner-write")
+                     : 0;
 }
 
 int ckpt_level_copy(const struct ckpt_pending *p)
@@ -153,13 +175,10 @@ int ckpt_level_copy(const struct ckpt_pending *p)
     for (unsigned i = 0; i < ckpt_level.ring.nodes && status == 0; i++) {
         longest = c.lengths[i] > longest ? c.lengths[i] : longest;
     }
-    uint64_t rounds = rounds_of(longest, CKPT_LEVEL_HALF);
-    int mine = 0; /* failures of my own are told in the next verdict */
-    for (uint64_t t = 0; t < rounds && status == 0; t++) {
-        status = net_verdict(mine);
-        mine = status == 0 ? copy_round(&c, t) : mine;
+    if (status == 0) {
+        status = rounds_run(rounds_of(longest, CKPT_LEVEL_HALF), copy_put,
+                            copy_take, &c);
     }
-    status = net_verdict(status == 0 ? mine : status);
     if (status == 0 && ckpt_level_leads()) {
         status = ckpt_level_name_file(&c.file, c.name, "partner-sync",
                                       "partner-rename", "partner-dir");
@@ -183,19 +202,20 @@ struct code {
 /* What is done in a round: a piece of a stripe. */
 struct stripe {
     uint64_t round;
+    unsigned stripe;
     unsigned role;   /* mine */
     uint64_t offset; /* in the segment */
     size_t bytes;
 };
 
 /* My share's segment to the inboxes of the stripe's parity. */
-static int data_put(struct code *c, unsigned stripe, const struct stripe *s)
+static int data_put(struct code *c, const struct stripe *s)
 {
     int status =
         ckpt_share_read(&c->copy.share, s->role * c->segment + s->offset,
                         s->bytes, c->copy.buffer);
     for (unsigned i = 0; i < c->set.k + c->set.m && status == 0; i++) {
-        if (ckpt_set_role(&c->set, stripe, i) >= c->set.k) {
+        if (ckpt_set_role(&c->set, s->stripe, i) >= c->set.k) {
             status = put(ckpt_set_node(&c->set, i), s->round,
                          s->role * c->piece, c->copy.buffer, s->bytes);
         }
@@ -225,23 +245,37 @@ static int parity_take(struct code *c, const struct stripe *s)
                          p * c->segment + s->offset, "parity-write");
 }
 
-static int code_round(struct code *c, uint64_t round)
+/* My part in a round; false: none. */
+static bool stripe_of(const struct code *c, uint64_t round, struct stripe *s)
 {
     unsigned n = c->set.k + c->set.m;
     uint64_t per = c->per > 0 ? c->per : 1;
-    unsigned stripe = (unsigned)(round / per);
-    bool takes_part = ckpt_level_leads() && c->set.m > 0 && stripe < n;
-    struct stripe s = {.round = round, .offset = round % per * c->piece};
-    uint64_t left = c->segment - s.offset;
-    s.bytes = (size_t)(left < c->piece ? left : c->piece);
-    s.role = takes_part
-                 ? ckpt_set_role(&c->set, stripe,
-                                 ckpt_set_member(&c->set, ckpt_level.node))
-                 : 0;
-    int status = takes_part && s.role < c->set.k ? data_put(c, stripe, &s) : 0;
-    status = net_verdict(status);
-    return status == 0 && takes_part && s.role >= c->set.k ? parity_take(c, &s)
-                                                           : status;
+    s->round = round;
+    s->stripe = (unsigned)(round / per);
+    s->offset = round % per * c->piece;
+    if (!ckpt_level_leads() || c->set.m == 0 || s->stripe >= n) {
+        return false;
+    }
+    uint64_t left = c->segment - s->offset;
+    s->bytes = (size_t)(left < c->piece ? left : c->piece);
+    s->role = ckpt_set_role(&c->set, s->stripe,
+                            ckpt_set_member(&c->set, ckpt_level.node));
+    return true;
+}
+
+static int code_put(void *argument, uint64_t round)
+{
+    struct code *c = argument;
+    struct stripe s;
+    return stripe_of(c, round, &s) && s.role < c->set.k ? data_put(c, &s) : 0;
+}
+
+static int code_take(void *argument, uint64_t round)
+{
+    struct code *c = argument;
+    struct stripe s;
+    return stripe_of(c, round, &s) && s.role >= c->set.k ? parity_take(c, &s)
+                                                         : 0;
 }
 
 /* The end of the parity file, and its name. */
@@ -306,12 +340,9 @@ int ckpt_level_code(const struct ckpt_pending *p)
     if (status == 0) {
         status = sizes_find(&c, &rounds);
     }
-    int mine = 0; /* failures of my own are told in the next verdict */
-    for (int64_t t = 0; t < rounds && status == 0; t++) {
-        status = net_verdict(mine);
-        mine = status == 0 ? code_round(&c, (uint64_t)t) : mine;
+    if (status == 0) {
+        status = rounds_run((uint64_t)rounds, code_put, code_take, &c);
     }
-    status = net_verdict(status == 0 ? mine : status);
     if (status == 0 && ckpt_level_leads() && c.set.m > 0) {
         status = parity_end(&c);
     }
