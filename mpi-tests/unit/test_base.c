@@ -194,6 +194,30 @@ START_TEST(a_variable_unset_or_empty_has_its_default)
 }
 END_TEST
 
+START_TEST(a_choice_is_one_of_its_words)
+{
+    static const char *const good[] = {"usr1", "term", "off"};
+    static const char *const bad[] = {"usr",  "usr12", "|",  "usr1|term",
+                                      "off|", " off",  "OFF"};
+    unsigned choice = 77;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        setenv("RECTO_STOP_SIGNAL", bad[i], 1);
+        ck_assert_int_eq(base_env_choice(BASE_ENV_STOP_SIGNAL, &choice),
+                         RECTO_EINVAL);
+        ck_assert_ptr_nonnull(strstr(recto_last_error(), "usr1|term|off"));
+        ck_assert_uint_eq(choice, 77); /* set only on success */
+    }
+    for (unsigned i = 0; i < sizeof good / sizeof good[0]; i++) {
+        setenv("RECTO_STOP_SIGNAL", good[i], 1);
+        ck_assert_int_eq(base_env_choice(BASE_ENV_STOP_SIGNAL, &choice), 0);
+        ck_assert_uint_eq(choice, i);
+    }
+    unsetenv("RECTO_STOP_SIGNAL");
+    ck_assert_int_eq(base_env_choice(BASE_ENV_STOP_SIGNAL, &choice), 0);
+    ck_assert_uint_eq(choice, 0);
+}
+END_TEST
+
 START_TEST(a_number_is_whole_and_fits)
 {
     static const char *const bad[] = {
@@ -288,6 +312,7 @@ int main(void)
     tcase_add_test(tests, format_cuts_at_the_size_and_ends_with_a_zero);
     tcase_add_test(tests, format_survives_a_null_string);
     tcase_add_test(tests, a_variable_unset_or_empty_has_its_default);
+    tcase_add_test(tests, a_choice_is_one_of_its_words);
     tcase_add_test(tests, a_number_is_whole_and_fits);
     tcase_add_test(tests, unknown_variables_are_warned_about_once_each);
     tcase_add_test_raise_signal(tests, fatal_aborts, SIGABRT);

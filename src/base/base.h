@@ -176,7 +176,9 @@ const char *base_env_name(enum base_env id);
 bool base_env_given(enum base_env id);
 /* The value as a number >= 0; RECTO_EINVAL with a message otherwise. */
 int base_env_u64(enum base_env id, uint64_t *value);
-/* The same for bytes, with K, M, G or T behind it. */
+/* Which of the words of its argument, from 0, the value is; the same. */
+int base_env_choice(enum base_env id, unsigned *choice);
+/* As base_env_u64 for bytes, with K, M, G or T behind it. */
 int base_env_bytes(enum base_env id, uint64_t *value);
 /* Warns on stderr about RECTO_ variables that no table names. */
 void base_env_check(void);

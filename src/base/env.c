@@ -16,8 +16,9 @@ extern char **environ;
 static const struct {
     const char *name;
     const char *fallback;
+    const char *argument;
 } variables[] = {
-#define ENV_ROW(id, name, fallback, argument, text) {name, fallback},
+#define ENV_ROW(id, name, fallback, argument, text) {name, fallback, argument},
     BASE_ENV_LIST(ENV_ROW)
 #undef ENV_ROW
 };
@@ -64,6 +65,25 @@ int base_env_u64(enum base_env id, uint64_t *value)
     }
     *value = number;
     return 0;
+}
+
+int base_env_choice(enum base_env id, unsigned *choice)
+{
+    const char *text = base_env(id);
+    size_t length = strlen(text);
+    unsigned index = 0;
+    for (const char *word = variables[id].argument;; word++, index++) {
+        size_t n = strcspn(word, "|");
+        if (n == length && memcmp(word, text, n) == 0) {
+            *choice = index;
+            return 0;
+        }
+        word += n;
+        if (*word == '\0') {
+            return base_error(RECTO_EINVAL, "%s=%s: give one of %s",
+                              variables[id].name, text, variables[id].argument);
+        }
+    }
 }
 
 int base_env_bytes(enum base_env id, uint64_t *value)

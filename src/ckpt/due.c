@@ -136,18 +136,14 @@ static int seconds_of(enum base_env id, uint64_t *ns)
 
 int ckpt_due_init(void)
 {
-    const char *which = base_env(BASE_ENV_STOP_SIGNAL);
+    unsigned which = 0; /* usr1|term|off */
     uint64_t interval = 0;
     uint64_t mtbf = 0;
     uint64_t walltime = 0;
-    int count = strcmp(which, "term") == 0   ? 2
-                : strcmp(which, "usr1") == 0 ? 1
-                : strcmp(which, "off") == 0  ? 0
-                                             : -1;
-    int status = count >= 0
-                     ? seconds_of(BASE_ENV_CKPT_INTERVAL, &interval)
-                     : base_error(RECTO_EINVAL, "%s=%s: usr1, term or off",
-                                  base_env_name(BASE_ENV_STOP_SIGNAL), which);
+    int status = base_env_choice(BASE_ENV_STOP_SIGNAL, &which);
+    int count = which < 2 ? (int)which + 1 : 0;
+    status =
+        status == 0 ? seconds_of(BASE_ENV_CKPT_INTERVAL, &interval) : status;
     status = status == 0 ? seconds_of(BASE_ENV_MTBF, &mtbf) : status;
     status = status == 0 ? seconds_of(BASE_ENV_WALLTIME, &walltime) : status;
     if (status != 0) {

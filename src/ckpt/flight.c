@@ -69,24 +69,14 @@ static struct {
 
 /* ---- settings ----------------------------------------------------------------------- */
 
-static int choice(enum base_env id, const char *no, const char *yes,
-                  bool *value)
-{
-    const char *text = base_env(id);
-    *value = strcmp(text, yes) == 0;
-    return *value || strcmp(text, no) == 0
-               ? 0
-               : base_error(RECTO_EINVAL, "%s=%s: give %s or %s",
-                            base_env_name(id), text, no, yes);
-}
-
 int ckpt_flight_init(void)
 {
-    int status =
-        choice(BASE_ENV_CKPT_MODE, "sync", "concurrent", &flight.concurrent);
-    if (status == 0) {
-        status = choice(BASE_ENV_CKPT_BUSY, "wait", "refuse", &flight.refuses);
-    }
+    unsigned mode = 0; /* concurrent|sync */
+    unsigned busy = 0; /* wait|refuse */
+    int status = base_env_choice(BASE_ENV_CKPT_MODE, &mode);
+    status = status == 0 ? base_env_choice(BASE_ENV_CKPT_BUSY, &busy) : status;
+    flight.concurrent = mode == 0;
+    flight.refuses = busy == 1;
     flight.told = 0;
     atomic_store(&flight.epoch, -1);
     return status == 0 ? base_env_bytes(BASE_ENV_CKPT_BUFFER, &flight.buffer)

@@ -55,12 +55,8 @@ static struct {
 
 int ckpt_lazy_init(void)
 {
-    return space_lazy_wanted() ||
-                   strcmp(base_env(BASE_ENV_RESTART), "eager") == 0
-               ? 0
-               : base_error(RECTO_EINVAL, "%s=%s: give eager or lazy",
-                            base_env_name(BASE_ENV_RESTART),
-                            base_env(BASE_ENV_RESTART));
+    unsigned choice = 0;
+    return base_env_choice(BASE_ENV_RESTART, &choice);
 }
 
 const char *ckpt_lazy_text(void)

@@ -355,11 +355,11 @@ static void give(void *loan)
 int coherence_calls_start(void)
 {
     static const struct net_lender lender = {lendable, lend, give};
-    const char *how = base_env(BASE_ENV_INTERPOSE);
-    bool on = strcmp(how, "auto") == 0;
-    if (!on && strcmp(how, "off") != 0) {
-        return base_error(RECTO_EINVAL, "%s=%s: auto or off",
-                          base_env_name(BASE_ENV_INTERPOSE), how);
+    unsigned choice = 0; /* auto|off */
+    int status = base_env_choice(BASE_ENV_INTERPOSE, &choice);
+    bool on = choice == 0;
+    if (status != 0) {
+        return status;
     }
     net_lender_set(on ? &lender : NULL);
     /* release: pairs with lending(); what lending needs is there */

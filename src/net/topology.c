@@ -131,13 +131,10 @@ static int domain_width(int *width)
 
 static int transport_apart(bool *apart)
 {
-    const char *text = base_env(BASE_ENV_TRANSPORT);
-    *apart = strcmp(text, "mpi") == 0;
-    if (!*apart && strcmp(text, "auto") != 0 && strcmp(text, "shm") != 0) {
-        return base_error(RECTO_EINVAL, "%s=%s: use auto, shm or mpi",
-                          base_env_name(BASE_ENV_TRANSPORT), text);
-    }
-    return 0;
+    unsigned choice = 0; /* auto|shm|mpi */
+    int status = base_env_choice(BASE_ENV_TRANSPORT, &choice);
+    *apart = choice == 2;
+    return status;
 }
 
 /* Lowest rank of the host, by MPI's idea of who could share memory. */
