@@ -8,6 +8,7 @@
  *   chains write SEED STEPS   without restarts; from the step after the folder's newest on
  *   chains hurry SEED STEPS   the same, and the next checkpoint comes at once
  *   chains bear SEED STEPS    the same, and it comes after a while if the chain stays long
+ *   chains names SEED STEPS   what passes the bound is many new names, of one rank
  *   chains check SEED         the folder's newest epoch is the memory of its step
  *
  * In each step a share of the pages drawn by the seed is written, then comes the
@@ -320,6 +321,32 @@ static void steps_write(int64_t from, int64_t to, const char *mode)
     }
 }
 
+/* New names take metadata for all ranks: all must agree on when that is too much. */
+static void names_write(int64_t steps)
+{
+    enum {
+        NAMES = 60
+    };
+    static int32_t cells[NAMES];
+    recto_counters counters;
+    for (int64_t step = 0; step < steps; step++) {
+        for (int i = 0; i < NAMES && recto_rank() == 0; i++) {
+            char name[32];
+            (void)snprintf(name, sizeof name, "n%d-%d", (int)step, i);
+            ok(recto_protect(name, &cells[i], RECTO_INT32, 1), "recto_protect");
+        }
+        ok(recto_checkpoint(), "recto_checkpoint");
+        ok(recto_checkpoint_wait(), "recto_checkpoint_wait");
+        storm(2 * step + 1, false);
+        ckpt_flight_end();
+    }
+    ok(recto_stats(&counters), "recto_stats");
+    if (recto_rank() == 0) {
+        (void)printf("compactions %llu\n",
+                     (unsigned long long)counters.compactions);
+    }
+}
+
 /* The step of the newest epoch, -1: none. */
 static int64_t resume(void)
 {
@@ -347,7 +374,9 @@ int main(int argc, char **argv)
     if (recto_rank() == 0) {
         (void)printf("restored %lld\n", (long long)epoch);
     }
-    if (strcmp(mode, "check") != 0) {
+    if (strcmp(mode, "names") == 0) {
+        names_write(steps);
+    } else if (strcmp(mode, "check") != 0) {
         steps_write(epoch + 1, epoch + 1 + steps, mode);
     }
     if (recto_rank() == 0) {

@@ -163,6 +163,14 @@ def hurries(driver, chains, seeds):
             driver.check(not left, what + ": files left behind", str(left))
 
 
+def names(driver, chains):
+    """Many new names pass the bound: all ranks see it at the same step."""
+    env = driver.environment(driver.path("names"), RECTO_CKPT_COMPACT="150")
+    code, out, err = driver.mpirun(8, [chains, "names", SEED, "16"], env, timeout=120)
+    driver.check(code == 0 and "compactions 0" not in out and "compactions" in out,
+                 "new names", out + err[-4000:])
+
+
 def main():
     driver = Driver(__doc__)
     chains = driver.program("chains")
@@ -171,6 +179,7 @@ def main():
     template, steps = template_make(driver, chains, env)
     kills(driver, chains, template, steps, env)
     failures(driver, chains, template, steps, env)
+    names(driver, chains)
     hurries(driver, chains, range(1, 6) if driver.args.long else (1,))
     driver.end()
 

@@ -190,12 +190,16 @@ static void warn(const struct ckpt_merge *m)
               (unsigned long long)merging.percent, recto_last_error());
 }
 
-void ckpt_merge_prepare(struct ckpt_job *job)
+void ckpt_merge_decide(struct ckpt_job *job)
 {
-    uint64_t added = job->epoch.has_file ? growth(&job->epoch) : 0;
+    uint64_t added = growth(&job->epoch);
     job->merge.number = job->epoch.number;
     job->merge.volume = job->volume + added;
-    job->merge.due = !job->epoch.full && added > 0 && due(job, added);
+    job->merge.due = !job->epoch.full && due(job, added);
+}
+
+void ckpt_merge_prepare(struct ckpt_job *job)
+{
     if (job->merge.due && net_rank() == 0 && lay_out(job) != 0) {
         warn(&job->merge);
         ckpt_image_drop(job->merge.image);

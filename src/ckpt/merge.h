@@ -37,9 +37,11 @@ bool ckpt_merge_wants_full(const struct ckpt_manifest *manifest,
 void ckpt_merge_plan(struct ckpt_job *job,
                      const struct ckpt_manifest *manifest);
 
-/* Of a job that was laid out: sets job->merge.due, alike on all ranks; rank 0 lays out the
- * epoch that the chain is to become. A failure leaves the chain as it is, with a
- * warning. Calls HDF5. */
+/* Sets job->merge.due, alike on all ranks: of a job that is to be laid out, for the layout
+ * leaves numbers on rank 0 that the others do not have. */
+void ckpt_merge_decide(struct ckpt_job *job);
+/* If it is due rank 0 lays out the epoch that the chain is to become. A failure leaves the
+ * chain as it is, with a warning. Calls HDF5. */
 void ckpt_merge_prepare(struct ckpt_job *job);
 void ckpt_merge_free(struct ckpt_merge *merge);
 
