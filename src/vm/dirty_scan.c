@@ -44,6 +44,25 @@ static void present(uintptr_t low, uintptr_t high, void *argument)
                    (high - range->base) >> range->page_shift);
 }
 
+/* All that holds data. To ask the file about what has an entry here would cost more than
+ * the scan, so chunks that are full of such pages are done with. */
+static void arm_all(struct recto_vm_range *range, uintptr_t end)
+{
+    uint64_t page = 0;
+    (void)vm_scan_present(range->base, end, present, range);
+    while (page < range->pages) {
+        uint64_t low = vm_chunks(range->pages);
+        uint64_t high = low;
+        (void)base_set_run(&range->dense, page / VM_CHUNK, low, &low, &high);
+        uint64_t stop = low * VM_CHUNK;
+        stop = stop < range->pages ? stop : range->pages;
+        if (page < stop) {
+            take(range, page, stop, NULL);
+        }
+        page = high * VM_CHUNK;
+    }
+}
+
 static int scan_start(struct recto_vm_range *range)
 {
     uintptr_t end =
@@ -51,9 +70,7 @@ static int scan_start(struct recto_vm_range *range)
     if (!range->plain || vm_scan_register(range->base, end) != 0) {
         return RECTO_EUNSUPPORTED;
     }
-    /* to ask the file about these would cost more */
-    (void)vm_scan_present(range->base, end, present, range);
-    take(range, 0, range->pages, NULL);
+    arm_all(range, end);
     base_set_take_run(&range->marked, 0, range->pages);
     return 0;
 }

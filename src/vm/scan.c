@@ -166,7 +166,8 @@ int vm_scan_written(uintptr_t low, uintptr_t high, bool absent_too,
 int vm_scan_present(uintptr_t low, uintptr_t high, vm_scan_run run,
                     void *argument)
 {
-    struct request what = {.category_mask = IS_PRESENT,
+    struct request what = {.flags = ARM,
+                           .category_mask = IS_WRITTEN | IS_PRESENT,
                            .return_mask = IS_PRESENT};
     return scan(what, low, high, run, argument);
 }

@@ -29,7 +29,7 @@ void vm_scan_unregister(uintptr_t low, uintptr_t high);
 typedef void (*vm_scan_run)(uintptr_t low, uintptr_t high, void *argument);
 int vm_scan_written(uintptr_t low, uintptr_t high, bool absent_too,
                     vm_scan_run run, void *argument);
-/* Tells pages that have memory behind their entry. */
+/* The same of pages that have memory behind their entry, and no others. */
 int vm_scan_present(uintptr_t low, uintptr_t high, vm_scan_run run,
                     void *argument);
 
