@@ -319,7 +319,7 @@ static void types_refused(void)
 
 static void attributes_refused(void)
 {
-    char name[8];
+    char name[16];
     char text[RECTO_ATTRIBUTE_TEXT_MAX + 2];
     memset(text, 'x', sizeof text);
     text[RECTO_ATTRIBUTE_TEXT_MAX + 1] = '\0';
