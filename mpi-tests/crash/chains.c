@@ -25,6 +25,8 @@
 #include "ckpt/ckpt.h"
 #include "ckpt/flight.h"
 #include "ckpt/reader.h"
+#include "mix.h"
+#include "must.h"
 #include "net/net.h"
 #include "recto.h"
 
@@ -52,28 +54,6 @@ static unsigned char private[PRIVATE];
 static int64_t private_key = -1;
 static uint64_t seed;
 static uint64_t percent;
-
-static int fail(const char *what)
-{
-    (void)fprintf(stderr, "FAIL: rank %d: %s: %s\n", recto_rank(), what,
-                  recto_last_error());
-    exit(1);
-}
-
-static void ok(int status, const char *what)
-{
-    if (status < 0) {
-        (void)fail(what);
-    }
-}
-
-static uint64_t mix(uint64_t x)
-{
-    x ^= x >> 31;
-    x *= 0x9e3779b97f4a7c15U;
-    x ^= x >> 29;
-    return x * 0xbf58476d1ce4e5b9U;
-}
 
 static uint64_t draw(int64_t key, uint64_t array, uint64_t page)
 {
@@ -260,7 +240,7 @@ static void declare(void)
         array->p = recto_alloc(array->name, array->pages * PAGE, &array->attr);
         array->version = malloc(array->pages * sizeof(int64_t));
         if (array->p == NULL || array->version == NULL) {
-            (void)fail("recto_alloc");
+            fail("recto_alloc");
         }
     }
     protect();
@@ -276,7 +256,7 @@ static void restore(int64_t step)
     int status = recto_restart(&epoch);
     ok(status, "recto_restart");
     if (status != 1 || epoch != step) {
-        (void)fail("another epoch was restored");
+        fail("another epoch was restored");
     }
     reads_check(c);
     compare(step);

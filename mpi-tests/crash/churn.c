@@ -20,6 +20,8 @@
 
 #include "base/base.h"
 #include "ckpt/ckpt.h"
+#include "mix.h"
+#include "must.h"
 #include "recto.h"
 
 enum {
@@ -57,28 +59,6 @@ static struct root {
 static int64_t *counter; /* a word that all add to */
 static unsigned char private[PRIVATE];
 static int64_t steps_done = -1; /* private, too */
-
-static int fail(const char *what)
-{
-    (void)fprintf(stderr, "FAIL: rank %d: %s: %s\n", recto_rank(), what,
-                  recto_last_error());
-    exit(1);
-}
-
-static void ok(int status, const char *what)
-{
-    if (status < 0) {
-        (void)fail(what);
-    }
-}
-
-static uint64_t mix(uint64_t x)
-{
-    x ^= x >> 31;
-    x *= 0x9e3779b97f4a7c15U;
-    x ^= x >> 29;
-    return x * 0xbf58476d1ce4e5b9U;
-}
 
 static uint64_t draw(int64_t step, uint64_t array, uint64_t page)
 {
@@ -150,7 +130,7 @@ static void blocks_step(int64_t step, uint64_t salt)
         root->words[b] = 1 + turn / 128 % 3000;
         root->block[b] = recto_malloc(root->words[b] * 8);
         if (root->block[b] == NULL) {
-            (void)fail("recto_malloc");
+            fail("recto_malloc");
         }
         root->step[b] = step;
         for (uint64_t i = 0; i < root->words[b]; i++) {
@@ -233,7 +213,7 @@ static void restore(void)
     int status = recto_restart(&epoch);
     ok(status, "recto_restart");
     if (status != 1) {
-        (void)fail("nothing was restored");
+        fail("nothing was restored");
     }
 }
 
@@ -263,7 +243,7 @@ static void make(struct array *a)
 {
     a->p = recto_alloc(a->name, a->pages * PAGE, &a->attr);
     if (a->p == NULL) {
-        (void)fail("recto_alloc");
+        fail("recto_alloc");
     }
 }
 
@@ -273,14 +253,14 @@ static void declare(void)
         make(&arrays[a]);
         arrays[a].version = malloc(arrays[a].pages * sizeof(int64_t));
         if (arrays[a].version == NULL) {
-            (void)fail("malloc");
+            fail("malloc");
         }
         memset(arrays[a].version, 0xff, arrays[a].pages * sizeof(int64_t));
     }
     root = recto_alloc("root", sizeof *root, NULL);
     counter = recto_alloc("counter", sizeof *counter, NULL);
     if (root == NULL || counter == NULL) {
-        (void)fail("recto_alloc");
+        fail("recto_alloc");
     }
     protect();
 }

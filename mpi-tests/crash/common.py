@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the crash drivers share: running mpirun, arguments, counting cases."""
 import argparse
+import contextlib
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -33,6 +35,13 @@ def prepare(template, folder):
 def skip(reason):
     print("SKIP:", reason)
     sys.exit(SKIP)
+
+
+def seed_option(parser):
+    """For drivers that draw: Driver(__doc__, seed_option), then driver.random()."""
+    parser.add_argument("--seed", type=int,
+                        default=os.environ.get("TEST_SEED") or
+                        random.SystemRandom().randrange(1 << 32))
 
 
 class Driver:
@@ -70,6 +79,21 @@ class Driver:
         self.cases = 0
         self.failures = []
         self.started = time.time()
+
+    def random(self):
+        print("seed %d" % self.args.seed, flush=True)
+        return random.Random(self.args.seed)
+
+    @contextlib.contextmanager
+    def room(self, name):
+        """A folder in memory, where there is one; it stays when a case has failed."""
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else self.work
+        room = tempfile.mkdtemp(prefix="recto-%s-" % name, dir=memory)
+        try:
+            yield room
+        finally:
+            if not self.failures and not self.args.keep:
+                shutil.rmtree(room, ignore_errors=True)
 
     def program(self, name):
         path = os.path.join(self.args.bin, name)

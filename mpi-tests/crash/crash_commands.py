@@ -8,12 +8,10 @@ newest epoch restarts.
 Quick: each label is hit twice, in ways that TEST_SEED draws; --long: every step in
 every way."""
 import os
-import random
 import shutil
 import subprocess
-import tempfile
 
-from common import Driver
+from common import Driver, seed_option
 
 RANKS = 2
 COMMANDS = {"prune": ["prune", "--keep", "last=2"], "newest": ["compact"],
@@ -108,16 +106,9 @@ def commands(driver, room, rng):
 
 
 def main():
-    driver = Driver(__doc__)
-    seed = int(os.environ.get("TEST_SEED") or random.SystemRandom().randrange(1 << 32))
-    print("TEST_SEED=%d" % seed, flush=True)
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else driver.work
-    room = tempfile.mkdtemp(prefix="recto-commands-", dir=memory)
-    try:
-        commands(driver, room, random.Random(seed))
-    finally:
-        if not driver.failures and not driver.args.keep:
-            shutil.rmtree(room, ignore_errors=True)
+    driver = Driver(__doc__, seed_option)
+    with driver.room("commands") as room:
+        commands(driver, room, driver.random())
     driver.end()
 
 

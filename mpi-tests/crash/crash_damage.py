@@ -6,11 +6,10 @@ and at restart, that all ranks take the same older epoch, and that it is the
 independent one when the base of a chain is damaged. Never a wrong memory,
 never a fresh start."""
 import os
-import random
 import shutil
 
 import manifest
-from common import Driver
+from common import Driver, seed_option
 
 RANKS = 2
 
@@ -185,16 +184,10 @@ def anywhere(suite, rng, count):
         case.flip(epoch.file, where, 1 << rng.randrange(8))
 
 
-def options(parser):
-    parser.add_argument("--seed", type=int,
-                        default=random.SystemRandom().randrange(1 << 32))
-
-
 def main():
-    driver = Driver(__doc__, options)
+    driver = Driver(__doc__, seed_option)
     victim = driver.program("victim")
-    print("seed %d" % driver.args.seed, flush=True)
-    rng = random.Random(driver.args.seed)
+    rng = driver.random()
     for steps in (5, 2):  # the newest is differential, full
         suite = Suite(driver, victim, steps)
         allowed = newest_epoch(suite)

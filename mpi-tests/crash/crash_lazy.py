@@ -5,11 +5,10 @@ the job and says where, that the next start, lazy or not, goes back to an older 
 and the one after its first checkpoint is lazy again; that a job killed at any read
 leaves the folder as it was; and that restarts of a slow disk are right."""
 import os
-import random
 import shutil
 
 import manifest
-from common import Driver
+from common import Driver, seed_option
 
 RANKS = 2
 MARK = "lazy.damaged"
@@ -112,16 +111,10 @@ def slow(suite):
                    RECTO_INJECT="label=read,hit=0,do=slow,ms=2")
 
 
-def options(parser):
-    parser.add_argument("--seed", type=int,
-                        default=random.SystemRandom().randrange(1 << 32))
-
-
 def main():
-    driver = Driver(__doc__, options)
+    driver = Driver(__doc__, seed_option)
     victim = driver.program("victim")
-    print("seed %d" % driver.args.seed, flush=True)
-    rng = random.Random(driver.args.seed)
+    rng = driver.random()
     settings = [(5, {}), (2, {"RECTO_NODE": "rank", "RECTO_TRANSPORT": "mpi"})]
     if driver.args.long:
         settings += [(5, {"RECTO_NODE": "rank", "RECTO_VM": "mprotect"}),

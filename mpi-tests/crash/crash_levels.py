@@ -10,11 +10,10 @@ with a folder of its own."""
 import glob
 import itertools
 import os
-import random
 import shutil
 import time
 
-from common import Driver
+from common import Driver, seed_option
 
 BASE = 1  # the newest epoch of the shared folder after a few steps
 LAST = 5
@@ -383,10 +382,8 @@ def killed_restart(driver, victim, rng):
 
 
 def main():
-    driver = Driver(__doc__)
-    seed = int(os.environ.get("TEST_SEED") or random.SystemRandom().randrange(1 << 32))
-    print("TEST_SEED=%d" % seed, flush=True)
-    rng = random.Random(seed)
+    driver = Driver(__doc__, seed_option)
+    rng = driver.random()
     victim = driver.program("victim")
     for case in cases():
         losses(driver, victim, case, rng)

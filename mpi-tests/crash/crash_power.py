@@ -18,7 +18,6 @@ import random
 import re
 import shutil
 import subprocess
-import tempfile
 
 from common import Driver
 from replay import RENAME, Recording, lay_down
@@ -334,10 +333,8 @@ def main():
     seed = int(os.environ.get("TEST_SEED", "7"))
     print("seed %d" % seed)
     long = driver.args.long
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else driver.work
-    room = tempfile.mkdtemp(prefix="recto-power-", dir=memory)
-    bench = Bench(driver, room, random.Random(seed))
-    try:
+    with driver.room("power") as room:
+        bench = Bench(driver, room, random.Random(seed))
         commits(bench, 3, 9, 10000 if long else 600)
         commits(bench, 16, 6, 10000 if long else 600)
         commits(bench, 2, 10, 4000 if long else 100,
@@ -348,9 +345,6 @@ def main():
         levels(bench, "copies", COPIES, 9, 6000 if long else 200)
         levels(bench, "parity", PARITY, 9, 6000 if long else 150)
         rebuilt(bench, PARITY, 2000 if long else 60)
-    finally:
-        if not driver.failures and not driver.args.keep:
-            shutil.rmtree(room, ignore_errors=True)
     driver.end()
 
 

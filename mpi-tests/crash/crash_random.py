@@ -7,11 +7,10 @@ folders of 2, 3 and 4 ranks, with one domain, one for each rank and two, take
 turns. The moment is random over start, restart, computing and checkpoints,
 differential and full."""
 import os
-import random
 import shutil
 import time
 
-from common import Driver
+from common import Driver, seed_option
 
 
 class Folder:
@@ -72,15 +71,13 @@ def one(driver, victim, folder, number, rng):
 
 def options(parser):
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int,
-                        default=random.SystemRandom().randrange(1 << 32))
+    seed_option(parser)
 
 
 def main():
     driver = Driver(__doc__, options)
     victim = driver.program("victim")
-    print("seed %d" % driver.args.seed, flush=True)
-    rng = random.Random(driver.args.seed)
+    rng = driver.random()
     folders = [Folder(driver, 2, "auto"), Folder(driver, 3, "rank"),
                Folder(driver, 4, "2")]
     kills = driver.args.kills * (10 if driver.args.long else 1)

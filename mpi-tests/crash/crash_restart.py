@@ -6,10 +6,9 @@ other sizes or types is refused on every rank with a message that names it; and
 that a folder in use is refused to a second job and free after the first one's
 death."""
 import os
-import random
 import time
 
-from common import Driver
+from common import Driver, seed_option
 
 
 def other_ranks(driver, shapes, rng):
@@ -88,17 +87,11 @@ def in_use(driver, victim, shapes):
                  out + err)
 
 
-def options(parser):
-    parser.add_argument("--seed", type=int,
-                        default=random.SystemRandom().randrange(1 << 32))
-
-
 def main():
-    driver = Driver(__doc__, options)
+    driver = Driver(__doc__, seed_option)
     victim = driver.program("victim")
     shapes = driver.program("shapes")
-    print("seed %d" % driver.args.seed, flush=True)
-    other_ranks(driver, shapes, random.Random(driver.args.seed))
+    other_ranks(driver, shapes, driver.random())
     refusals(driver, victim, shapes)
     in_use(driver, victim, shapes)
     driver.end()

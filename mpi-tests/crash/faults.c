@@ -327,7 +327,7 @@ static void level_rules(const struct level_step *step, int rank, uint64_t share,
     for (int variant = 0; variant < 5; variant++) {
         bool after = variant % 2 == 1;
         const char *deed = deeds[variant / 2];
-        if (model_mix(seed + ++number * 977) / 7 % share != 0 ||
+        if (mix(seed + ++number * 977) / 7 % share != 0 ||
             (variant == 4 && strstr(step->label, "-write") == NULL)) {
             continue;
         }

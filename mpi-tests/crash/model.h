@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mix.h"
+
 enum {
     MODEL_PAGE = 4096,
     MODEL_SHARED = 4,
@@ -74,14 +76,6 @@ static inline void model_clock_read(void)
     }
 }
 
-static inline uint64_t model_mix(uint64_t x)
-{
-    x ^= x >> 31;
-    x *= 0x9e3779b97f4a7c15U;
-    x ^= x >> 29;
-    return x * 0xbf58476d1ce4e5b9U;
-}
-
 /* The byte at `offset` of object `id` after step s; 0 before its page's first
  * change. */
 static inline unsigned char model_byte(int id, uint64_t offset, int64_t s)
@@ -92,7 +86,7 @@ static inline unsigned char model_byte(int id, uint64_t offset, int64_t s)
         return 0;
     }
     uint64_t key = (uint64_t)id << 48 ^ (uint64_t)changed << 24 ^ offset;
-    return (unsigned char)(model_mix(key) >> 40);
+    return (unsigned char)(mix(key) >> 40);
 }
 
 static inline int model_protect(void)

@@ -240,15 +240,21 @@ static void locks(void)
     CHECK_OK(recto_lock_free(&lock));
 }
 
+/* It is there, and after another restart, too. */
+static void comes_back(void)
+{
+    expect_all(0);
+    end();
+    restart();
+    expect_all(0);
+}
+
 /* Of what nobody has read. */
 static void writes(void)
 {
     write_all(now + 1);
     checkpoint();
-    expect_all(0);
-    end();
-    restart();
-    expect_all(0);
+    comes_back();
 }
 
 static void checkpoints(void)
@@ -260,10 +266,7 @@ static void checkpoints(void)
         write_all(now + 1);
         checkpoint();
     }
-    expect_all(0);
-    end();
-    restart();
-    expect_all(0);
+    comes_back();
 }
 
 static void migrates(void)

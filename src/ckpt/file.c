@@ -186,18 +186,21 @@ int ckpt_job_file_finish(struct ckpt_job *job, const struct ckpt_piece *pieces)
     return status == 0 ? ckpt_io_sync(&job->file, "meta-sync") : status;
 }
 
+int ckpt_job_meta_verify(const struct ckpt_job *job)
+{
+    struct ckpt_file file = {.io = job->file, .epoch = &job->epoch};
+    int status = ckpt_file_meta_check(&file);
+    if (status == 0) {
+        status = ckpt_file_pieces_read(&file);
+    }
+    free(file.pieces);
+    return status;
+}
+
 int ckpt_job_file_verify(struct ckpt_job *job)
 {
     int status = ckpt_full_verify(job);
-    if (status == 0 && net_rank() == 0) {
-        struct ckpt_file file = {.io = job->file, .epoch = &job->epoch};
-        status = ckpt_file_meta_check(&file);
-        if (status == 0) {
-            status = ckpt_file_pieces_read(&file);
-        }
-        free(file.pieces);
-    }
-    return status;
+    return status == 0 && net_rank() == 0 ? ckpt_job_meta_verify(job) : status;
 }
 
 int ckpt_job_file_write(struct ckpt_job *job)

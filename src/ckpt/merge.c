@@ -443,17 +443,6 @@ static int piece_verify(struct merger *m, struct ckpt_chain *back, uint64_t i)
     return status;
 }
 
-static int meta_verify(struct merger *m)
-{
-    struct ckpt_file file = {.io = m->job.file, .epoch = &m->job.epoch};
-    int status = ckpt_file_meta_check(&file);
-    if (status == 0) {
-        status = ckpt_file_pieces_read(&file);
-    }
-    free(file.pieces);
-    return status;
-}
-
 /* All that this rank wrote. */
 static int read_back(struct merger *m)
 {
@@ -464,7 +453,7 @@ static int read_back(struct merger *m)
     struct ckpt_chain back = {
         .epoch = &m->job.epoch, .files = &file, .nfiles = 1};
     ckpt_io_forget(&m->job.file);
-    int status = net_rank() == 0 ? meta_verify(m) : 0;
+    int status = net_rank() == 0 ? ckpt_job_meta_verify(&m->job) : 0;
     for (uint64_t i = 0; i < m->job.nrows && status == 0; i++) {
         status = piece_verify(m, &back, i);
     }

@@ -345,6 +345,8 @@ int ckpt_job_file_finish(struct ckpt_job *job, const struct ckpt_piece *pieces);
 void ckpt_image_drop(struct ckpt_image *image); /* NULL is fine */
 /* All of a full or differential epoch into its file. Collective, one verdict. */
 int ckpt_job_file_write(struct ckpt_job *job);
+/* Reads the metadata back. Local. */
+int ckpt_job_meta_verify(const struct ckpt_job *job);
 /* Reads this rank's share of a full epoch back, rank 0 the metadata as well. Local. */
 int ckpt_job_file_verify(struct ckpt_job *job);
 
