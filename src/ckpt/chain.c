@@ -97,20 +97,31 @@ static bool entry_good(const struct ckpt_entry *e, const struct ckpt_object *o,
            shared == (e->rank == CKPT_NO_RANK) && (shared || e->rank < ranks);
 }
 
+static bool is_wanted(const struct ckpt_wanted *wanted,
+                      const struct ckpt_object *o)
+{
+    return o != NULL &&
+           (wanted->object == NULL || wanted->object(wanted->argument, o->uid));
+}
+
 /* Room is reserved. */
 static int rows_add(const struct ckpt_chain *chain, size_t f,
                     const struct ckpt_piece *run,
                     const struct ckpt_wanted *wanted,
                     const struct ckpt_rows *rows, struct ckpt_sources *list)
 {
+    const struct ckpt_object *o = NULL;
+    bool take = false;
     for (uint64_t i = 0; i < run->sums; i++) {
         const struct ckpt_entry *e = &rows->entries[i];
-        const struct ckpt_object *o = ckpt_epoch_object(chain->epoch, e->uid);
-        uint64_t slot = run->first_sum + i;
-        if (o == NULL || (wanted->object != NULL &&
-                          !wanted->object(wanted->argument, e->uid))) {
+        if (i == 0 || e->uid != rows->entries[i - 1].uid) {
+            o = ckpt_epoch_object(chain->epoch, e->uid);
+            take = is_wanted(wanted, o);
+        }
+        if (!take) {
             continue;
         }
+        uint64_t slot = run->first_sum + i;
         if (!entry_good(e, o, wanted->ranks)) {
             return ckpt_file_corrupt(&chain->files[f],
                                      "entry %llu of its page log is wrong",
@@ -169,12 +180,59 @@ static int source_order(const void *a, const void *b)
                       : (x->file < y->file) - (x->file > y->file); /* newest */
 }
 
+/* ---- sorting: runs of logs are sorted, and few ------------------------------------- */
+
+static uint64_t run_end(const struct ckpt_source *s, uint64_t from,
+                        uint64_t end)
+{
+    while (++from < end && source_order(&s[from - 1], &s[from]) <= 0) {
+    }
+    return from < end ? from : end;
+}
+
+/* from[first, middle) and from[middle, end) into `to`. */
+static void runs_merge(const struct ckpt_source *from, uint64_t first,
+                       uint64_t middle, uint64_t end, struct ckpt_source *to)
+{
+    uint64_t a = first;
+    uint64_t b = middle;
+    for (uint64_t i = first; i < end; i++) {
+        bool left =
+            b == end || (a < middle && source_order(&from[a], &from[b]) <= 0);
+        to[i] = left ? from[a++] : from[b++];
+    }
+}
+
+/* Merges neighbouring runs two by two, until there is one. */
+static void sources_sort(struct ckpt_sources *list)
+{
+    uint64_t n = list->count;
+    bool sorted = n == 0 || run_end(list->items, 0, n) == n;
+    struct ckpt_source *spare = sorted ? NULL : malloc(n * sizeof *spare);
+    if (!sorted && spare == NULL) {
+        qsort(list->items, n, sizeof *list->items, source_order);
+        return;
+    }
+    while (!sorted) {
+        struct ckpt_source *from = list->items;
+        for (uint64_t first = 0; first < n;) {
+            uint64_t middle = run_end(from, first, n);
+            uint64_t end = middle < n ? run_end(from, middle, n) : n;
+            runs_merge(from, first, middle, end, spare);
+            sorted = end - first == n;
+            first = end;
+        }
+        list->items = spare;
+        list->room = n;
+        spare = from;
+    }
+    free(spare);
+}
+
 void ckpt_sources_settle(struct ckpt_sources *list)
 {
     uint64_t kept = 0;
-    if (list->count > 0) {
-        qsort(list->items, list->count, sizeof *list->items, source_order);
-    }
+    sources_sort(list);
     for (uint64_t i = 0; i < list->count; i++) {
         const struct ckpt_source *s = &list->items[i];
         if (kept == 0 ||

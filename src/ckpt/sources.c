@@ -63,48 +63,37 @@ static int target_of(const struct load *l, const struct ckpt_source *s)
                                  : ckpt_tile_owner(s->page, part->pages);
 }
 
-static int target_order(const void *a, const void *b)
+/* Groups sources by the rank that they are sent to; of each group the order stays. */
+static int targets_group(struct ckpt_sources *list)
 {
-    const struct ckpt_source *x = a;
-    const struct ckpt_source *y = b;
-    return (x->to > y->to) - (x->to < y->to);
+    size_t ranks = (size_t)net_size();
+    uint64_t *next = calloc(ranks + 1, sizeof *next);
+    struct ckpt_source *grouped = malloc(list->count * sizeof *grouped + 1);
+    if (next == NULL || grouped == NULL) {
+        free(next);
+        free(grouped);
+        return base_error(RECTO_ENOMEM, "index of %llu pages",
+                          (unsigned long long)list->count);
+    }
+    for (uint64_t i = 0; i < list->count; i++) {
+        next[list->items[i].to + 1]++;
+    }
+    for (size_t rank = 0; rank < ranks; rank++) {
+        next[rank + 1] += next[rank];
+    }
+    for (uint64_t i = 0; i < list->count; i++) {
+        grouped[next[list->items[i].to]++] = list->items[i];
+    }
+    free(next);
+    free(list->items);
+    list->items = grouped;
+    list->room = list->count;
+    return 0;
 }
 
 static int sources_take(void *list, const void *data, size_t bytes)
 {
     return ckpt_sources_add(list, data, bytes / sizeof(struct ckpt_source));
-}
-
-/* Sends `out` to its targets and adds what comes to `in`. Collective. */
-static int sources_send(struct ckpt_sources *out, struct ckpt_sources *in)
-{
-    struct net_parcels parcels = {0};
-    int status = 0;
-    if (out->count > 0) {
-        qsort(out->items, out->count, sizeof *out->items, target_order);
-    }
-    for (uint64_t i = 0; i < out->count && status == 0; i++) {
-        status = net_parcels_add(&parcels, (int)out->items[i].to,
-                                 &out->items[i], sizeof *out->items);
-    }
-    status = net_verdict(status);
-    if (status == 0) {
-        status = net_verdict(
-            net_exchange(parcels.items, parcels.count, sources_take, in));
-    }
-    free(parcels.items);
-    return status;
-}
-
-static bool any_touched(const struct ckpt_job *job)
-{
-    for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
-        const struct space_segment *s = job->parts[i].segment;
-        if (s != NULL && s->attr.placement == RECTO_FIRST_TOUCH) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* Moves what is not for me from `list` to `others`. */
@@ -126,23 +115,43 @@ static int others_take(const struct load *l, struct ckpt_sources *list,
     return status;
 }
 
-/* Sends each source to the rank that needs its page: where homes are by first touch,
- * by way of the rank that keeps the home. Collective. */
-static int sources_route(struct load *l, struct ckpt_sources *read)
+static int parcels_make(struct ckpt_sources *others,
+                        struct net_parcels *parcels)
 {
-    struct ckpt_sources mine = {0};
-    struct ckpt_sources others = {0};
-    for (uint64_t i = 0; i < read->count; i++) {
-        read->items[i].to = (uint32_t)target_of(l, &read->items[i]);
+    int status = others->count > 0 ? targets_group(others) : 0;
+    for (uint64_t i = 0; i < others->count && status == 0; i++) {
+        status = net_parcels_add(parcels, (int)others->items[i].to,
+                                 &others->items[i], sizeof *others->items);
     }
-    int status = sources_send(read, &mine);
-    if (status == 0 && any_touched(l->job)) {
-        status = net_verdict(others_take(l, &mine, &others));
-        status = status == 0 ? sources_send(&others, &mine) : status;
-    }
-    free(others.items);
-    l->chain.sources = mine;
     return status;
+}
+
+/* Sends what is not for me, and adds what others have for me. Collective. */
+static int sources_exchange(const struct load *l, struct ckpt_sources *mine)
+{
+    struct ckpt_sources others = {0};
+    struct net_parcels parcels = {0};
+    int status = others_take(l, mine, &others);
+    status =
+        net_verdict(status == 0 ? parcels_make(&others, &parcels) : status);
+    if (status == 0) {
+        status = net_verdict(
+            net_exchange(parcels.items, parcels.count, sources_take, mine));
+    }
+    free(parcels.items);
+    free(others.items);
+    return status;
+}
+
+static bool any_touched(const struct ckpt_job *job)
+{
+    for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
+        const struct space_segment *s = job->parts[i].segment;
+        if (s != NULL && s->attr.placement == RECTO_FIRST_TOUCH) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* All entries of the parts that the program redistributes, on every rank. */
@@ -164,17 +173,14 @@ static int old_load(struct load *l)
 
 int ckpt_sources_load(struct load *l)
 {
-    struct ckpt_sources list = {0};
-    int status = net_verdict(runs_read(l, &list));
-    if (status == 0) {
-        status = sources_route(l, &list);
+    struct ckpt_sources *mine = &l->chain.sources;
+    int status = net_verdict(runs_read(l, mine));
+    status = status == 0 ? sources_exchange(l, mine) : status;
+    if (status == 0 && any_touched(l->job)) {
+        status = sources_exchange(l, mine); /* from keepers to homes */
     }
     if (status == 0) {
-        ckpt_sources_settle(&l->chain.sources);
+        ckpt_sources_settle(mine);
     }
-    if (status == 0 && l->moves) {
-        status = old_load(l);
-    }
-    free(list.items);
-    return status;
+    return status == 0 && l->moves ? old_load(l) : status;
 }
