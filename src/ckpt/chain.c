@@ -171,76 +171,72 @@ static int page_order(const struct ckpt_source *x, uint64_t uid, uint64_t rank,
     return (x->page > page) - (x->page < page);
 }
 
-static int source_order(const void *a, const void *b)
+/* Where the run of ascending pages that begins at `from` ends. */
+static uint64_t run_end(const struct ckpt_sources *list, uint64_t from)
 {
-    const struct ckpt_source *x = a;
-    const struct ckpt_source *y = b;
-    int order = page_order(x, y->uid, y->rank, y->page);
-    return order != 0 ? order
-                      : (x->file < y->file) - (x->file > y->file); /* newest */
-}
-
-/* ---- sorting: runs of logs are sorted, and few ------------------------------------- */
-
-static uint64_t run_end(const struct ckpt_source *s, uint64_t from,
-                        uint64_t end)
-{
-    while (++from < end && source_order(&s[from - 1], &s[from]) <= 0) {
+    const struct ckpt_source *s = &list->items[from];
+    while (++from < list->count &&
+           page_order(s, s[1].uid, s[1].rank, s[1].page) < 0) {
+        s++;
     }
-    return from < end ? from : end;
+    return from;
 }
 
-/* from[first, middle) and from[middle, end) into `to`. */
-static void runs_merge(const struct ckpt_source *from, uint64_t first,
-                       uint64_t middle, uint64_t end, struct ckpt_source *to)
+/* from[first, middle) and from[middle, end) into `to`; of a page that both have the newest
+ * version. Returns how many there are. */
+static uint64_t runs_merge(const struct ckpt_source *from, uint64_t first,
+                           uint64_t middle, uint64_t end,
+                           struct ckpt_source *to)
 {
     uint64_t a = first;
     uint64_t b = middle;
-    for (uint64_t i = first; i < end; i++) {
-        bool left =
-            b == end || (a < middle && source_order(&from[a], &from[b]) <= 0);
-        to[i] = left ? from[a++] : from[b++];
+    uint64_t n = 0;
+    while (a < middle && b < end) {
+        const struct ckpt_source *x = &from[a];
+        const struct ckpt_source *y = &from[b];
+        int order = page_order(x, y->uid, y->rank, y->page);
+        bool left = order < 0 || (order == 0 && x->file > y->file);
+        to[n++] = left ? *x : *y;
+        a += order <= 0;
+        b += order >= 0;
     }
+    memcpy(to + n, from + a, (middle - a) * sizeof *to);
+    n += middle - a;
+    memcpy(to + n, from + b, (end - b) * sizeof *to);
+    return n + end - b;
 }
 
-/* Merges neighbouring runs two by two, until there is one. */
-static void sources_sort(struct ckpt_sources *list)
+/* Merges neighbouring runs two by two into `spare`; returns what is spare then. */
+static struct ckpt_source *runs_pair(struct ckpt_sources *list,
+                                     struct ckpt_source *spare)
 {
-    uint64_t n = list->count;
-    bool sorted = n == 0 || run_end(list->items, 0, n) == n;
-    struct ckpt_source *spare = sorted ? NULL : malloc(n * sizeof *spare);
-    if (!sorted && spare == NULL) {
-        qsort(list->items, n, sizeof *list->items, source_order);
-        return;
+    struct ckpt_source *from = list->items;
+    uint64_t n = 0;
+    for (uint64_t first = 0; first < list->count;) {
+        uint64_t middle = run_end(list, first);
+        uint64_t end = middle < list->count ? run_end(list, middle) : middle;
+        n += runs_merge(from, first, middle, end, spare + n);
+        first = end;
     }
-    while (!sorted) {
-        struct ckpt_source *from = list->items;
-        for (uint64_t first = 0; first < n;) {
-            uint64_t middle = run_end(from, first, n);
-            uint64_t end = middle < n ? run_end(from, middle, n) : n;
-            runs_merge(from, first, middle, end, spare);
-            sorted = end - first == n;
-            first = end;
-        }
-        list->items = spare;
-        list->room = n;
-        spare = from;
+    *list = (struct ckpt_sources){spare, n, list->count};
+    return from;
+}
+
+int ckpt_sources_settle(struct ckpt_sources *list)
+{
+    if (list->count == 0 || run_end(list, 0) == list->count) {
+        return 0;
+    }
+    struct ckpt_source *spare = malloc(list->count * sizeof *spare);
+    if (spare == NULL) {
+        return base_error(RECTO_ENOMEM, "index of %llu pages",
+                          (unsigned long long)list->count);
+    }
+    while (run_end(list, 0) < list->count) {
+        spare = runs_pair(list, spare);
     }
     free(spare);
-}
-
-void ckpt_sources_settle(struct ckpt_sources *list)
-{
-    uint64_t kept = 0;
-    sources_sort(list);
-    for (uint64_t i = 0; i < list->count; i++) {
-        const struct ckpt_source *s = &list->items[i];
-        if (kept == 0 ||
-            page_order(&list->items[kept - 1], s->uid, s->rank, s->page) != 0) {
-            list->items[kept++] = *s;
-        }
-    }
-    list->count = kept;
+    return 0;
 }
 
 /* Index of the first source at or after a page. */

@@ -56,8 +56,8 @@ int ckpt_chain_run_read(const struct ckpt_chain *chain, size_t f,
                         const struct ckpt_piece *run,
                         const struct ckpt_wanted *wanted,
                         struct ckpt_sources *list);
-/* Sorts, and keeps of each page the newest version. */
-void ckpt_sources_settle(struct ckpt_sources *list);
+/* Merges the logs' runs, and keeps of each page the newest version. RECTO_ENOMEM. */
+int ckpt_sources_settle(struct ckpt_sources *list);
 
 /* What is read: an object, or a rank's piece of a private one. */
 struct ckpt_range {

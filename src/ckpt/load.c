@@ -363,7 +363,11 @@ int ckpt_load_open(struct load *l, const struct ckpt_manifest *manifest,
 int ckpt_load_index(struct load *l)
 {
     int status = ckpt_sources_load(l);
-    return status == 0 ? net_verdict(sums_check(l)) : status;
+    if (status != 0) {
+        return status;
+    }
+    status = ckpt_sources_settle(&l->chain.sources);
+    return net_verdict(status == 0 ? sums_check(l) : status);
 }
 
 int ckpt_load(struct ckpt_job *job, const struct ckpt_manifest *manifest,

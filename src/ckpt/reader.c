@@ -323,6 +323,20 @@ static int rows_load(const struct ckpt_file *file, const struct ckpt_piece *run,
     return status;
 }
 
+void ckpt_file_rows_soon(const struct ckpt_file *file,
+                         const struct ckpt_piece *run)
+{
+    const struct ckpt_epoch *e = file->epoch;
+    ckpt_io_soon(&file->io,
+                 e->index_at + run->first_sum * sizeof(struct ckpt_entry),
+                 run->sums * sizeof(struct ckpt_entry));
+    if (e->packed) {
+        ckpt_io_soon(&file->io,
+                     e->blocks_at + run->first_sum * sizeof(struct ckpt_block),
+                     run->sums * sizeof(struct ckpt_block));
+    }
+}
+
 int ckpt_file_rows_read(const struct ckpt_file *file,
                         const struct ckpt_piece *run, struct ckpt_rows *rows)
 {

@@ -50,6 +50,9 @@ struct ckpt_rows {
     struct ckpt_block *blocks; /* NULL: of a plain log */
 };
 
+/* Tells the kernel that a run's rows will be read. */
+void ckpt_file_rows_soon(const struct ckpt_file *file,
+                         const struct ckpt_piece *run);
 /* Reads the index and block rows of a run, compares their hash, and checks that blocks
  * lie in the log. Free with ckpt_rows_free in any case. */
 int ckpt_file_rows_read(const struct ckpt_file *file,

@@ -34,10 +34,12 @@ static bool stays(const void *load, uint64_t uid)
     return part != NULL && !part->moved;
 }
 
-/* Reads my share of the runs: those of writers k, k + N, ... */
-static int runs_read(const struct load *l, struct ckpt_sources *list)
+/* Of the log of file f, if it is one: my runs are those of writers k, k + N, ... Calls
+ * `visit` for each. */
+static int runs_visit(struct load *l,
+                      int (*visit)(struct load *, size_t f,
+                                   const struct ckpt_piece *run))
 {
-    const struct ckpt_wanted wanted = {(uint64_t)net_size(), stays, l};
     int status = 0;
     for (size_t f = 0; f < l->chain.nfiles; f++) {
         const struct ckpt_file *file = &l->chain.files[f];
@@ -45,11 +47,28 @@ static int runs_read(const struct load *l, struct ckpt_sources *list)
         for (uint64_t k = (uint64_t)net_rank();
              !e->full && k < e->ranks && status == 0;
              k += (uint64_t)net_size()) {
-            status = ckpt_chain_run_read(
-                &l->chain, f, ckpt_file_piece(file, 0, k), &wanted, list);
+            status = visit(l, f, ckpt_file_piece(file, 0, k));
         }
     }
     return status;
+}
+
+static int run_announce(struct load *l, size_t f, const struct ckpt_piece *run)
+{
+    ckpt_file_rows_soon(&l->chain.files[f], run);
+    return 0;
+}
+
+static int run_read(struct load *l, size_t f, const struct ckpt_piece *run)
+{
+    const struct ckpt_wanted wanted = {(uint64_t)net_size(), stays, l};
+    return ckpt_chain_run_read(&l->chain, f, run, &wanted, &l->chain.sources);
+}
+
+static int runs_read(struct load *l)
+{
+    (void)runs_visit(l, run_announce);
+    return runs_visit(l, run_read);
 }
 
 /* Who needs the page, or knows who does. */
@@ -167,20 +186,16 @@ static int old_load(struct load *l)
                 &l->chain, f, ckpt_file_piece(file, 0, k), &wanted, &l->old);
         }
     }
-    ckpt_sources_settle(&l->old);
-    return net_verdict(status);
+    return net_verdict(status == 0 ? ckpt_sources_settle(&l->old) : status);
 }
 
 int ckpt_sources_load(struct load *l)
 {
     struct ckpt_sources *mine = &l->chain.sources;
-    int status = net_verdict(runs_read(l, mine));
+    int status = net_verdict(runs_read(l));
     status = status == 0 ? sources_exchange(l, mine) : status;
     if (status == 0 && any_touched(l->job)) {
         status = sources_exchange(l, mine); /* from keepers to homes */
-    }
-    if (status == 0) {
-        ckpt_sources_settle(mine);
     }
     return status == 0 && l->moves ? old_load(l) : status;
 }

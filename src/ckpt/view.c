@@ -60,7 +60,9 @@ int ckpt_view_open(struct ckpt_view *v, const struct ckpt_dir *dir,
         status = file_load(v, f);
     }
     if (status == 0) {
-        ckpt_sources_settle(&v->chain.sources);
+        status = ckpt_sources_settle(&v->chain.sources);
+    }
+    if (status == 0) {
         status = sums_check(v);
     }
     if (status != 0) {
