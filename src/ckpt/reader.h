@@ -78,6 +78,8 @@ struct ckpt_unpacking {
 
 /* RECTO_ENOMEM. */
 int ckpt_unpacking_open(struct ckpt_unpacking *u);
+/* Takes all the memory that it may ever need. RECTO_ENOMEM. */
+int ckpt_unpacking_reserve(struct ckpt_unpacking *u);
 void ckpt_unpacking_close(struct ckpt_unpacking *u);
 
 /* Reads a page of a packed log; its sum is to be compared, too. RECTO_ECORRUPT without a

@@ -46,7 +46,7 @@ static int file_load(struct ckpt_view *v, size_t f)
     for (uint64_t k = 0;
          status == 0 && !file->epoch->full && k < file->epoch->ranks; k++) {
         status = ckpt_chain_run_read(&v->chain, f, ckpt_file_piece(file, 0, k),
-                                     &wanted, &v->chain.sources);
+                                     &wanted, true);
     }
     return status;
 }
@@ -58,9 +58,6 @@ int ckpt_view_open(struct ckpt_view *v, const struct ckpt_dir *dir,
     int status = ckpt_chain_open(&v->chain, dir, manifest, index);
     for (size_t f = 0; f < v->chain.nfiles && status == 0; f++) {
         status = file_load(v, f);
-    }
-    if (status == 0) {
-        status = ckpt_sources_settle(&v->chain.sources);
     }
     if (status == 0) {
         status = sums_check(v);
