@@ -354,9 +354,9 @@ static int homes_settle(const struct ckpt_job *job)
 }
 
 int ckpt_load_open(struct load *l, const struct ckpt_manifest *manifest,
-                   uint64_t index)
+                   uint64_t index, int status)
 {
-    int status = net_verdict(files_open(l, manifest, index));
+    status = net_verdict(status == 0 ? files_open(l, manifest, index) : status);
     return status == 0 ? pieces_share(l) : status;
 }
 
@@ -376,10 +376,7 @@ int ckpt_load(struct ckpt_job *job, const struct ckpt_manifest *manifest,
     struct load l = {.job = job};
     uint64_t before = ckpt_io_read_bytes();
     moved_find(&l);
-    int status = net_verdict(homes_settle(job));
-    if (status == 0) {
-        status = ckpt_load_open(&l, manifest, index);
-    }
+    int status = ckpt_load_open(&l, manifest, index, homes_settle(job));
     if (status == 0) {
         status = net_verdict(sizes_check(&l));
     }
