@@ -101,18 +101,25 @@ function(recto_pc_choose modules folders library)
 endfunction()
 recto_pc_choose("${mpi_modules}" "${MPI_C_INCLUDE_DIRS}" -lmpi)
 recto_pc_choose("${hdf5_modules}" "${HDF5_INCLUDE_DIRS}" -lhdf5)
-set(pc_private .private)
-set(pc_public)
-if(NOT BUILD_SHARED_LIBS)
-  set(pc_private)
-  set(pc_public ${pc_libraries})
-  set(pc_libraries)
-endif()
 set(pc_folder ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 recto_way_up(${pc_folder} pc_prefix)
-configure_file(cmake/package/recto.pc.in ${PROJECT_BINARY_DIR}/package/recto.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/package/recto.pc DESTINATION ${pc_folder}
-        COMPONENT dev)
+# recto_pc(NAME LIBRARY REQUIRES LIBRARIES REQUIRES-PRIVATE LIBRARIES-PRIVATE)
+function(recto_pc pc_name pc_library pc_requires pc_libraries pc_requires_private
+         pc_libraries_private)
+  set(file ${PROJECT_BINARY_DIR}/package/${pc_name}.pc)
+  configure_file(cmake/package/recto.pc.in ${file} @ONLY)
+  install(FILES ${file} DESTINATION ${pc_folder} COMPONENT dev)
+endfunction()
+# `pkg-config --static` is for programs that are static as a whole; the module
+# recto-static takes librecto.a and nothing else so.
+if(BUILD_SHARED_LIBS)
+  recto_pc(recto -lrecto "" "" "${pc_requires}" "${pc_libraries}")
+else()
+  recto_pc(recto -lrecto "${pc_requires}" "${pc_libraries}" "" "")
+endif()
+if(RECTO_STATIC OR NOT BUILD_SHARED_LIBS)
+  recto_pc(recto-static -l:librecto.a "${pc_requires}" "${pc_libraries}" "" "")
+endif()
 
 # ---- module files, documentation ---------------------------------------------------------
 
