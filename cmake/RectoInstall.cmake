@@ -161,18 +161,19 @@ set(CPACK_DEBIAN_RUNTIME_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
 set(CPACK_DEBIAN_DEV_PACKAGE_NAME recto-dev)
 set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
+set(mpi_launcher openmpi-bin)
 set(mpi_packages "libopenmpi-dev, libhdf5-openmpi-dev")
 if(mpi_macro STREQUAL "MPICH_VERSION")
+  set(mpi_launcher mpich)
   set(mpi_packages "libmpich-dev, libhdf5-mpich-dev")
 endif()
 string(CONCAT CPACK_DEBIAN_DEV_PACKAGE_DEPENDS
   "recto (= ${PROJECT_VERSION}), ${mpi_packages}, libhwloc-dev, libxxhash-dev, "
   "liblz4-dev, libzstd-dev, libisal-dev, zlib1g-dev")
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_RECOMMENDS ${mpi_launcher})
 set(CPACK_COMPONENT_RUNTIME_DESCRIPTION
-    "${PROJECT_DESCRIPTION}: library and commands
- The ranks of an MPI program share one address space, kept coherent by page
- faults and saved in incremental checkpoints.")
+    "The ranks of an MPI program share one address space, kept coherent by page
+faults and saved in incremental checkpoints. The library and the commands.")
 set(CPACK_COMPONENT_DEV_DESCRIPTION
-    "${PROJECT_DESCRIPTION}: to build programs
- Headers, static library, CMake package, pkg-config file.")
+    "Headers, static library, CMake package, pkg-config files, documentation.")
 include(CPack)

@@ -145,7 +145,7 @@ def check_version(record):
     numbers = re.findall(r"^#define RECTO_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)$",
                          (SOURCE / "include" / "recto.h").read_text(encoding="utf-8"), re.M)
     versions = [a[0] for a, _ in given(record, "version") if a[0] != "main"]
-    need(versions[0] == ".".join(numbers), f"newest version {versions[0]}, not {numbers}")
+    need(versions[0] == ".".join(numbers), f"newest version {versions[0]} of {numbers}")
 
 
 def check_options(recipe, record):
