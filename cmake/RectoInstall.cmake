@@ -18,7 +18,7 @@ set(config_folder ${CMAKE_INSTALL_LIBDIR}/cmake/recto)
 function(recto_install_target target name)
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
   install(
-    TARGETS ${target} ${ARGN}
+    TARGETS ${target}
     EXPORT recto-${name}
     RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT runtime
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime
@@ -43,6 +43,9 @@ if(RECTO_STATIC OR NOT BUILD_SHARED_LIBS)
   recto_install_target(recto_archive static)
 endif()
 recto_install_target(recto_interface interface)
+if(TARGET recto_fortran)
+  recto_install_target(recto_fortran fortran)
+endif()
 if(TARGET recto_command)
   recto_install_target(recto_command command)
   install(TARGETS recto_files DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT runtime)
