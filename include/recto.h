@@ -78,6 +78,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Library version as "0.1.0". Local. */
 const char *recto_version(void);
@@ -389,6 +390,7 @@ int recto_stats(recto_counters *counters);
  */
 int recto_check_all(void);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -11,6 +11,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /*
  * Atomic operations on aligned words of shared memory, atomic for all threads of
@@ -47,6 +48,7 @@ void recto_store_u32(uint32_t *p, uint32_t value);
 void recto_store_u64(uint64_t *p, uint64_t value);
 void recto_store_f64(double *p, double value);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

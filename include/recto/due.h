@@ -9,6 +9,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* What recto_checkpoint_due asks for. */
 enum recto_due {
@@ -48,6 +49,7 @@ enum recto_due {
  */
 int recto_checkpoint_due(void);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -13,6 +13,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* X(name, value, what it means) */
 #define RECTO_ERROR_LIST(X)                                                    \
@@ -56,6 +57,7 @@ const char *recto_strerror(int code);
  */
 const char *recto_last_error(void);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -11,6 +11,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Settings of a run; NULL and 0 mean the environment or the default. The
  * environment wins over a value given here. */
@@ -26,6 +27,7 @@ typedef struct recto_options {
  */
 int recto_init_comm(MPI_Comm comm, const recto_options *options);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -11,6 +11,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 enum {
     RECTO_NEWEST = -1 /* the newest epoch that is intact */
@@ -77,6 +78,7 @@ int recto_protect_redistribute(const char *name, recto_redistribute function,
 int recto_pieces_read(const recto_pieces *pieces, int rank, uint64_t first,
                       uint64_t count, void *to);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -12,6 +12,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /*
  * Synchronisation objects. Each is created and freed collectively: every rank
@@ -117,6 +118,7 @@ int recto_cond_wait(recto_cond_t cond, recto_lock_t lock);
 int recto_cond_signal(recto_cond_t cond);
 int recto_cond_broadcast(recto_cond_t cond);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

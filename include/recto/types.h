@@ -21,6 +21,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Element types. The same order on disk; names h5dump users know. */
 #define RECTO_TYPE_LIST(X)                                                     \
@@ -95,6 +96,7 @@ int recto_type_create(const char *name, size_t bytes,
 int recto_attribute_set(const char *name, const char *attribute,
                         const char *text);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -50,6 +50,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Rights to a page, ordered: each includes those before it. */
 enum recto_vm_right {
@@ -409,6 +410,7 @@ void recto_vm_stats(struct recto_vm_counters *totals);
  * Call while no thread changes protections. Returns 0. */
 int recto_vm_check(void);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -519,7 +519,8 @@ SEND(Bsend)
         const void *b = calls_in(&l, buffer, count, type);                     \
         int code =                                                             \
             CALL(l, PMPI_##kind(b, count, type, to, tag, comm, request));      \
-        return calls_keep(&l, code, code == MPI_SUCCESS ? *request : NULL);    \
+        return calls_keep(&l, code,                                            \
+                          code == MPI_SUCCESS ? *request : MPI_REQUEST_NULL);  \
     }
 ISEND(Isend)
 ISEND(Issend)
@@ -566,7 +567,8 @@ WRAPPED int MPI_Irecv(void *buffer, int count, MPI_Datatype type, int from,
     struct loans l = calls_begin("MPI_Irecv");
     void *b = calls_out(&l, buffer, count, type);
     int code = CALL(l, PMPI_Irecv(b, count, type, from, tag, comm, request));
-    return calls_keep(&l, code, code == MPI_SUCCESS ? *request : NULL);
+    return calls_keep(&l, code,
+                      code == MPI_SUCCESS ? *request : MPI_REQUEST_NULL);
 }
 
 WRAPPED int MPI_Mrecv(void *buffer, int count, MPI_Datatype type,
@@ -583,7 +585,8 @@ WRAPPED int MPI_Imrecv(void *buffer, int count, MPI_Datatype type,
     struct loans l = calls_begin("MPI_Imrecv");
     void *b = calls_out(&l, buffer, count, type);
     int code = CALL(l, PMPI_Imrecv(b, count, type, message, request));
-    return calls_keep(&l, code, code == MPI_SUCCESS ? *request : NULL);
+    return calls_keep(&l, code,
+                      code == MPI_SUCCESS ? *request : MPI_REQUEST_NULL);
 }
 
 WRAPPED int MPI_Sendrecv(const void *send, int scount, MPI_Datatype stype,

@@ -27,7 +27,8 @@
         struct loans l = calls_begin("MPI_" #iname);                           \
         borrow;                                                                \
         int code = CALL(l, PMPI_##iname(UNPACK arguments, comm, request));     \
-        return calls_keep(&l, code, code == MPI_SUCCESS ? *request : NULL);    \
+        return calls_keep(&l, code,                                            \
+                          code == MPI_SUCCESS ? *request : MPI_REQUEST_NULL);  \
     }
 
 /* Ranks that exchange with this one in a collective call. */

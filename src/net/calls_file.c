@@ -9,6 +9,8 @@
  */
 #include "net/calls.h"
 
+#include <stddef.h>
+
 /* NOLINTBEGIN(bugprone-macro-parentheses): parts of declarations */
 #define CALL(l, call)                                                          \
     (calls_ready(&(l)) == MPI_SUCCESS ? (call) : MPI_ERR_NO_MEM)
@@ -40,7 +42,8 @@
         }                                                                      \
         int code = CALL(                                                       \
             l, PMPI_File_##name(file, UNPACK at b, count, type, request));     \
-        return calls_keep(&l, code, code == MPI_SUCCESS ? *request : NULL);    \
+        return calls_keep(&l, code,                                            \
+                          code == MPI_SUCCESS ? *request : MPI_REQUEST_NULL);  \
     }
 /* name_begin and name_end; a file has one at a time. */
 #define SPLIT(name, unused, constant, borrow, where, at)                       \
