@@ -22,6 +22,7 @@ program fortran_arrays
   call heap()
   call homes()
   call ranges()
+  call files()
   call errors()
   call disagreement()
   call test_end("shared arrays")
@@ -244,6 +245,28 @@ contains
     call check(index(recto_last_error(), "recto_pin") > 0, "the message names the call")
     call recto_migrate(x(1:10, :), 0, status)
     call equal(status, RECTO_EINVAL, "migrate with gaps")
+    call recto_barrier()
+    call recto_free(x)
+  end subroutine
+
+  ! The run-time library reads what is large straight into the array, which the kernel
+  ! cannot where pages are protected: librecto stands in front of read.
+  subroutine files()
+    real(real64), pointer :: x(:)
+    real(real64), allocatable :: mine(:)
+    integer :: i, unit
+
+    call recto_array("x", x, [200000], attr=recto_attr(placement=recto_at(0)))
+    mine = [(sqrt(real(i, real64)), i=1, size(x))]
+    if (me == ranks - 1) then
+      open (newunit=unit, file="numbers", access="stream", form="unformatted")
+      write (unit) mine
+      rewind (unit)
+      read (unit) x
+      close (unit)
+    end if
+    call recto_barrier()
+    call check(all(abs(x - mine) < 1d-12), "what was read from a file")
     call recto_barrier()
     call recto_free(x)
   end subroutine
