@@ -15,12 +15,12 @@ run() { # ranks, last step, step to die in, step to go on from, settings
     local status=0
     env "${@:5}" "$TEST_MPIRUN" "$TEST_WORK/run" "$1" "$program" "$2" "$3" \
         >"$TEST_WORK/log" 2>&1 || status=$?
-    grep -qx "from step $4" "$TEST_WORK/log" && ! grep -q ' failed: ' "$TEST_WORK/log" &&
-        [ $((status != 0)) -eq $(($3 != 0)) ] || {
+    if ! grep -qx "from step $4" "$TEST_WORK/log" || grep -q ' failed: ' "$TEST_WORK/log" ||
+        [ $((status != 0)) -ne $(($3 != 0)) ]; then
         echo "$*: it ended with $status"
         cat "$TEST_WORK/log"
         exit 1
-    }
+    fi
 }
 
 rm -rf "$TEST_WORK"
