@@ -294,12 +294,7 @@ static int size_read(uint64_t *chunks)
 {
     uint64_t bytes = 0;
     int r = base_env_bytes(BASE_ENV_HEAP, &bytes);
-    uint64_t least = 2 * (uint64_t)CHUNK_BYTES;
     *chunks = bytes / CHUNK_BYTES;
-    if (r == 0 && bytes != 0 && (bytes < least || *chunks > UINT32_MAX)) {
-        r = base_error(RECTO_EINVAL, "%s: 0, or at least %" PRIu64 " bytes",
-                       base_env_name(BASE_ENV_HEAP), least);
-    }
     return r;
 }
 
