@@ -110,7 +110,7 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
       "heap of recto_malloc, of all ranks together; 0: none")                   \
     X(INBOX, "RECTO_INBOX", "65536", "COUNT 4..4194304",                        \
       "write notices that a rank's inbox holds before all copies are "          \
-      "dropped, a power of two")                                                \
+      "dropped; rounded up to a power of two")                                  \
     X(INTERPOSE, "RECTO_INTERPOSE", "auto", "auto|off",                         \
       "shared buffers are made fit for system calls and MPI")                   \
     X(MAX_MAPPINGS, "RECTO_MAX_MAPPINGS", "0", "COUNT",                         \

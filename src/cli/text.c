@@ -3,8 +3,10 @@
  * Small things that the subcommands of `recto` share: JSON strings, times,
  * sizes, finding an epoch.
  */
+#include <errno.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -26,6 +28,20 @@ static size_t sequence(const unsigned char *s)
         (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90) ||
         (s[0] == 0xed && s[1] >= 0xa0) || (s[0] == 0xf4 && s[1] >= 0x90);
     return length > 1 && overlong ? 0 : length;
+}
+
+bool cli_beside(const char *name, char *path, size_t size)
+{
+    ssize_t n = readlink("/proc/self/exe", path, size - 1);
+    path[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(path, '/');
+    size_t length = strlen(name);
+    if (slash == NULL || (size_t)(slash + 1 - path) + length >= size) {
+        errno = n < 0 ? errno : ENAMETOOLONG;
+        return false;
+    }
+    memcpy(slash + 1, name, length + 1);
+    return true;
 }
 
 void cli_json_string(FILE *out, const char *text)

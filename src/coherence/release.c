@@ -612,10 +612,8 @@ static int capacity_read(void)
 {
     uint64_t entries = 0;
     int r = base_env_u64(BASE_ENV_INBOX, &entries);
-    if (r == 0 && (entries & (entries - 1)) != 0) {
-        r = base_error(RECTO_EINVAL, "%s=%llu: give a power of two",
-                       base_env_name(BASE_ENV_INBOX),
-                       (unsigned long long)entries);
+    while ((entries & (entries - 1)) != 0) { /* up to a power of two */
+        entries += entries & -entries;
     }
     rel.capacity = entries;
     return r;
