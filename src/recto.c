@@ -54,7 +54,9 @@ static int floors_end(void)
 static int floors_start(const recto_options *options)
 {
     const struct space_protocol *protocol = NULL;
-    int r = recto_vm_init(); /* again: see who took the signals since */
+    int r = base_env_all_good();
+    r = r == 0 ? recto_vm_init()
+               : r; /* again: see who took the signals since */
     if (r == 0) {
         recto_vm_finalize(); /* of this look; the first init holds */
     }

@@ -194,6 +194,8 @@ const char *base_env_allowed(enum base_env id, char *text);
 /* Is the value, or its default, among what the argument lists? RECTO_EINVAL with a message
  * that says what is. */
 int base_env_good(enum base_env id);
+/* The same of all variables, whoever reads them in this job. */
+int base_env_all_good(void);
 /* The value as a number within its bounds; the same. */
 int base_env_u64(enum base_env id, uint64_t *value);
 /* Which of the words of its argument, from 0, the value is; the same. */

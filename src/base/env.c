@@ -214,6 +214,17 @@ int base_env_good(enum base_env id)
     return form_find(id, &f) >= 0 ? 0 : refused(id);
 }
 
+int base_env_all_good(void)
+{
+    int status = 0;
+    for (int id = 0; id < BASE_ENV_COUNT && status == 0; id++) {
+        status = base_env_given((enum base_env)id)
+                     ? base_env_good((enum base_env)id)
+                     : 0;
+    }
+    return status;
+}
+
 int base_env_u64(enum base_env id, uint64_t *value)
 {
     struct form f;

@@ -89,6 +89,8 @@ bool cli_beside(const char *name, char *path, size_t size);
 void cli_json_string(FILE *out, const char *text);
 /* "2026-11-20T10:00:00Z" into at least 32 bytes. */
 const char *cli_time(uint64_t seconds, char *text);
+/* The last error without the words "recto: " before it. */
+const char *cli_last_error(void);
 /* "12.5 MiB" into at least 32 bytes. */
 const char *cli_size(uint64_t bytes, char *text);
 /* Index of the epoch asked for, the newest by default; false: none such. */

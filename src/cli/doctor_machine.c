@@ -224,7 +224,7 @@ static void settings(struct doctor *d)
         if (cli_env_good(id) != 0) {
             doctor_add(d, DOCTOR_PROBLEM, "environment",
                        "set it as said; recto env lists all", "%s",
-                       recto_last_error());
+                       cli_last_error());
         } else if (base_env_given(id)) {
             doctor_add(d, DOCTOR_GOOD, "environment", NULL, "%s=%s",
                        base_env_name(id), base_env(id));

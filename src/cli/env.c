@@ -71,7 +71,7 @@ static void text_print(enum base_env id, bool good)
     }
     (void)printf("\n    %s\n", base_env_text(id));
     if (!good) {
-        (void)printf("    WRONG: %s\n", recto_last_error());
+        (void)printf("    WRONG: %s\n", cli_last_error());
     }
 }
 
@@ -93,7 +93,7 @@ static void json_print(enum base_env id, bool good)
     member_print("text", base_env_text(id));
     (void)printf(", \"good\": %s", good ? "true" : "false");
     if (!good) {
-        member_print("error", recto_last_error());
+        member_print("error", cli_last_error());
     }
     (void)printf("}");
 }

@@ -65,6 +65,14 @@ void cli_json_string(FILE *out, const char *text)
     (void)fputc('"', out);
 }
 
+const char *cli_last_error(void)
+{
+    static const char who[] = "recto: ";
+    const char *text = recto_last_error();
+    return strncmp(text, who, sizeof who - 1) == 0 ? text + sizeof who - 1
+                                                   : text;
+}
+
 const char *cli_time(uint64_t seconds, char *text)
 {
     time_t t = (time_t)seconds;
