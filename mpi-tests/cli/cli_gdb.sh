@@ -60,7 +60,7 @@ has two '^ +1-1 +1  rw +rw +.*Modified'
 has two '^ +2-2 +1  - +- +Invalid'
 has two '^ +6-6 +1  - +-'
 has two 'nothing: no array of that name'
-has two '^\$1 = \{"grid", 8 pages at 0x[0-9a-f]+, block\}$'
+has two '^[$]1 = \{"grid", 8 pages at 0x[0-9a-f]+, block\}$'
 has two 'exited normally'
 
 run one 1 "$look"
@@ -68,7 +68,6 @@ has one '^rank 0 of 1, domain 0 of 1$'
 has one '^ +0-(7|1) +0  rw'  # by scan, or by faults
 has one 'exited normally'
 
-# shellcheck disable=SC2016
 run fault 1 'run
 backtrace
 frame function main
@@ -76,5 +75,5 @@ print nowhere' mistake || true
 has fault '^Recto does not resolve this fault'
 has fault '<signal handler called>'
 has fault ' main .*gdb.c:'
-has fault '^\$1 = \(volatile int \*\) 0x8$'
+has fault '^[$]1 = \(volatile int \*\) 0x8$'
 echo "one rank, two ranks, a mistake"
