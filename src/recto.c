@@ -77,7 +77,8 @@ static int start(int *argc, char ***argv, const MPI_Comm *comm,
                  const recto_options *options)
 {
     if (started) {
-        return base_error(RECTO_ESTATE, "recto_init was called already");
+        return base_error(RECTO_ESTATE,
+                          "recto_init was called already; call it once");
     }
     int r = recto_vm_init();
     if (r != 0) {
@@ -114,7 +115,9 @@ int recto_init_comm(MPI_Comm comm, const recto_options *options)
 int recto_finalize(void)
 {
     if (!started) {
-        return base_error(RECTO_ESTATE, "recto_finalize without recto_init");
+        return base_error(
+            RECTO_ESTATE,
+            "recto_finalize without recto_init; call recto_init first");
     }
     int r = net_agree(NET_CALL_FINALIZE, 0, "recto_finalize()");
     if (r != 0) {

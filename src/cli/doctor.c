@@ -30,6 +30,7 @@ static const char help[] =
 static _Noreturn void out_of_memory(void)
 {
     (void)fprintf(stderr, "recto doctor: out of memory\n");
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): the only thread */
     exit(CLI_DAMAGED);
 }
 

@@ -139,8 +139,7 @@ static void mappings(struct doctor *d)
 
 static const char *limit_text(rlim_t limit, char *text)
 {
-    return limit == RLIM_INFINITY ? strcpy(text, "unlimited")
-                                  : cli_size(limit, text);
+    return limit == RLIM_INFINITY ? "unlimited" : cli_size(limit, text);
 }
 
 static void limit(struct doctor *d, int which, const char *name,

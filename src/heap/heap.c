@@ -236,8 +236,11 @@ int recto_mfree(void *p)
         return base_error(RECTO_ESTATE, "recto_mfree before recto_init");
     }
     if (heap.s == NULL || space_segment_at(p) != heap.s) {
-        return base_error(RECTO_EINVAL,
-                          "recto_mfree(%p): not memory of recto_malloc", p);
+        return base_error(
+            RECTO_EINVAL,
+            "recto_mfree(%p): not memory of recto_malloc; give a pointer that "
+            "it returned, once",
+            p);
     }
     uint64_t offset = (uint64_t)((char *)p - heap.s->recto);
     int home = 0;
@@ -328,8 +331,11 @@ int heap_init(void)
     sizes[1] = -(int64_t)heap.chunks;
     r = r == 0 ? net_allreduce_max(sizes, 2) : r;
     if (r == 0 && sizes[0] != -sizes[1]) {
-        r = base_error(RECTO_EMISMATCH, "%s differs between ranks",
-                       base_env_name(BASE_ENV_HEAP));
+        r = base_error(
+            RECTO_EMISMATCH,
+            "%s differs between ranks; pass the environment to all ranks "
+            "(mpirun -x NAME)",
+            base_env_name(BASE_ENV_HEAP));
     }
     if (r == 0 && heap.chunks > 0) {
         r = net_memory_create(&memory, "recto-heap",

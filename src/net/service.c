@@ -137,8 +137,10 @@ static void push_or_wait(const struct net_msg *msg)
         uint64_t now = base_now();
         start = start == 0 ? now : start;
         if (net.timeout > 0 && now - start > net.timeout) {
-            base_fatal("rank %d on %s took no messages within %s", msg->target,
-                       net_host(msg->target), base_env_name(BASE_ENV_TIMEOUT));
+            base_fatal("rank %d on %s took no messages within %s; raise it if "
+                       "that rank is only slow",
+                       msg->target, net_host(msg->target),
+                       base_env_name(BASE_ENV_TIMEOUT));
         }
         sched_yield();
     }

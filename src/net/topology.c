@@ -52,8 +52,11 @@ int net_fd_open(int rank, int fd, int *mine)
              fd);
     int opened = open(path, O_RDWR | O_CLOEXEC);
     if (opened < 0) {
-        return base_error(RECTO_ESTATE, "memory of rank %d: open %s: %s", rank,
-                          path, base_errno_text(errno));
+        return base_error(
+            RECTO_ESTATE,
+            "memory of rank %d: open %s: %s; ranks of one machine must be one "
+            "user's, in one namespace of processes",
+            rank, path, base_errno_text(errno));
     }
     *mine = opened;
     return 0;

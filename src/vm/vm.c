@@ -249,8 +249,9 @@ static void stack_free(void *stack)
 int recto_vm_thread_init(void)
 {
     if (!vm_initialised()) {
-        return base_error(RECTO_ESTATE,
-                          "recto_vm_thread_init before recto_vm_init");
+        return base_error(
+            RECTO_ESTATE,
+            "recto_vm_thread_init before recto_vm_init; call that first");
     }
     vm_owner_unblock();
     stack_t now;
