@@ -48,10 +48,22 @@ if(TARGET recto_fortran)
 endif()
 if(TARGET recto_command)
   recto_install_target(recto_command command)
-  install(TARGETS recto_files DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT runtime)
+  install(TARGETS recto_files recto_probe DESTINATION ${CMAKE_INSTALL_BINDIR}
+          COMPONENT runtime)
 endif()
 install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT dev
         FILES_MATCHING PATTERN "*.h")
+
+# ---- completion, gdb, suppressions -----------------------------------------------------
+
+install(FILES src/share/completions/recto.bash RENAME recto COMPONENT runtime
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+install(FILES src/share/completions/_recto COMPONENT runtime
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+install(FILES src/share/completions/recto.fish COMPONENT runtime
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+install(DIRECTORY src/share/recto COMPONENT runtime
+        DESTINATION ${CMAKE_INSTALL_DATADIR})
 
 # ---- find_package ----------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ string(APPEND RECTO_TSAN_HANDLERS
 set(RECTO_TEST_ENVIRONMENT
     "ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_sigbus=0"
     "UBSAN_OPTIONS=print_stacktrace=1"
-    "TSAN_OPTIONS=${RECTO_TSAN_HANDLERS}:suppressions=${PROJECT_SOURCE_DIR}/mpi-tests/tsan.supp"
+    "TSAN_OPTIONS=${RECTO_TSAN_HANDLERS}:suppressions=${PROJECT_SOURCE_DIR}/src/share/recto/tsan.supp"
     "TEST_SOURCE=${PROJECT_SOURCE_DIR}"
     "TEST_BUILD=${PROJECT_BINARY_DIR}"
     "TEST_MPIRUN=${RECTO_MPIRUN}")

@@ -54,7 +54,9 @@ static int floors_end(void)
 static int floors_start(const recto_options *options)
 {
     const struct space_protocol *protocol = NULL;
-    int r = recto_vm_init(); /* again: see who took the signals since */
+    int r = base_env_all_good();
+    r = r == 0 ? recto_vm_init()
+               : r; /* again: see who took the signals since */
     if (r == 0) {
         recto_vm_finalize(); /* of this look; the first init holds */
     }
@@ -75,7 +77,8 @@ static int start(int *argc, char ***argv, const MPI_Comm *comm,
                  const recto_options *options)
 {
     if (started) {
-        return base_error(RECTO_ESTATE, "recto_init was called already");
+        return base_error(RECTO_ESTATE,
+                          "recto_init was called already; call it once");
     }
     int r = recto_vm_init();
     if (r != 0) {
@@ -112,7 +115,9 @@ int recto_init_comm(MPI_Comm comm, const recto_options *options)
 int recto_finalize(void)
 {
     if (!started) {
-        return base_error(RECTO_ESTATE, "recto_finalize without recto_init");
+        return base_error(
+            RECTO_ESTATE,
+            "recto_finalize without recto_init; call recto_init first");
     }
     int r = net_agree(NET_CALL_FINALIZE, 0, "recto_finalize()");
     if (r != 0) {

@@ -80,7 +80,7 @@ static const char help[] =
     "\n"
     "  --dir FOLDER  where a folder of checkpoints is made and removed (.)\n"
     "  --json FILE   write all counts to FILE as well\n"
-    "  --help        this text\n";
+    "  --help, --version\n";
 
 typedef int64_t page[WORDS];
 

@@ -101,11 +101,17 @@ static enum program_action read_option(const struct program_option *options,
                           text);
 }
 
+static bool version_asked;
+
 enum program_action program_read(const struct program_usage *usage, int argc,
                                  char **argv, char *wrong)
 {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            return PROGRAM_HELP;
+        }
+        if (strcmp(argv[i], "--version") == 0) {
+            version_asked = true;
             return PROGRAM_HELP;
         }
         if (strncmp(argv[i], "--", 2) == 0) {
@@ -130,6 +136,10 @@ enum program_action program_read(const struct program_usage *usage, int argc,
 void program_help(const struct program_usage *usage)
 {
     static const char *const values[] = {"", " N", " NUMBER", " FILE"};
+    if (version_asked) {
+        (void)printf("%s (Recto) " PROGRAM_VERSION "\n", usage->name);
+        return;
+    }
     (void)printf("Usage: %s [OPTION]...%s%s\n%s\n", usage->launch,
                  usage->operand != NULL ? " " : "",
                  usage->operand != NULL ? usage->operand_name : "",
@@ -140,10 +150,11 @@ void program_help(const struct program_usage *usage)
         (void)snprintf(left, sizeof left, "--%s%s", o->name, values[o->kind]);
         (void)printf("  %-22s %s\n", left, o->help);
     }
-    (void)printf("  %-22s %s\n\n"
+    (void)printf("  %-22s %s\n"
+                 "  %-22s %s\n\n"
                  "Exit codes: 0 the answer is right; 1 it is wrong, or "
                  "something failed; 2 wrong\noption.\n",
-                 "--help", "this text");
+                 "--help", "this text", "--version", "Recto's version");
 }
 
 /* ---- errors, time, parts ------------------------------------------------- */

@@ -48,7 +48,7 @@ struct program_usage {
 
 enum program_action {
     PROGRAM_RUN,
-    PROGRAM_HELP,
+    PROGRAM_HELP, /* program_help prints what was asked for */
     PROGRAM_WRONG
 };
 
@@ -61,7 +61,7 @@ enum {
 enum program_action program_read(const struct program_usage *usage, int argc,
                                  char **argv, char *wrong);
 
-/* Prints the text of --help. */
+/* Prints the text of --help, or of --version if program_read found that. */
 void program_help(const struct program_usage *usage);
 
 /* ---- errors, time, parts ------------------------------------------------- */

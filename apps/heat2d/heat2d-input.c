@@ -38,6 +38,7 @@ static const char help[] =
     "      --ny N     cells from the surface down (144)\n"
     "      --seed N   of the noise and the fractures (1)\n"
     "  -h, --help     this text\n"
+    "      --version  Recto's version\n"
     "\n"
     "Exit codes: 0 done; 1 the file cannot be written; 2 wrong option.\n";
 
@@ -255,11 +256,12 @@ static bool count(const char *text, int64_t min, int64_t max, int64_t *value)
 int main(int argc, char **argv)
 {
     static const struct option table[] = {
-        {"nx",   required_argument, NULL, 'x'},
-        {"ny",   required_argument, NULL, 'y'},
-        {"seed", required_argument, NULL, 's'},
-        {"help", no_argument,       NULL, 'h'},
-        {NULL,   0,                 NULL, 0  },
+        {"nx",      required_argument, NULL, 'x'},
+        {"ny",      required_argument, NULL, 'y'},
+        {"seed",    required_argument, NULL, 's'},
+        {"help",    no_argument,       NULL, 'h'},
+        {"version", no_argument,       NULL, 'v'},
+        {NULL,      0,                 NULL, 0  },
     };
     int64_t nx = 224;
     int64_t ny = 144;
@@ -277,6 +279,9 @@ int main(int argc, char **argv)
             break;
         case 's': right = right && count(optarg, 0, INT64_MAX, &seed); break;
         case 'h': (void)fputs(help, stdout); return 0;
+        case 'v':
+            (void)printf("heat2d-input (Recto) %s\n", PROGRAM_VERSION);
+            return 0;
         default: right = false;
         }
     }

@@ -204,7 +204,7 @@ START_TEST(a_choice_is_one_of_its_words)
         setenv("RECTO_STOP_SIGNAL", bad[i], 1);
         ck_assert_int_eq(base_env_choice(BASE_ENV_STOP_SIGNAL, &choice),
                          RECTO_EINVAL);
-        ck_assert_ptr_nonnull(strstr(recto_last_error(), "usr1|term|off"));
+        ck_assert_ptr_nonnull(strstr(recto_last_error(), "usr1, term or off"));
         ck_assert_uint_eq(choice, 77); /* set only on success */
     }
     for (unsigned i = 0; i < sizeof good / sizeof good[0]; i++) {
@@ -230,9 +230,10 @@ START_TEST(a_number_is_whole_and_fits)
         ck_assert_ptr_nonnull(strstr(recto_last_error(), bad[i]));
         ck_assert_uint_eq(value, 77); /* set only on success */
     }
-    setenv("RECTO_HOLD", "18446744073709551615", 1);
-    ck_assert_int_eq(base_env_u64(BASE_ENV_HOLD, &value), 0);
+    setenv("RECTO_MAX_MAPPINGS", "18446744073709551615", 1);
+    ck_assert_int_eq(base_env_u64(BASE_ENV_MAX_MAPPINGS, &value), 0);
     ck_assert_uint_eq(value, UINT64_MAX);
+    unsetenv("RECTO_MAX_MAPPINGS");
     unsetenv("RECTO_HOLD");
     ck_assert_int_eq(base_env_u64(BASE_ENV_HOLD, &value), 0);
     ck_assert_uint_eq(value, 100);
@@ -269,8 +270,8 @@ START_TEST(unknown_variables_are_warned_about_once_each)
     setenv("XRECTO_NODES", "rank", 1);
     const char *text = stderr_of(base_env_check);
     ck_assert_ptr_nonnull(strstr(text, "recto: "));
-    ck_assert_ptr_nonnull(strstr(text, "RECTO_NODES\n"));
-    ck_assert_ptr_nonnull(strstr(text, "RECTO_NOD\n"));
+    ck_assert_ptr_nonnull(strstr(text, "RECTO_NODES: is it RECTO_NODE?\n"));
+    ck_assert_ptr_nonnull(strstr(text, "RECTO_NOD: is it RECTO_NODE?\n"));
     ck_assert_ptr_null(strstr(text, "XRECTO"));
     size_t lines = 0;
     for (const char *c = text; *c != '\0'; c++) {
@@ -279,6 +280,105 @@ START_TEST(unknown_variables_are_warned_about_once_each)
     ck_assert_uint_eq(lines, 2);
     setenv("RECTO_QUIET", "1", 1);
     ck_assert_str_eq(stderr_of(base_env_check), "");
+}
+END_TEST
+
+/* "RECTO_X=value": is it accepted? */
+static bool taken(enum base_env id, const char *value)
+{
+    setenv(base_env_name(id), value, 1);
+    bool good = base_env_good(id) == 0;
+    unsetenv(base_env_name(id));
+    return good;
+}
+
+START_TEST(what_the_table_lists_is_taken_and_nothing_else)
+{
+    static const struct {
+        enum base_env id;
+        const char *value;
+        bool good;
+    } values[] = {
+        {BASE_ENV_CKPT_FULL,     "0",           false},
+        {BASE_ENV_CKPT_FULL,     "1",           true },
+        {BASE_ENV_CKPT_FULL,     "500",         true },
+        {BASE_ENV_CKPT_FULL,     "501",         false},
+        {BASE_ENV_CKPT_COMPACT,  "0",           true },
+        {BASE_ENV_CKPT_COMPACT,  "109",         false},
+        {BASE_ENV_CKPT_COMPACT,  "110",         true },
+        {BASE_ENV_CACHE,         "0",           true },
+        {BASE_ENV_CACHE,         "65535",       false},
+        {BASE_ENV_CACHE,         "64K",         true },
+        {BASE_ENV_CACHE,         "64k",         false},
+        {BASE_ENV_CACHE,         "16777216T",   false},
+        {BASE_ENV_NODE,          "rank",        true },
+        {BASE_ENV_NODE,          "3",           true },
+        {BASE_ENV_NODE,          "0",           false},
+        {BASE_ENV_NODE,          "ranks",       false},
+        {BASE_ENV_STATS,         "2",           false},
+        {BASE_ENV_VM,            "auto",        true },
+        {BASE_ENV_VM,            "magic",       false},
+        {BASE_ENV_RESTART_EPOCH, "newest",      true },
+        {BASE_ENV_RESTART_EPOCH, "-1",          false},
+        {BASE_ENV_CKPT_DIR,      "any/ folder", true }
+    };
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        ck_assert_msg(taken(values[i].id, values[i].value) == values[i].good,
+                      "%s=%s", base_env_name(values[i].id), values[i].value);
+    }
+    for (int id = 0; id < BASE_ENV_COUNT; id++) {
+        unsetenv(base_env_name(id));
+        ck_assert_msg(base_env_good(id) == 0 || base_env(id)[0] == '\0',
+                      "the default of %s", base_env_name(id));
+    }
+}
+END_TEST
+
+START_TEST(an_error_says_what_is_allowed)
+{
+    char text[BASE_ENV_ALLOWED];
+    ck_assert_str_eq(base_env_allowed(BASE_ENV_NODE, text),
+                     "auto, rank or a whole number from 1 to 2147483647");
+    ck_assert_str_eq(
+        base_env_allowed(BASE_ENV_CACHE, text),
+        "0 or a number of bytes (K, M, G, T: KiB to TiB) from 65536");
+    ck_assert_str_eq(base_env_allowed(BASE_ENV_CKPT_DIR, text), "FOLDER");
+    ck_assert(!taken(BASE_ENV_CKPT_FULL, "501"));
+    ck_assert_ptr_nonnull(
+        strstr(recto_last_error(),
+               "RECTO_CKPT_FULL=501: give a whole number from 1 to 500"));
+}
+END_TEST
+
+START_TEST(an_unknown_name_brings_the_nearest_known_one)
+{
+    static const char *const names[][2] = {
+        {"RECTO_CKPT_DIRS",                                                       "RECTO_CKPT_DIR"     }, /* one more */
+        {"RECTO_TRANPSORT",                                                       "RECTO_TRANSPORT"    }, /* swapped */
+        {"RECTO_WM",                                                              "RECTO_VM"           }, /* another */
+        {"RECTO_CKPT_INTERVL",                                                    "RECTO_CKPT_INTERVAL"}, /* one less */
+        {"RECTO_ckpt_full",                                                       NULL                 },
+        {"RECTO_XYZZY",                                                           NULL                 },
+        {"RECTO_",                                                                NULL                 },
+        {"RECTO_A_NAME_THAT_IS_LONGER_THAN_ALL_THAT_ARE_KNOWN_AND_THAN_ITS_ROOM",
+         NULL                                                                                          }
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char name[BASE_ENV_NAME];
+        const char *nearest = "";
+        size_t at = 0;
+        setenv(names[i][0], "1", 1);
+        ck_assert(base_env_unknown(&at, name, &nearest));
+        ck_assert_uint_eq(strncmp(name, names[i][0], BASE_ENV_NAME - 1), 0);
+        ck_assert_pstr_eq(nearest, names[i][1]);
+        ck_assert(!base_env_unknown(&at, name, &nearest));
+        unsetenv(names[i][0]);
+    }
+    setenv("RECTO_ROOT", "/opt/recto", 1); /* find_package's */
+    size_t at = 0;
+    char name[BASE_ENV_NAME];
+    const char *nearest = NULL;
+    ck_assert(!base_env_unknown(&at, name, &nearest));
 }
 END_TEST
 
@@ -314,6 +414,9 @@ int main(void)
     tcase_add_test(tests, a_variable_unset_or_empty_has_its_default);
     tcase_add_test(tests, a_choice_is_one_of_its_words);
     tcase_add_test(tests, a_number_is_whole_and_fits);
+    tcase_add_test(tests, what_the_table_lists_is_taken_and_nothing_else);
+    tcase_add_test(tests, an_error_says_what_is_allowed);
+    tcase_add_test(tests, an_unknown_name_brings_the_nearest_known_one);
     tcase_add_test(tests, unknown_variables_are_warned_about_once_each);
     tcase_add_test_raise_signal(tests, fatal_aborts, SIGABRT);
     tcase_add_test(tests, time_goes_forward);

@@ -81,35 +81,41 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- environment ---------------------------------------------------------
  * X(id, name, default, argument, what it does). The only place where a
- * RECTO_ variable is named; the manual and warnings are made from it. */
+ * RECTO_ variable is named; `recto env`, the manual and warnings are made from it.
+ *
+ * The argument lists what is taken, with | between: words as they are; BYTES, COUNT,
+ * MICROSECONDS, NUMBER, PERCENT or SECONDS, each a whole number, with its bounds
+ * ("COUNT 1..500") if it has some; other words with capitals are checked by whoever
+ * reads the variable. */
 #define BASE_ENV_LIST(X)                                                        \
     X(VM, "RECTO_VM", "auto", "auto|mprotect|pte", "page protection back end")  \
     X(DIRTY, "RECTO_DIRTY", "auto", "auto|fault|scan|hash",                     \
       "how writes to shared pages are tracked")                                 \
-    X(NODE, "RECTO_NODE", "auto", "auto|rank|COUNT",                            \
+    X(NODE, "RECTO_NODE", "auto", "auto|rank|COUNT 1..2147483647",              \
       "coherence domain: a machine, a rank, or COUNT neighbouring ranks")       \
     X(TRANSPORT, "RECTO_TRANSPORT", "auto", "auto|shm|mpi",                     \
       "how data crosses domains of one machine")                                \
     X(PROGRESS, "RECTO_PROGRESS", "auto", "auto|thread|poll|off",               \
       "the thread that answers other ranks: where it is needed, always, "       \
       "without ever sleeping, never")                                           \
-    X(HOLD, "RECTO_HOLD", "100", "MICROSECONDS",                                \
+    X(HOLD, "RECTO_HOLD", "100", "MICROSECONDS 10..1000000",                    \
       "minimum time that a page just obtained is kept")                         \
-    X(CACHE, "RECTO_CACHE", "0", "BYTES",                                       \
+    X(CACHE, "RECTO_CACHE", "0", "0|BYTES 65536..",                             \
       "bound of a rank's copies of other domains' pages; 0: a quarter of "      \
       "memory, shared by the machine's ranks")                                  \
     X(COMMIT, "RECTO_COMMIT", "check", "check|reserve|sparse",                  \
       "what an allocation asks of memory: that it is there, to be set aside, "  \
       "nothing")                                                                \
-    X(HEAP, "RECTO_HEAP", "1G", "BYTES",                                        \
+    X(HEAP, "RECTO_HEAP", "1G", "0|BYTES 131072..281474976645120",              \
       "heap of recto_malloc, of all ranks together; 0: none")                   \
-    X(INBOX, "RECTO_INBOX", "65536", "COUNT",                                   \
-      "write notices that a rank's inbox holds before all copies are dropped")  \
+    X(INBOX, "RECTO_INBOX", "65536", "COUNT 4..4194304",                        \
+      "write notices that a rank's inbox holds before all copies are "          \
+      "dropped; rounded up to a power of two")                                  \
     X(INTERPOSE, "RECTO_INTERPOSE", "auto", "auto|off",                         \
       "shared buffers are made fit for system calls and MPI")                   \
     X(MAX_MAPPINGS, "RECTO_MAX_MAPPINGS", "0", "COUNT",                         \
       "kernel mappings that protection may use; 0: from vm.max_map_count")      \
-    X(TIMEOUT, "RECTO_TIMEOUT", "600", "SECONDS",                               \
+    X(TIMEOUT, "RECTO_TIMEOUT", "600", "SECONDS 1..4294967295",                 \
       "longest wait for another rank in a page fault or lock request to it")    \
     X(CKPT_DIR, "RECTO_CKPT_DIR", "recto.ckpt", "FOLDER",                       \
       "where checkpoints are written and looked for")                           \
@@ -120,9 +126,9 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
       "what recto_checkpoint does while the last one is being written")         \
     X(CKPT_BUFFER, "RECTO_CKPT_BUFFER", "256M", "BYTES",                        \
       "copies of pages that are overwritten while a rank writes a checkpoint")  \
-    X(CKPT_FULL, "RECTO_CKPT_FULL", "16", "COUNT",                              \
-      "a full epoch at least every COUNT epochs, 1 to 500")                     \
-    X(CKPT_COMPACT, "RECTO_CKPT_COMPACT", "200", "PERCENT",                     \
+    X(CKPT_FULL, "RECTO_CKPT_FULL", "16", "COUNT 1..500",                       \
+      "a full epoch at least every COUNT epochs")                               \
+    X(CKPT_COMPACT, "RECTO_CKPT_COMPACT", "200", "0|PERCENT 110..100000",       \
       "what a restart reads, at most, in percent of a full epoch: what passes " \
       "it is compacted; 0: no bound")                                           \
     X(CKPT_COMPRESS, "RECTO_CKPT_COMPRESS", "off", "off|lz4|zstd|zstd:LEVEL",   \
@@ -143,14 +149,15 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
     X(RESTART, "RECTO_RESTART", "eager", "eager|lazy",                          \
       "recto_restart returns when shared memory is loaded, or lets pages come " \
       "as they are touched")                                                    \
-    X(RESTART_EPOCH, "RECTO_RESTART_EPOCH", "newest", "newest|NUMBER",          \
+    X(RESTART_EPOCH, "RECTO_RESTART_EPOCH", "newest",                           \
+      "newest|NUMBER 0..9223372036854775807",                                   \
       "the epoch that recto_restart and recto_recover take")                    \
-    X(CKPT_INTERVAL, "RECTO_CKPT_INTERVAL", "0", "SECONDS",                     \
+    X(CKPT_INTERVAL, "RECTO_CKPT_INTERVAL", "0", "SECONDS 0..4294967295",       \
       "recto_checkpoint_due asks for a checkpoint as often; 0: only when told") \
-    X(MTBF, "RECTO_MTBF", "0", "SECONDS",                                       \
+    X(MTBF, "RECTO_MTBF", "0", "SECONDS 0..4294967295",                         \
       "mean time between failures of the whole job: recto_checkpoint_due asks " \
       "as often as is best for it; 0: unknown")                                 \
-    X(WALLTIME, "RECTO_WALLTIME", "0", "SECONDS",                               \
+    X(WALLTIME, "RECTO_WALLTIME", "0", "SECONDS 0..4294967295",                 \
       "recto_checkpoint_due ends the run so early that it is over as long "     \
       "after recto_init; 0: whenever it is done")                               \
     X(STOP_SIGNAL, "RECTO_STOP_SIGNAL", "usr1", "usr1|term|off",                \
@@ -169,18 +176,38 @@ enum base_env {
     BASE_ENV_COUNT
 };
 
+enum {
+    BASE_ENV_NAME = 64, /* bytes of a name; a longer one is cut */
+    BASE_ENV_ALLOWED = 256
+};
+
 /* The variable's value or its default; never NULL. */
 const char *base_env(enum base_env id);
 const char *base_env_name(enum base_env id);
 /* Is it set, and not empty? */
 bool base_env_given(enum base_env id);
-/* The value as a number >= 0; RECTO_EINVAL with a message otherwise. */
+/* What it does, its default, and "auto, rank or a whole number from 1" in at least
+ * BASE_ENV_ALLOWED bytes. */
+const char *base_env_text(enum base_env id);
+const char *base_env_default(enum base_env id);
+const char *base_env_allowed(enum base_env id, char *text);
+/* Is the value, or its default, among what the argument lists? RECTO_EINVAL with a message
+ * that says what is. */
+int base_env_good(enum base_env id);
+/* The same of all variables, whoever reads them in this job. */
+int base_env_all_good(void);
+/* The value as a number within its bounds; the same. */
 int base_env_u64(enum base_env id, uint64_t *value);
 /* Which of the words of its argument, from 0, the value is; the same. */
 int base_env_choice(enum base_env id, unsigned *choice);
 /* As base_env_u64 for bytes, with K, M, G or T behind it. */
 int base_env_bytes(enum base_env id, uint64_t *value);
-/* Warns on stderr about RECTO_ variables that no table names. */
+
+/* The next RECTO_ variable after *at (0 at first) that no table names, into `name`; false:
+ * none. *nearest: the name that was meant, or NULL. */
+bool base_env_unknown(size_t *at, char name[BASE_ENV_NAME],
+                      const char **nearest);
+/* Warns on stderr about each of them. */
 void base_env_check(void);
 
 /* Takes it out of the environment, that of programs started later too. One thread. */

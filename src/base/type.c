@@ -161,9 +161,11 @@ int base_struct_add(const struct base_struct *s, recto_type *type)
             continue;
         }
         if (!struct_same(&structs[i], s)) {
-            return base_error(RECTO_EEXIST,
-                              "another struct is called \"%s\" already",
-                              s->name);
+            return base_error(
+                RECTO_EEXIST,
+                "another struct is called \"%s\" already; give yours another "
+                "name",
+                s->name);
         }
         *type = (recto_type)(RECTO_STRUCT_FIRST + i);
         return 0;

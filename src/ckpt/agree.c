@@ -115,12 +115,12 @@ static int names_check(const struct ckpt_listing *list)
         if (i > 0 && strcmp(names[i - 1], names[i]) == 0) {
             status = base_error(RECTO_EEXIST,
                                 "\"%s\" names shared memory and protected "
-                                "memory",
+                                "memory; give one of them another name",
                                 names[i]);
         } else if (group != NULL) {
             status = base_error(RECTO_EEXIST,
                                 "\"%s\" cannot lie in \"%s\", which is an "
-                                "array itself",
+                                "array itself; give it another name",
                                 names[i], group);
         }
     }

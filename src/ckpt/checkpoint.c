@@ -60,7 +60,7 @@ static int full_of(unsigned option, uint64_t *every)
         status = base_env_u64(BASE_ENV_CKPT_FULL, every);
     }
     if (status == 0 && (*every == 0 || *every > CHAIN_MAX)) {
-        status = base_error(RECTO_EINVAL, "%s=%llu: 1 to %d is possible",
+        status = base_error(RECTO_EINVAL, "%s=%llu: give 1 to %d",
                             base_env_name(BASE_ENV_CKPT_FULL),
                             (unsigned long long)*every, CHAIN_MAX);
     }
@@ -97,7 +97,9 @@ int ckpt_init(const char *dir, unsigned full)
         status = ckpt_io_inject(base_env(BASE_ENV_INJECT));
     }
     if (status == 0 && strlen(path) >= CKPT_PATH_MAX) {
-        status = base_error(RECTO_EINVAL, "checkpoint folder: name too long");
+        status =
+            base_error(RECTO_EINVAL,
+                       "checkpoint folder: name too long; give a shorter one");
     }
     if (status == 0) {
         status = ckpt_flight_init();
@@ -324,8 +326,10 @@ static void disown(void)
 static void prune(void)
 {
     if (ckpt_store_prune(&ckpt_state.store) != 0) {
-        base_warn("older epochs stay until the next one is written: %s",
-                  recto_last_error());
+        base_warn(
+            "older epochs stay until the next one is written: %s; make room, "
+            "or look whether it may be written",
+            recto_last_error());
     }
 }
 

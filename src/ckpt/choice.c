@@ -29,13 +29,8 @@ int ckpt_choice_read(int64_t *chosen)
         return 0;
     }
     int status = base_env_u64(BASE_ENV_RESTART_EPOCH, &number);
-    if (status != 0 || number > INT64_MAX) {
-        return base_error(RECTO_EINVAL, "%s=%s: give newest or a number",
-                          base_env_name(BASE_ENV_RESTART_EPOCH),
-                          base_env(BASE_ENV_RESTART_EPOCH));
-    }
-    *chosen = (int64_t)number;
-    return 0;
+    *chosen = status == 0 ? (int64_t)number : RECTO_NEWEST;
+    return status;
 }
 
 int recto_restart_select(int64_t epoch)

@@ -179,8 +179,11 @@ static int note_set(const char *object, const char *name, const char *text)
     bool there = at < nnotes && note_order(&notes[at], object, name) == 0;
     int status = 0;
     if (text == NULL && !there) {
-        return base_error(RECTO_ENOENT, "\"%s\" has no attribute \"%s\"",
-                          object, name);
+        return base_error(
+            RECTO_ENOENT,
+            "\"%s\" has no attribute \"%s\"; recto info shows those that are "
+            "there",
+            object, name);
     }
     if (text == NULL) {
         nnotes--;

@@ -125,11 +125,6 @@ static int seconds_of(enum base_env id, uint64_t *ns)
 {
     uint64_t seconds = 0;
     int status = base_env_u64(id, &seconds);
-    if (status == 0 && seconds > UINT32_MAX) {
-        status = base_error(RECTO_EINVAL, "%s=%llu: at most %lu seconds",
-                            base_env_name(id), (unsigned long long)seconds,
-                            (unsigned long)UINT32_MAX);
-    }
     *ns = seconds * SECOND;
     return status;
 }

@@ -38,7 +38,8 @@ static int target_open(struct target *t, const char *path)
     size_t prefix = sizeof CKPT_TEMPORARY - 1;
     if (n >= (int)sizeof folder || name[0] == '\0' ||
         strlen(name) > CKPT_FILE_NAME_MAX - prefix) {
-        return base_error(RECTO_EINVAL, "%s: bad length of a file's name",
+        return base_error(RECTO_EINVAL,
+                          "%s: bad length of a file's name; give a shorter one",
                           path);
     }
     (void)snprintf(t->name, sizeof t->name, "%s", name);
@@ -46,10 +47,13 @@ static int target_open(struct target *t, const char *path)
                    (int)(CKPT_FILE_NAME_MAX - prefix), name);
     int status = ckpt_io_dir_open(&t->dir, folder, false);
     if (status == RECTO_ENOENT) {
-        return base_error(RECTO_EIO, "%s: no such folder", folder);
+        return base_error(RECTO_EIO, "%s: no such folder; make it first",
+                          folder);
     }
     if (status == 0 && faccessat(t->dir.fd, name, F_OK, 0) == 0) {
-        status = base_error(RECTO_EEXIST, "%s is there already", path);
+        status = base_error(
+            RECTO_EEXIST,
+            "%s is there already; give another name, or remove it", path);
     }
     return status == 0 ? ckpt_io_open(&t->file, &t->dir, t->temporary,
                                       O_RDWR | O_CREAT | O_TRUNC, "export-open")

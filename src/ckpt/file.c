@@ -146,7 +146,8 @@ static int bytes_agree(const struct ckpt_job *job)
     int status = net_allreduce_sum(&total, 1);
     if (status == 0 && (uint64_t)total != bulk_bytes(&job->epoch)) {
         status = base_error(
-            RECTO_EIO, "epoch %llu: the ranks wrote %lld bytes of %llu",
+            RECTO_EIO,
+            "epoch %llu: the ranks wrote %lld bytes of %llu; report it",
             (unsigned long long)job->epoch.number, (long long)total,
             (unsigned long long)bulk_bytes(&job->epoch));
     }

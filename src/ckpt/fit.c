@@ -88,9 +88,10 @@ static int lacking(const struct ckpt_object *o, const struct ckpt_epoch *e,
         RECTO_ECHANGED,
         declared != NULL
             ? "the program declares %s \"%s\" (%s), which epoch %llu "
-              "does not hold"
+              "does not hold; declare what it held, or start without its "
+              "checkpoints"
             : "%s \"%s\" (%s) of epoch %llu is not declared by the "
-              "program",
+              "program; declare what it held, or start without its checkpoints",
         ckpt_kind_words(o->kind), o->name,
         ckpt_object_shape(declared != NULL ? declared : e, o, shape,
                           sizeof shape),
@@ -113,23 +114,26 @@ static int shape_compare(const struct ckpt_object *old,
     char was[CKPT_SHAPE_MAX];
     char is[CKPT_SHAPE_MAX];
     if (strcmp(what_is(old), what_is(now)) != 0) {
-        return base_error(RECTO_ECHANGED,
-                          "\"%s\" is %s in epoch %llu and %s in the program",
-                          old->name, what_is(old),
-                          (unsigned long long)e->number, what_is(now));
+        return base_error(
+            RECTO_ECHANGED,
+            "\"%s\" is %s in epoch %llu and %s in the program; declare it as "
+            "then, or start without its checkpoints",
+            old->name, what_is(old), (unsigned long long)e->number,
+            what_is(now));
     }
     if (!ckpt_type_same(e, old->type, declared, now->type) ||
         (!ckpt_moved(old, e) &&
          (old->ndims != now->ndims ||
           memcmp(old->dims, now->dims,
                  (size_t)now->ndims * sizeof now->dims[0]) != 0))) {
-        return base_error(RECTO_ECHANGED,
-                          "%s \"%s\" has %s in epoch %llu, the program "
-                          "declares %s",
-                          ckpt_kind_words(old->kind), old->name,
-                          ckpt_object_shape(e, old, was, sizeof was),
-                          (unsigned long long)e->number,
-                          ckpt_object_shape(declared, now, is, sizeof is));
+        return base_error(
+            RECTO_ECHANGED,
+            "%s \"%s\" has %s in epoch %llu, the program "
+            "declares %s; declare it as then, or start without its checkpoints",
+            ckpt_kind_words(old->kind), old->name,
+            ckpt_object_shape(e, old, was, sizeof was),
+            (unsigned long long)e->number,
+            ckpt_object_shape(declared, now, is, sizeof is));
     }
     return 0;
 }

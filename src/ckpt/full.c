@@ -234,11 +234,13 @@ int ckpt_full_write(struct ckpt_job *job)
 static int mismatch(const struct ckpt_job *job, const struct ckpt_part *part,
                     const char *what, uint64_t page)
 {
-    return base_error(RECTO_EIO,
-                      "epoch %llu: %s %llu of \"%s\" came back from the disk "
-                      "different from what was written",
-                      (unsigned long long)job->epoch.number, what,
-                      (unsigned long long)page, part->object->name);
+    return base_error(
+        RECTO_EIO,
+        "epoch %llu: %s %llu of \"%s\" came back from the disk "
+        "different from what was written; check the disk, or choose another "
+        "folder",
+        (unsigned long long)job->epoch.number, what, (unsigned long long)page,
+        part->object->name);
 }
 
 /* Pages [first, first + count) against sums. */

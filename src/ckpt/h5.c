@@ -99,3 +99,19 @@ bool ckpt_h5_attributes(hid_t file, const struct ckpt_epoch *epoch,
     }
     return good;
 }
+
+void ckpt_h5_library_text(char *text, size_t size)
+{
+    unsigned version[3] = {0, 0, 0};
+    hbool_t threads = false;
+    (void)H5get_libversion(&version[0], &version[1], &version[2]);
+    (void)H5is_library_threadsafe(&threads);
+#ifdef H5_HAVE_PARALLEL
+    const char *parallel = "parallel";
+#else
+    const char *parallel = "serial";
+#endif
+    (void)snprintf(text, size, "%u.%u.%u, %s, %s", version[0], version[1],
+                   version[2], parallel,
+                   threads ? "thread-safe" : "not thread-safe");
+}

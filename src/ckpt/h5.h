@@ -23,4 +23,7 @@ bool ckpt_h5_text(hid_t at, const char *name, const char *attribute,
 bool ckpt_h5_attributes(hid_t file, const struct ckpt_epoch *epoch,
                         const struct ckpt_object *object);
 
+/* Version of the library, and how it was built. */
+void ckpt_h5_library_text(char *text, size_t size);
+
 #endif

@@ -122,7 +122,8 @@ int ckpt_io_inject(const char *text)
         }
         if (value == NULL || !rule_field(field, value)) {
             memset(&rule, 0, sizeof rule);
-            return base_error(RECTO_EINVAL, "%s=%s: unknown rule",
+            return base_error(RECTO_EINVAL,
+                              "%s=%s: unknown rule; unset it, it is for tests",
                               base_env_name(BASE_ENV_INJECT), text);
         }
     }

@@ -276,7 +276,9 @@ int ckpt_io_dir_open(struct ckpt_dir *dir, const char *path, bool create)
         length--;
     }
     if (length == 0 || length >= sizeof dir->path - CKPT_FILE_NAME_MAX - 1) {
-        return base_error(RECTO_EINVAL, "checkpoint folder: bad name length");
+        return base_error(
+            RECTO_EINVAL,
+            "checkpoint folder: bad name length; give a shorter name");
     }
     memcpy(dir->path, path, length);
     dir->path[length] = '\0';

@@ -101,9 +101,11 @@ static int nodes_find(void)
         (struct ckpt_ring){n, ckpt_level.levels.data, ckpt_level.levels.parity};
     return n <= CKPT_NODES_MAX
                ? 0
-               : base_error(RECTO_EINVAL, "%s: %u nodes, %d are possible",
-                            base_env_name(BASE_ENV_CKPT_LOCAL), n,
-                            CKPT_NODES_MAX);
+               : base_error(
+                     RECTO_EINVAL,
+                     "%s: %u nodes, %d are possible; take fewer nodes, or "
+                     "unset it",
+                     base_env_name(BASE_ENV_CKPT_LOCAL), n, CKPT_NODES_MAX);
 }
 
 /* The folder's name, with the domain's number for %d. */
@@ -117,14 +119,14 @@ static int folder_open(bool create)
                                   net_domain(), at + 2)
                        : snprintf(path, sizeof path, "%s", text);
     if (n < 0 || (size_t)n >= sizeof path) {
-        return base_error(RECTO_EINVAL, "%s: name too long",
+        return base_error(RECTO_EINVAL, "%s: name too long; give a shorter one",
                           base_env_name(BASE_ENV_CKPT_LOCAL));
     }
     int status = ckpt_io_dir_open(&ckpt_level.dir, path, create);
     return status == RECTO_ENOENT
                ? base_error(RECTO_EIO,
                             "%s, which rank %d of this node has, is not seen "
-                            "here",
+                            "here; all ranks of a node must see one folder",
                             path, ckpt_level.leaders[ckpt_level.node])
                : status;
 }
@@ -306,10 +308,13 @@ static int share_create(struct share_writer *w)
     if (status == 0 && !ckpt_level_leads()) {
         status = ckpt_io_open(&w->job->file, &ckpt_level.dir, temporary, O_RDWR,
                               "local-open");
-        status = status == RECTO_ENOENT
-                     ? base_error(RECTO_EIO, "%s/%s is gone",
-                                  ckpt_level.dir.path, temporary)
-                     : status;
+        status =
+            status == RECTO_ENOENT
+                ? base_error(
+                      RECTO_EIO,
+                      "%s/%s is gone; nobody may clean it while a job runs",
+                      ckpt_level.dir.path, temporary)
+                : status;
     }
     return net_verdict(status);
 }

@@ -424,10 +424,11 @@ static void warn_beyond(const struct recovery *r, long beyond)
 {
     const struct ckpt_holding *h = &r->all.items[beyond];
     if (net_rank() == 0) {
-        base_warn("epoch %llu is lost: the share of node %ld of %u is on no "
-                  "node that is left, nor can it be rebuilt",
-                  (unsigned long long)h->number,
-                  ckpt_holdings_lacks(&r->all, (size_t)beyond), h->ring.nodes);
+        base_warn(
+            "epoch %llu is lost: the share of node %ld of %u is on no "
+            "node that is left, nor can it be rebuilt; an older epoch is taken",
+            (unsigned long long)h->number,
+            ckpt_holdings_lacks(&r->all, (size_t)beyond), h->ring.nodes);
     }
 }
 

@@ -176,14 +176,15 @@ static int sizes_check(const struct load *l)
             return status;
         }
         if (bytes != part->bytes) {
-            return base_error(RECTO_ECHANGED,
-                              "protected memory \"%s\" of rank %d has %llu %s "
-                              "in epoch %llu, the program protects %llu",
-                              o->name, net_rank(),
-                              (unsigned long long)(bytes / size),
-                              ckpt_object_type(&l->job->epoch, o),
-                              (unsigned long long)l->job->epoch.number,
-                              (unsigned long long)(part->bytes / size));
+            return base_error(
+                RECTO_ECHANGED,
+                "protected memory \"%s\" of rank %d has %llu %s "
+                "in epoch %llu, the program protects %llu; protect as much as "
+                "then",
+                o->name, net_rank(), (unsigned long long)(bytes / size),
+                ckpt_object_type(&l->job->epoch, o),
+                (unsigned long long)l->job->epoch.number,
+                (unsigned long long)(part->bytes / size));
         }
     }
     return 0;

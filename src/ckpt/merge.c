@@ -27,8 +27,6 @@
 #include "net/net.h"
 
 enum {
-    PERCENT_LEAST = 110, /* a full epoch alone takes a little more than 100 */
-    PERCENT_MOST = 100000,
     META_BYTES =
         16384, /* metadata of a differential epoch take less, but for pieces */
     SYNC_BYTES = 32 << 20
@@ -49,13 +47,6 @@ int ckpt_merge_init(void)
 {
     uint64_t percent = 0;
     int status = base_env_u64(BASE_ENV_CKPT_COMPACT, &percent);
-    if (status == 0 && percent != 0 &&
-        (percent < PERCENT_LEAST || percent > PERCENT_MOST)) {
-        status = base_error(RECTO_EINVAL, "%s=%llu: 0 or %d to %d is possible",
-                            base_env_name(BASE_ENV_CKPT_COMPACT),
-                            (unsigned long long)percent, PERCENT_LEAST,
-                            PERCENT_MOST);
-    }
     if (status == 0) {
         memset(&merging, 0, sizeof merging);
         merging.percent = percent;

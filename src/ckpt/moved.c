@@ -43,7 +43,7 @@ int recto_protect_redistribute(const char *name, recto_redistribute function,
     if (region == NULL || !region->present || region->is_block) {
         status = base_error(RECTO_ENOENT,
                             "recto_protect_redistribute(\"%s\"): no protected "
-                            "memory has that name",
+                            "memory has that name; call recto_protect first",
                             name != NULL ? name : "NULL");
     } else {
         region->redistribute = function;

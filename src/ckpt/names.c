@@ -119,10 +119,12 @@ static int blocks_same(const struct ckpt_name_row *rows, uint64_t n)
             row->type != lead->type || row->block.ndims != lead->block.ndims ||
             memcmp(row->block.global, lead->block.global,
                    sizeof lead->block.global) != 0) {
-            return base_error(RECTO_EMISMATCH,
-                              "blocks of \"%s\" on rank %u and rank %u are not "
-                              "of the same array",
-                              lead->name, lead->rank, row->rank);
+            return base_error(
+                RECTO_EMISMATCH,
+                "blocks of \"%s\" on rank %u and rank %u are not "
+                "of the same array; give all ranks the same type and "
+                "dimensions",
+                lead->name, lead->rank, row->rank);
         }
     }
     return n == (uint64_t)net_size()
@@ -144,7 +146,8 @@ static int blocks_apart(struct ckpt_name_row *rows, uint64_t n)
             if (ckpt_tiles_overlap(a, &rows[k].block)) {
                 return base_error(
                     RECTO_EMISMATCH,
-                    "the blocks of \"%s\" on rank %u and rank %u overlap",
+                    "the blocks of \"%s\" on rank %u and rank %u overlap; "
+                    "each element belongs to one rank",
                     rows[i].name, rows[i].rank, rows[k].rank);
             }
         }
@@ -210,7 +213,7 @@ static int rows_merge(struct ckpt_listing *list,
         if (rows[i].type != lead->type) {
             return base_error(RECTO_EMISMATCH,
                               "protected memory \"%s\" is %s on rank %u and %s "
-                              "on rank %u",
+                              "on rank %u; protect the same on all ranks",
                               lead->name, type_words(lead->type), lead->rank,
                               type_words(rows[i].type), rows[i].rank);
         }

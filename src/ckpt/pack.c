@@ -54,9 +54,9 @@ int ckpt_packing_read(const char *text, struct ckpt_packing *packing)
         }
     }
     return base_error(RECTO_EINVAL,
-                      "\"%s\" is no way to compress: give off, lz4, zstd or "
-                      "zstd:LEVEL (%d to %d)",
-                      text, ZSTD_minCLevel(), ZSTD_maxCLevel());
+                      "%s=%s: give off, lz4, zstd or zstd:LEVEL (%d to %d)",
+                      base_env_name(BASE_ENV_CKPT_COMPRESS), text,
+                      ZSTD_minCLevel(), ZSTD_maxCLevel());
 }
 
 /* ---- shuffle ---------------------------------------------------------------------- */

@@ -37,8 +37,10 @@ static int reduce(struct ckpt_epoch *e, const char *name)
 {
     const struct ckpt_object *o = object_named(e, name);
     if (o == NULL) {
-        return base_error(RECTO_ENOENT, "epoch %llu does not hold \"%s\"",
-                          (unsigned long long)e->number, name);
+        return base_error(
+            RECTO_ENOENT,
+            "epoch %llu does not hold \"%s\"; recto info shows what it holds",
+            (unsigned long long)e->number, name);
     }
     e->objects[0] = *o;
     e->nobjects = 1;
@@ -99,7 +101,10 @@ static int candidate_recover(void *argument, const struct ckpt_manifest *m,
 
 static int no_checkpoint(void)
 {
-    return base_error(RECTO_ENOENT, "%s holds no checkpoint", ckpt_state.path);
+    return base_error(
+        RECTO_ENOENT,
+        "%s holds no checkpoint; write one first, or set the folder",
+        ckpt_state.path);
 }
 
 /* What the ranks declare under a name; NULL: no rank does. */
@@ -111,11 +116,12 @@ static int declared_find(struct ckpt_job *job, const char *name,
         return status;
     }
     *now = object_named(&job->epoch, name);
-    return *now != NULL ? 0
-                        : base_error(RECTO_ENOENT,
-                                     "recto_recover(\"%s\"): neither shared "
-                                     "nor protected",
-                                     name);
+    return *now != NULL
+               ? 0
+               : base_error(RECTO_ENOENT,
+                            "recto_recover(\"%s\"): neither shared "
+                            "nor protected; allocate or protect it first",
+                            name);
 }
 
 static int recover(const char *name)

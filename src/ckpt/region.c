@@ -104,26 +104,32 @@ static int arguments_check(const char *name, const void *p, recto_type type,
     }
     size_t size = recto_type_size(type);
     if (size == 0) {
-        return base_error(RECTO_EINVAL,
-                          "recto_protect(\"%s\"): unknown type %d", name,
-                          (int)type);
+        return base_error(
+            RECTO_EINVAL,
+            "recto_protect(\"%s\"): unknown type %d; give RECTO_INT8 and so "
+            "on, or a type of recto_type_create",
+            name, (int)type);
     }
     if (count > (uint64_t)INT64_MAX / size || (p == NULL && count > 0)) {
-        return base_error(RECTO_EINVAL,
-                          "recto_protect(\"%s\"): %llu elements at %p", name,
-                          (unsigned long long)count, p);
+        return base_error(
+            RECTO_EINVAL,
+            "recto_protect(\"%s\"): %llu elements at %p; give a pointer and a "
+            "count that fits",
+            name, (unsigned long long)count, p);
     }
     if (count > 0 && (recto_is_shared(p) ||
                       recto_is_shared((const char *)p + count * size - 1))) {
         return base_error(RECTO_EINVAL,
                           "recto_protect(\"%s\"): %p is shared memory, which "
-                          "checkpoints hold anyway",
+                          "checkpoints hold anyway; leave this call away",
                           name, p);
     }
     if (space_segment_find(name) != NULL) {
-        return base_error(RECTO_EINVAL,
-                          "recto_protect(\"%s\"): shared memory has that name",
-                          name);
+        return base_error(
+            RECTO_EINVAL,
+            "recto_protect(\"%s\"): shared memory has that name; give another "
+            "name",
+            name);
     }
     return 0;
 }
@@ -235,8 +241,11 @@ int recto_unprotect(const char *name)
     if (ckpt_state.moving != NULL) {
         status = moving("recto_unprotect", name);
     } else if (region == NULL || !region->present) {
-        status = base_error(RECTO_ENOENT,
-                            "recto_unprotect(\"%s\"): not protected", name);
+        status = base_error(
+            RECTO_ENOENT,
+            "recto_unprotect(\"%s\"): not protected; give the name that "
+            "recto_protect got",
+            name);
     } else if (region->uid == 0) {
         region_remove(lower_bound(name));
     } else {

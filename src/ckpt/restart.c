@@ -179,9 +179,10 @@ int recto_restart(int64_t *epoch)
         ckpt_meet(NET_CALL_RESTART,
                   ckpt_choice_text(ckpt_lazy_text(), text, sizeof text), 0);
     if (status == 0 && ckpt_state.restarted) {
-        status = base_error(RECTO_ESTATE,
-                            "recto_restart after an epoch was written or "
-                            "restored");
+        status = base_error(
+            RECTO_ESTATE,
+            "recto_restart after an epoch was written or "
+            "restored; call it once, before the first recto_checkpoint");
     }
     if (status == 0) {
         (void)pthread_mutex_lock(&ckpt_mutex);

@@ -276,9 +276,11 @@ static int end_take(struct ckpt_share *s, uint64_t tail)
     if (h->bytes != sizeof *h ||
         h->list_bytes != lists_bytes(&h->epoch, false) ||
         h->row_bytes != sizeof(struct ckpt_piece)) {
-        return base_error(RECTO_EVERSION,
-                          "%s/%s was written by another version of Recto",
-                          s->io.dir->path, s->io.name);
+        return base_error(
+            RECTO_EVERSION,
+            "%s/%s was written by another version of Recto; read it by that "
+            "one",
+            s->io.dir->path, s->io.name);
     }
     if (!fits(s, tail)) {
         return corrupt(s, "its end contradicts itself");
@@ -308,7 +310,9 @@ int ckpt_share_open(struct ckpt_share *share, const struct ckpt_dir *dir,
     int status = ckpt_io_open(&share->io, dir, name, O_RDONLY, "read");
     uint64_t whole = 0;
     if (status == RECTO_ENOENT) {
-        return base_error(RECTO_EIO, "%s/%s is gone", dir->path, name);
+        return base_error(RECTO_EIO,
+                          "%s/%s is gone; nobody may clean it while a job runs",
+                          dir->path, name);
     }
     if (status == 0) {
         status = end_read(share);

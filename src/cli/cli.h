@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/base.h"
 #include "ckpt/reader.h"
 #include "ckpt/view.h"
 
@@ -50,11 +51,16 @@ enum cli_exit cli_diff(const struct cli_request *request);
 enum cli_exit cli_export(const struct cli_request *request);
 enum cli_exit cli_compact(const struct cli_request *request);
 
-/* `recto prune`, `recto halt` and `recto run`, with their own command lines: argv[0] is the word
- * after `recto`. Return what the shell gets. */
+/* Commands with their own command lines: argv[0] is the word after `recto`. Return what the
+ * shell gets. */
+int cli_doctor(int argc, char **argv);
+int cli_env(int argc, char **argv);
 int cli_prune(int argc, char **argv);
 int cli_halt(int argc, char **argv);
 int cli_run(int argc, char **argv);
+
+/* Does Recto take the variable's value? RECTO_EINVAL with a message. */
+int cli_env_good(enum base_env id);
 
 /* ---- progress.c ------------------------------------------------------------------ */
 
@@ -76,10 +82,15 @@ uint64_t cli_epoch_bytes(const struct ckpt_epoch *epoch);
 
 /* ---- text.c -------------------------------------------------------------------- */
 
+/* The path of a program that is installed beside this one; false: it is too long, and
+ * errno says so. */
+bool cli_beside(const char *name, char *path, size_t size);
 /* A JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
 void cli_json_string(FILE *out, const char *text);
 /* "2026-11-20T10:00:00Z" into at least 32 bytes. */
 const char *cli_time(uint64_t seconds, char *text);
+/* The last error without the words "recto: " before it. */
+const char *cli_last_error(void);
 /* "12.5 MiB" into at least 32 bytes. */
 const char *cli_size(uint64_t bytes, char *text);
 /* Index of the epoch asked for, the newest by default; false: none such. */

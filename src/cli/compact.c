@@ -62,7 +62,9 @@ enum cli_exit cli_compact(const struct cli_request *request)
         status = ckpt_store_open(&store, r.path, false);
     }
     if (status == 0 && !store.lock.held) {
-        status = base_error(RECTO_EIO, "%s cannot be written", r.path);
+        status = base_error(RECTO_EIO,
+                            "%s cannot be written; ask its owner, or copy it",
+                            r.path);
     }
     if (status == 0) {
         status = ckpt_keep_read(base_env(BASE_ENV_CKPT_KEEP), &store.keep);

@@ -14,12 +14,8 @@
 
 static enum cli_exit elsewhere(const struct cli_request *r)
 {
-    char path[PATH_MAX + sizeof "/recto-files"] = "";
-    ssize_t n = readlink("/proc/self/exe", path, PATH_MAX);
-    path[n > 0 ? n : 0] = '\0';
-    char *slash = strrchr(path, '/');
-    if (slash != NULL) {
-        memcpy(slash, "/recto-files", sizeof "/recto-files");
+    char path[PATH_MAX];
+    if (cli_beside("recto-files", path, sizeof path)) {
         (void)execv(path, r->argv);
     }
     (void)fprintf(stderr, "recto: %s, which does this, cannot be run: %s\n",

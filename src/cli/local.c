@@ -66,7 +66,8 @@ static int folder_list(struct listing *l, const char *path)
     int status = ckpt_io_dir_open(&dir, path, false);
     if (status != 0) {
         return status == RECTO_ENOENT
-                   ? base_error(RECTO_ENOENT, "no folder %s", path)
+                   ? base_error(RECTO_ENOENT,
+                                "no folder %s; give one that is there", path)
                    : status;
     }
     l->dir = &dir;

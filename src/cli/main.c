@@ -28,6 +28,8 @@ static const char usage_text[] =
     "       recto halt DIR           end the run that checkpoints there, cleanly\n"
     "       recto run [OPTION]... PROGRAM [ARGUMENT]...\n"
     "                                run a job; restart it when a node is lost\n"
+    "       recto env                the variables that Recto reads\n"
+    "       recto doctor             what of this machine and its MPI Recto can use\n"
     "       recto COMMAND --help     its options\n"
     "       recto --help | --version\n"
     "exit status: 0 good; 1 damaged or incomplete; 2 wrong usage;\n"
@@ -189,9 +191,11 @@ static int (*own_find(int argc, char **argv))(int, char **)
         const char *name;
         int (*run)(int, char **);
     } own[] = {
-        {"halt",  cli_halt },
-        {"prune", cli_prune},
-        {"run",   cli_run  }
+        {"doctor", cli_doctor},
+        {"env",    cli_env   },
+        {"halt",   cli_halt  },
+        {"prune",  cli_prune },
+        {"run",    cli_run   }
     };
     for (size_t i = 0; argc > 1 && i < sizeof own / sizeof own[0]; i++) {
         if (strcmp(argv[1], own[i].name) == 0) {
@@ -292,14 +296,16 @@ static enum cli_exit line_run(struct line *l)
 int main(int argc, char **argv)
 {
     struct line line = {.count = 0};
+    for (int i = 1; i < argc && i <= 2; i++) { /* behind it is a program's */
+        if (strcmp(argv[i], "--version") == 0) {
+            (void)printf("recto %d.%d.%d\n", RECTO_VERSION_MAJOR,
+                         RECTO_VERSION_MINOR, RECTO_VERSION_PATCH);
+            return CLI_GOOD;
+        }
+    }
     int (*own)(int, char **) = own_find(argc, argv);
     if (own != NULL) {
         return own(argc - 1, argv + 1);
-    }
-    if (argc > 1 && strcmp(argv[1], "--version") == 0) {
-        (void)printf("recto %d.%d.%d\n", RECTO_VERSION_MAJOR,
-                     RECTO_VERSION_MINOR, RECTO_VERSION_PATCH);
-        return CLI_GOOD;
     }
     line.request.argv = argv;
     line.request.locals = calloc((size_t)argc + 1, sizeof *argv);

@@ -145,7 +145,8 @@ static int prune(struct ckpt_store *store, const struct options *o)
         return CLI_NO_CHECKPOINT;
     }
     if (!o->dry && !store->lock.held) {
-        return failed(base_error(RECTO_EIO, "%s cannot be written", o->path));
+        return failed(base_error(
+            RECTO_EIO, "%s cannot be written; ask its owner", o->path));
     }
     if (!o->dry) {
         ckpt_store_clean(store); /* what a killed job or prune left */

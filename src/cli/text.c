@@ -3,8 +3,10 @@
  * Small things that the subcommands of `recto` share: JSON strings, times,
  * sizes, finding an epoch.
  */
+#include <errno.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -28,6 +30,20 @@ static size_t sequence(const unsigned char *s)
     return length > 1 && overlong ? 0 : length;
 }
 
+bool cli_beside(const char *name, char *path, size_t size)
+{
+    ssize_t n = readlink("/proc/self/exe", path, size - 1);
+    path[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(path, '/');
+    size_t length = strlen(name);
+    if (slash == NULL || (size_t)(slash + 1 - path) + length >= size) {
+        errno = n < 0 ? errno : ENAMETOOLONG;
+        return false;
+    }
+    memcpy(slash + 1, name, length + 1);
+    return true;
+}
+
 void cli_json_string(FILE *out, const char *text)
 {
     const unsigned char *s = (const unsigned char *)text;
@@ -47,6 +63,14 @@ void cli_json_string(FILE *out, const char *text)
         }
     }
     (void)fputc('"', out);
+}
+
+const char *cli_last_error(void)
+{
+    static const char who[] = "recto: ";
+    const char *text = recto_last_error();
+    return strncmp(text, who, sizeof who - 1) == 0 ? text + sizeof who - 1
+                                                   : text;
 }
 
 const char *cli_time(uint64_t seconds, char *text)

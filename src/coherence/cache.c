@@ -9,7 +9,6 @@
 #include "coherence/release.h"
 
 enum {
-    LEAST_PAGES = 16,
     STEP = 64,     /* pages given up at a time, at most */
     STEP_PART = 8, /* and of the bound */
     FRACTION = 4,  /* of a ring that is aged */
@@ -30,9 +29,6 @@ int cache_init(void)
     int r = base_env_bytes(BASE_ENV_CACHE, &bytes);
     if (r == 0 && bytes == 0) {
         bytes = space_machine_bytes() / SHARES / (uint64_t)net_local_ranks();
-    } else if (r == 0 && bytes < (uint64_t)LEAST_PAGES * SPACE_PAGE) {
-        r = base_error(RECTO_EINVAL, "%s: 0, or at least %d bytes",
-                       base_env_name(BASE_ENV_CACHE), LEAST_PAGES * SPACE_PAGE);
     }
     bound = bytes / SPACE_PAGE;
     for (int i = 0; i < CACHE_KINDS; i++) {

@@ -48,8 +48,11 @@ static int claim_make(const struct space_segment *s, const void *p,
                       size_t bytes, int rank, struct migrate_claim *claim)
 {
     if (s == NULL) {
-        return base_error(RECTO_ENOENT, "recto_migrate(%p): not shared memory",
-                          p);
+        return base_error(
+            RECTO_ENOENT,
+            "recto_migrate(%p): not shared memory; give an address that "
+            "recto_alloc or recto_array returned, or one behind it",
+            p);
     }
     if (s->heap) {
         return base_error(
@@ -59,9 +62,11 @@ static int claim_make(const struct space_segment *s, const void *p,
             p);
     }
     if (rank < 0 || rank >= net_size()) {
-        return base_error(RECTO_EINVAL,
-                          "recto_migrate(\"%s\"): rank %d of a job of %d ranks",
-                          s->name, rank, net_size());
+        return base_error(
+            RECTO_EINVAL,
+            "recto_migrate(\"%s\"): rank %d of a job of %d ranks; give a rank "
+            "below that",
+            s->name, rank, net_size());
     }
     uint64_t offset = (uint64_t)((const char *)p - s->recto);
     if (bytes > 0 && (offset >= s->bytes || bytes > s->bytes - offset)) {

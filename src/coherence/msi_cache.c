@@ -81,7 +81,7 @@ void msi_cache_close(struct msi_segment *m)
     while (atomic_load_explicit(&m->under_way, memory_order_acquire) > 0) {
         if (net_timeout() > 0 && base_now() - start > net_timeout()) {
             base_fatal("\"%s\": pages given up were not taken back by their "
-                       "homes within %s",
+                       "homes within %s; raise it if that rank is only slow",
                        m->s->name, base_env_name(BASE_ENV_TIMEOUT));
         }
         sched_yield();
@@ -154,7 +154,7 @@ void msi_cache_wait(int64_t more)
         if (net_futex_wait((const uint32_t *)&cache.ended, now, net_timeout(),
                            false) != 0) {
             base_fatal("pages given up were not taken back by their homes "
-                       "within %s",
+                       "within %s; raise it if that rank is only slow",
                        base_env_name(BASE_ENV_TIMEOUT));
         }
         now = atomic_load_explicit(&cache.ended, memory_order_seq_cst);

@@ -86,12 +86,17 @@ static int range_check(const char *call, const void *p, size_t bytes, int mode,
     if (*s == NULL || bytes == 0 ||
         bytes > (*s)->pages * SPACE_PAGE -
                     (uint64_t)((const char *)p - (*s)->recto)) {
-        return base_error(RECTO_EINVAL,
-                          "%s(%p, %zu): not inside one shared array", call, p,
-                          bytes);
+        return base_error(
+            RECTO_EINVAL,
+            "%s(%p, %zu): not inside one shared array; pin each array by "
+            "itself",
+            call, p, bytes);
     }
     if (mode <= 0 || (mode & ~(RECTO_READ | RECTO_WRITE)) != 0) {
-        return base_error(RECTO_EINVAL, "%s: mode %d is unknown", call, mode);
+        return base_error(
+            RECTO_EINVAL,
+            "%s: mode %d is unknown; give RECTO_READ or RECTO_WRITE", call,
+            mode);
     }
     if ((*s)->coherence != NULL && !releases(*s)) {
         return base_error(RECTO_EUNSUPPORTED,

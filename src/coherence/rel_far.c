@@ -86,7 +86,8 @@ static void wait_end(struct rel_wait *w, struct rel_segment *m)
         if (net_futex_wait((const uint32_t *)&w->done, 0, net_timeout(),
                            false) != 0) {
             base_fatal("\"%s\": rank %d on %s, or a rank that it had to tell, "
-                       "did not answer within %s",
+                       "did not answer within %s; raise it if that rank is "
+                       "only slow",
                        m->s->name, w->from, net_host(w->from),
                        base_env_name(BASE_ENV_TIMEOUT));
         }

@@ -87,8 +87,11 @@ int rel_pin(struct rel_segment *m, uint64_t first, uint64_t count, bool write)
         }
         if (r < 0) {
             unpin(m, first, p, write);
-            return base_error(r, "page %lu of \"%s\" is pinned too often",
-                              (unsigned long)p, m->s->name);
+            return base_error(
+                r,
+                "page %lu of \"%s\" is pinned too often; unpin what is not "
+                "needed",
+                (unsigned long)p, m->s->name);
         }
     }
     return 0;
@@ -103,7 +106,9 @@ int rel_unpin(struct rel_segment *m, uint64_t first, uint64_t count, bool write)
         uint32_t pins = atomic_load_explicit(&m->pins[p], memory_order_relaxed);
         r = (write ? pins / REL_PIN_WRITE : pins & UINT16_MAX) != 0
                 ? 0
-                : base_error(RECTO_ESTATE, "page %lu of \"%s\" is not pinned",
+                : base_error(RECTO_ESTATE,
+                             "page %lu of \"%s\" is not pinned; unpin what was "
+                             "pinned, once",
                              (unsigned long)p, m->s->name);
     }
     if (r == 0) {

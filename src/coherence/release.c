@@ -23,8 +23,6 @@ struct rel_state rel;
 struct rel_counts rel_counts;
 
 enum {
-    BOARD_LEAST = 4,
-    BOARD_MOST = 1 << 22,
     BOUNCE_PAGES = 64
 };
 
@@ -614,10 +612,8 @@ static int capacity_read(void)
 {
     uint64_t entries = 0;
     int r = base_env_u64(BASE_ENV_INBOX, &entries);
-    if (r == 0 && (entries < BOARD_LEAST || entries > BOARD_MOST ||
-                   (entries & (entries - 1)) != 0)) {
-        r = base_error(RECTO_EINVAL, "%s: a power of two from %d to %d",
-                       base_env_name(BASE_ENV_INBOX), BOARD_LEAST, BOARD_MOST);
+    while ((entries & (entries - 1)) != 0) { /* up to a power of two */
+        entries += entries & -entries;
     }
     rel.capacity = entries;
     return r;

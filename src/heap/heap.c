@@ -236,8 +236,11 @@ int recto_mfree(void *p)
         return base_error(RECTO_ESTATE, "recto_mfree before recto_init");
     }
     if (heap.s == NULL || space_segment_at(p) != heap.s) {
-        return base_error(RECTO_EINVAL,
-                          "recto_mfree(%p): not memory of recto_malloc", p);
+        return base_error(
+            RECTO_EINVAL,
+            "recto_mfree(%p): not memory of recto_malloc; give a pointer that "
+            "it returned, once",
+            p);
     }
     uint64_t offset = (uint64_t)((char *)p - heap.s->recto);
     int home = 0;
@@ -294,12 +297,7 @@ static int size_read(uint64_t *chunks)
 {
     uint64_t bytes = 0;
     int r = base_env_bytes(BASE_ENV_HEAP, &bytes);
-    uint64_t least = 2 * (uint64_t)CHUNK_BYTES;
     *chunks = bytes / CHUNK_BYTES;
-    if (r == 0 && bytes != 0 && (bytes < least || *chunks > UINT32_MAX)) {
-        r = base_error(RECTO_EINVAL, "%s: 0, or at least %" PRIu64 " bytes",
-                       base_env_name(BASE_ENV_HEAP), least);
-    }
     return r;
 }
 
@@ -333,8 +331,11 @@ int heap_init(void)
     sizes[1] = -(int64_t)heap.chunks;
     r = r == 0 ? net_allreduce_max(sizes, 2) : r;
     if (r == 0 && sizes[0] != -sizes[1]) {
-        r = base_error(RECTO_EMISMATCH, "%s differs between ranks",
-                       base_env_name(BASE_ENV_HEAP));
+        r = base_error(
+            RECTO_EMISMATCH,
+            "%s differs between ranks; pass the environment to all ranks "
+            "(mpirun -x NAME)",
+            base_env_name(BASE_ENV_HEAP));
     }
     if (r == 0 && heap.chunks > 0) {
         r = net_memory_create(&memory, "recto-heap",

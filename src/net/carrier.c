@@ -181,7 +181,8 @@ static void room_wait(int target)
         if (net.timeout > 0 && base_now() - start > net.timeout) {
             base_fatal(
                 "%d messages wait, the last of them to rank %d on %s: it "
-                "or another rank took none within %s",
+                "or another rank took none within %s; raise it if that rank "
+                "is only slow",
                 SENDS, target, net_host(target),
                 base_env_name(BASE_ENV_TIMEOUT));
         }

@@ -36,6 +36,11 @@ bool net_shares(int rank);    /* reached by loads and stores */
 int net_local_ranks(void);    /* ranks on my machine */
 int net_local_cores(void);    /* cores of my machine (hwloc) */
 
+/* Library and version of MPI, the machine's processors and large pages; before MPI starts,
+ * too. */
+void net_library_text(char *text, size_t size);
+void net_machine_text(char *text, size_t size);
+
 /* ---- collectives ---------------------------------------------------------
  * By one application thread of every rank, in the same order. Return 0 or
  * RECTO_EMPI. */

@@ -137,8 +137,10 @@ static void push_or_wait(const struct net_msg *msg)
         uint64_t now = base_now();
         start = start == 0 ? now : start;
         if (net.timeout > 0 && now - start > net.timeout) {
-            base_fatal("rank %d on %s took no messages within %s", msg->target,
-                       net_host(msg->target), base_env_name(BASE_ENV_TIMEOUT));
+            base_fatal("rank %d on %s took no messages within %s; raise it if "
+                       "that rank is only slow",
+                       msg->target, net_host(msg->target),
+                       base_env_name(BASE_ENV_TIMEOUT));
         }
         sched_yield();
     }
@@ -301,16 +303,10 @@ static void *service_main(void *unused)
 
 static int progress_read(void)
 {
-    static const char *const names[] = {"auto", "thread", "poll", "off"};
-    const char *text = base_env(BASE_ENV_PROGRESS);
-    for (int i = AUTO; i <= OFF; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            service.progress = (enum progress)i;
-            return 0;
-        }
-    }
-    return base_error(RECTO_EINVAL, "%s=%s: use auto, thread, poll or off",
-                      base_env_name(BASE_ENV_PROGRESS), text);
+    unsigned choice = AUTO;
+    int status = base_env_choice(BASE_ENV_PROGRESS, &choice);
+    service.progress = (enum progress)choice;
+    return status;
 }
 
 static int thread_start(void)

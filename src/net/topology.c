@@ -52,8 +52,11 @@ int net_fd_open(int rank, int fd, int *mine)
              fd);
     int opened = open(path, O_RDWR | O_CLOEXEC);
     if (opened < 0) {
-        return base_error(RECTO_ESTATE, "memory of rank %d: open %s: %s", rank,
-                          path, base_errno_text(errno));
+        return base_error(
+            RECTO_ESTATE,
+            "memory of rank %d: open %s: %s; ranks of one machine must be one "
+            "user's, in one namespace of processes",
+            rank, path, base_errno_text(errno));
     }
     *mine = opened;
     return 0;
@@ -114,19 +117,16 @@ static void control_close(int rank)
 /* Ranks per domain: 1, COUNT, or INT_MAX for the whole machine. */
 static int domain_width(int *width)
 {
-    const char *text = base_env(BASE_ENV_NODE);
+    unsigned choice = 0; /* auto|rank|COUNT */
     uint64_t count = INT_MAX;
-    if (strcmp(text, "rank") == 0) {
+    int status = base_env_choice(BASE_ENV_NODE, &choice);
+    if (status == 0 && choice == 1) {
         count = 1;
-    } else if (strcmp(text, "auto") != 0 &&
-               (base_env_u64(BASE_ENV_NODE, &count) != 0 || count == 0 ||
-                count > INT_MAX)) {
-        return base_error(RECTO_EINVAL,
-                          "%s=%s: use auto, rank or a number of ranks",
-                          base_env_name(BASE_ENV_NODE), text);
+    } else if (status == 0 && choice == 2) {
+        status = base_env_u64(BASE_ENV_NODE, &count);
     }
     *width = (int)count;
-    return 0;
+    return status;
 }
 
 static int transport_apart(bool *apart)

@@ -64,10 +64,11 @@ static int host_take(void)
             (net.timeout > 0 && base_now() - start > net.timeout)) {
             int error = errno;
             net_turn_give();
-            return base_error(RECTO_EBUSY,
-                              "turn to make a window on this host: %s: another "
-                              "part of the job keeps it",
-                              base_errno_text(error));
+            return base_error(
+                RECTO_EBUSY,
+                "turn to make a window on this host: %s: another "
+                "part of the job keeps it; try again when that has ended",
+                base_errno_text(error));
         }
         pause_shortly();
     }

@@ -33,14 +33,20 @@ static int attr_check(const recto_attr *attr)
 {
     if (attr->consistency < RECTO_CONSISTENCY_DEFAULT ||
         attr->consistency > RECTO_SEQUENTIAL) {
-        return base_error(RECTO_EINVAL, "attr.consistency %d is unknown",
-                          attr->consistency);
+        return base_error(
+            RECTO_EINVAL,
+            "attr.consistency %d is unknown; give RECTO_RELEASE or "
+            "RECTO_SEQUENTIAL",
+            attr->consistency);
     }
     if (attr->placement != RECTO_BLOCK && attr->placement != RECTO_CYCLIC &&
         attr->placement != RECTO_FIRST_TOUCH &&
         attr->placement < RECTO_AT_BASE) {
-        return base_error(RECTO_EINVAL, "attr.placement %d is unknown",
-                          attr->placement);
+        return base_error(
+            RECTO_EINVAL,
+            "attr.placement %d is unknown; give RECTO_BLOCK, RECTO_CYCLIC, "
+            "RECTO_FIRST_TOUCH or RECTO_AT(rank)",
+            attr->placement);
     }
     if (attr->granule % SPACE_PAGE != 0) {
         return base_error(RECTO_EINVAL,
@@ -48,8 +54,11 @@ static int attr_check(const recto_attr *attr)
                           attr->granule, SPACE_PAGE);
     }
     if ((attr->flags & ~(unsigned)(RECTO_NO_CHECKPOINT | RECTO_SPARSE)) != 0) {
-        return base_error(RECTO_EINVAL, "attr.flags 0x%x are unknown",
-                          attr->flags);
+        return base_error(
+            RECTO_EINVAL,
+            "attr.flags 0x%x are unknown; set recto_attr to zero, then its "
+            "members",
+            attr->flags);
     }
     return 0;
 }
@@ -59,8 +68,11 @@ static int dims_check(struct space_segment *s, const uint64_t *dims)
 {
     uint64_t bytes = recto_type_size(s->type);
     if (bytes == 0) {
-        return base_error(RECTO_EINVAL, "\"%s\": unknown type %d", s->name,
-                          (int)s->type);
+        return base_error(
+            RECTO_EINVAL,
+            "\"%s\": unknown type %d; give RECTO_INT8 and so on, or a type of "
+            "recto_type_create",
+            s->name, (int)s->type);
     }
     if (s->ndims < 1 || s->ndims > RECTO_DIMS_MAX || dims == NULL) {
         return base_error(RECTO_EINVAL, "\"%s\": %d dimensions, not 1 to %d",
@@ -109,7 +121,11 @@ static int call_agree(struct space_segment *s, const char *name,
     }
     r = r == 0 ? attr_check(&s->attr) : r;
     if (r == 0 && space_segment_find(name) != NULL) {
-        r = base_error(RECTO_EEXIST, "\"%s\" is allocated already", name);
+        r = base_error(
+            RECTO_EEXIST,
+            "\"%s\" is allocated already; give another name, or free that one "
+            "first",
+            name);
     }
     call_text(text, sizeof text, s);
     r = net_agree(NET_CALL_ALLOC, r, text);
@@ -426,7 +442,7 @@ int recto_free(void *p)
     } else if (s == NULL || s->recto != (char *)p) {
         r = base_error(RECTO_ENOENT,
                        "recto_free(%p): not the start of shared "
-                       "memory",
+                       "memory; give what the allocation returned",
                        p);
     }
     snprintf(text, sizeof text, "recto_free(\"%s\")",
@@ -442,7 +458,11 @@ int recto_home(const void *p)
 {
     struct space_segment *s = space_segment_at(p);
     if (s == NULL) {
-        return base_error(RECTO_ENOENT, "recto_home(%p): not shared memory", p);
+        return base_error(
+            RECTO_ENOENT,
+            "recto_home(%p): not shared memory; give an address in a shared "
+            "array",
+            p);
     }
     return space_home_ask(s,
                           (uint64_t)((const char *)p - s->recto) / SPACE_PAGE);

@@ -49,17 +49,12 @@ static struct space_limits limits = {.proc = -1};
 
 int space_commit_init(void)
 {
-    const char *value = base_env(BASE_ENV_COMMIT);
+    unsigned choice = 0;
+    int status = base_env_choice(BASE_ENV_COMMIT, &choice);
+    mode = (enum space_commit)choice;
     space_limits_close(&limits);
     space_limits_open(&limits, "");
-    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(value, names[i]) == 0) {
-            mode = (enum space_commit)i;
-            return 0;
-        }
-    }
-    return base_error(RECTO_EINVAL, "%s=%s: check, reserve or sparse is needed",
-                      base_env_name(BASE_ENV_COMMIT), value);
+    return status;
 }
 
 void space_commit_end(void)

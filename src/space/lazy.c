@@ -190,7 +190,8 @@ static void page_wait(const struct space_segment *s, uint64_t page)
         (void)base_set_add(&a.wanted, page);
         if (net_futex_wait((const uint32_t *)&a.head->round, round,
                            net_timeout(), true) != 0) {
-            base_fatal("page %lu of \"%s\" was not loaded within %s",
+            base_fatal("page %lu of \"%s\" was not loaded within %s; raise it "
+                       "if the disk is only slow",
                        (unsigned long)page, s->name,
                        base_env_name(BASE_ENV_TIMEOUT));
         }

@@ -79,7 +79,7 @@ void space_shortage(const void *address, bool broken)
     space_room(&room);
     if (broken) {
         base_report("node %d: the machine's memory behind \"%s\", page %lu "
-                    "(%p), has failed (SIGBUS)",
+                    "(%p), has failed (SIGBUS); take that node out of the job",
                     net_domain(), s->name, (unsigned long)page, address);
         return;
     }

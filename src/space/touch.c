@@ -269,7 +269,7 @@ static uint32_t ask(struct space_segment *s, uint64_t granule, bool claim,
         if (net_futex_wait((const uint32_t *)&wait.done, 0, net_timeout(),
                            false) != 0) {
             base_fatal("\"%s\": rank %d on %s did not tell the home of page "
-                       "%lu within %s",
+                       "%lu within %s; raise it if that rank is only slow",
                        s->name, target, net_host(target),
                        (unsigned long)(granule * s->granule_pages),
                        base_env_name(BASE_ENV_TIMEOUT));

@@ -244,7 +244,8 @@ static void probe(enum slot_kind kind, uint64_t id)
         .service = NET_SERVICE_SYNC, .type = MESSAGE_PROBE, .b = (uintptr_t)&a};
     net_post_masked(home, &msg);
     if (!sync_word_wait_for(&a.come, false, net_timeout())) {
-        base_fatal("%s %lx: its home, rank %d on %s, did not answer within %s",
+        base_fatal("%s %lx: its home, rank %d on %s, did not answer within "
+                   "%s; raise it if that rank is only slow",
                    kind_names[kind], (unsigned long)id, home, net_host(home),
                    base_env_name(BASE_ENV_TIMEOUT));
     }

@@ -148,8 +148,9 @@ int vm_owner_install(void)
     atomic_store_explicit(&active, error == 0, memory_order_release);
     owners_unlock(&mask);
     if (error != 0) {
-        return base_error(RECTO_EUNSUPPORTED,
-                          "cannot install the fault handler: error %d", error);
+        return base_error(
+            RECTO_EUNSUPPORTED,
+            "cannot install the fault handler: error %d; report it", error);
     }
     vm_owner_unblock();
     return 0;

@@ -53,7 +53,7 @@ static int check_size(const char *name, uint64_t bytes, uint64_t *rounded)
         return base_error(RECTO_EINVAL,
                           "memory %s: %llu bytes are more than the file size "
                           "limit of %llu (ulimit -f), which holds for shared "
-                          "memory too",
+                          "memory too; raise it",
                           name, (unsigned long long)*rounded,
                           (unsigned long long)limit.rlim_cur);
     }

@@ -109,8 +109,9 @@ int recto_vm_range_create(void *view, size_t bytes, enum recto_vm_right initial,
                           bytes, view, (int)initial);
     }
     if (!vm_initialised()) {
-        return base_error(RECTO_ESTATE,
-                          "recto_vm_range_create before recto_vm_init");
+        return base_error(
+            RECTO_ESTATE,
+            "recto_vm_range_create before recto_vm_init; call that first");
     }
     struct recto_vm_range *made = range_make(base, bytes / page);
     if (made == NULL) {

@@ -143,7 +143,10 @@ static int choose_backend(void)
 {
     const char *wish = base_env(BASE_ENV_VM);
     bool any = strcmp(wish, "auto") == 0;
-    int code = RECTO_EINVAL;
+    int code = base_env_good(BASE_ENV_VM);
+    if (code != 0) {
+        return code;
+    }
     for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++) {
         if (any || strcmp(wish, backends[i]->name) == 0) {
             code = backends[i]->probe();
@@ -153,17 +156,17 @@ static int choose_backend(void)
             }
         }
     }
-    return code != RECTO_EINVAL
-               ? code
-               : base_error(code, "%s=%s: auto, pte or mprotect is needed",
-                            base_env_name(BASE_ENV_VM), wish);
+    return code;
 }
 
 static int choose_tracker(void)
 {
     const char *wish = base_env(BASE_ENV_DIRTY);
     bool any = strcmp(wish, "auto") == 0;
-    int code = RECTO_EINVAL;
+    int code = base_env_good(BASE_ENV_DIRTY);
+    if (code != 0) {
+        return code;
+    }
     for (size_t i = 0; i < sizeof trackers / sizeof trackers[0]; i++) {
         if (any || strcmp(wish, trackers[i]->name) == 0) {
             code = trackers[i]->probe();
@@ -173,10 +176,7 @@ static int choose_tracker(void)
             }
         }
     }
-    return code != RECTO_EINVAL
-               ? code
-               : base_error(code, "%s=%s: auto, fault, scan or hash is needed",
-                            base_env_name(BASE_ENV_DIRTY), wish);
+    return code;
 }
 
 const char *recto_vm_backend(void)
@@ -249,8 +249,9 @@ static void stack_free(void *stack)
 int recto_vm_thread_init(void)
 {
     if (!vm_initialised()) {
-        return base_error(RECTO_ESTATE,
-                          "recto_vm_thread_init before recto_vm_init");
+        return base_error(
+            RECTO_ESTATE,
+            "recto_vm_thread_init before recto_vm_init; call that first");
     }
     vm_owner_unblock();
     stack_t now;

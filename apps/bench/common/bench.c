@@ -110,6 +110,7 @@ void bench_options_read(struct bench_options *o, int argc, char **argv,
         {"size",    required_argument, NULL, 's'},
         {"json",    required_argument, NULL, 'j'},
         {"help",    no_argument,       NULL, 'h'},
+        {"version", no_argument,       NULL, 'v'},
         {"dir",     required_argument, NULL, 'd'},
         {"private", required_argument, NULL, 'p'},
         {NULL,      0,                 NULL, 0  }
@@ -119,6 +120,11 @@ void bench_options_read(struct bench_options *o, int argc, char **argv,
     while ((option = getopt_long(argc, argv, "h", table, NULL)) != -1) {
         if (option == 'h') {
             (void)fputs(help, stdout);
+            exit(0);
+        }
+        if (option == 'v') {
+            (void)printf("%s (Recto) %s\n", program_invocation_short_name,
+                         recto_version());
             exit(0);
         }
         bool other = !files && (option == 'd' || option == 'p');

@@ -72,8 +72,8 @@ struct bench_options {
 
 /*
  * Reads the command line. What is not given stays as it is in *o, except that
- * `rounds` and `size` 0 mean the caller's default. --help ends the program, as
- * does a wrong option. `files`: --dir and --private are allowed. Before
+ * `rounds` and `size` 0 mean the caller's default. --help and --version end the
+ * program, as does a wrong option. `files`: --dir and --private are allowed. Before
  * MPI_Init.
  */
 void bench_options_read(struct bench_options *o, int argc, char **argv,
@@ -83,7 +83,7 @@ void bench_options_read(struct bench_options *o, int argc, char **argv,
     "  --quick       a short run: less data, fewer rounds\n"                   \
     "  --repeat N    rounds\n"                                                 \
     "  --json FILE   write all numbers to FILE as well\n"                      \
-    "  --help        this text\n"
+    "  --help, --version\n"
 
 /* ---- meeting ----------------------------------------------------------------- */
 
