@@ -240,6 +240,7 @@ contains
     call recto_unpin(x(:, 3:4), RECTO_READ, status)
     ! ranks that use the same memory have nothing to pin
     call equal(status, merge(RECTO_ESTATE, RECTO_OK, recto_nodes() > 1), "unpin of what is not pinned")
+    call recto_prefetch(x(5:5:3, 7))
     call recto_pin(x(1, :), RECTO_READ, status)
     call equal(status, RECTO_EINVAL, "pin of a row")
     call check(index(recto_last_error(), "recto_pin") > 0, "the message names the call")
