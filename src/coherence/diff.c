@@ -264,3 +264,26 @@ void diff_copy(char *to, const char *from, size_t bytes)
     }
     memcpy(to + i, from + i, bytes - i);
 }
+
+void diff_range(const char *page, const char *twin, uint32_t *range)
+{
+    uint32_t low = 0;
+    uint32_t high = DIFF_LINES * DIFF_LINE;
+    while (low < high &&
+           memcmp(page + low, twin + low, sizeof(uint64_t)) == 0) {
+        low += sizeof(uint64_t);
+    }
+    while (high > low &&
+           memcmp(page + high - sizeof(uint64_t),
+                  twin + high - sizeof(uint64_t), sizeof(uint64_t)) == 0) {
+        high -= sizeof(uint64_t);
+    }
+    while (low < high && page[low] == twin[low]) {
+        low++;
+    }
+    while (high > low && page[high - 1] == twin[high - 1]) {
+        high--;
+    }
+    range[0] = low < high ? low : 0;
+    range[1] = low < high ? high - 1 : 0;
+}

@@ -82,9 +82,11 @@
 #include <stdint.h>
 
 #include "base/set.h"
+#include "base/trace.h"
 #include "coherence/board.h"
 #include "coherence/cache.h"
 #include "coherence/coherence.h"
+#include "coherence/diff.h"
 #include "coherence/sharers.h"
 #include "coherence/stream.h"
 #include "net/net.h"
@@ -389,5 +391,16 @@ uint64_t rel_operate(enum coherence_operation op, void *word, uint64_t operand,
                      uint64_t desired, uint64_t *now);
 uint64_t rel_atomic(struct rel_segment *m, enum coherence_operation op,
                     uint64_t offset, uint64_t operand, uint64_t desired);
+
+/* Which bytes of a page are about to be compared with its twin and sent, for a trace; left
+ * alone while none is recorded. */
+static inline void rel_trace_range(const struct rel_segment *m, uint64_t page,
+                                   uint32_t *range)
+{
+    if (base_tracing()) {
+        diff_range(space_verso(m->s, page), m->twins + page * SPACE_PAGE,
+                   range);
+    }
+}
 
 #endif
