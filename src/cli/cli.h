@@ -50,10 +50,12 @@ enum cli_exit cli_diff(const struct cli_request *request);
 enum cli_exit cli_export(const struct cli_request *request);
 enum cli_exit cli_compact(const struct cli_request *request);
 
-/* `recto prune`, `recto halt` and `recto run`, with their own command lines: argv[0] is the word
+/* `recto prune`, `recto halt`, `recto report`, `recto top` and `recto run`, with their own command lines: argv[0] is the word
  * after `recto`. Return what the shell gets. */
 int cli_prune(int argc, char **argv);
 int cli_halt(int argc, char **argv);
+int cli_report(int argc, char **argv);
+int cli_top(int argc, char **argv);
 int cli_run(int argc, char **argv);
 
 /* ---- progress.c ------------------------------------------------------------------ */

@@ -28,6 +28,8 @@ static const char usage_text[] =
     "       recto halt DIR           end the run that checkpoints there, cleanly\n"
     "       recto run [OPTION]... PROGRAM [ARGUMENT]...\n"
     "                                run a job; restart it when a node is lost\n"
+    "       recto report TRACE...    what a recorded run spent its time on\n"
+    "       recto top                running jobs, live\n"
     "       recto COMMAND --help     its options\n"
     "       recto --help | --version\n"
     "exit status: 0 good; 1 damaged or incomplete; 2 wrong usage;\n"
@@ -189,9 +191,11 @@ static int (*own_find(int argc, char **argv))(int, char **)
         const char *name;
         int (*run)(int, char **);
     } own[] = {
-        {"halt",  cli_halt },
-        {"prune", cli_prune},
-        {"run",   cli_run  }
+        {"halt",   cli_halt  },
+        {"prune",  cli_prune },
+        {"report", cli_report},
+        {"run",    cli_run   },
+        {"top",    cli_top   }
     };
     for (size_t i = 0; argc > 1 && i < sizeof own / sizeof own[0]; i++) {
         if (strcmp(argv[1], own[i].name) == 0) {
