@@ -152,8 +152,8 @@ struct report_page {
     uint64_t ns;
     size_t first; /* its parts */
     size_t count;
-    size_t writers;
-    bool false_sharing; /* two ranks or more write, no two the same bytes */
+    size_t writers;     /* report_part_writes */
+    bool false_sharing; /* ranks write it often, no two the same bytes */
 };
 
 struct report_lock {
@@ -221,6 +221,11 @@ void report_sum(struct report *r);
 void report_pages(struct report *r);
 void report_locks(struct report *r);
 uint64_t report_faults(const struct report_numbers *n);
+/* Again and again, not only to begin with? */
+static inline bool report_part_writes(const struct report_part *p)
+{
+    return p->writes > 1;
+}
 
 /* ---- report_lines.c, report_elf.c ---------------------------------------------------------- */
 
@@ -254,8 +259,8 @@ const char *report_fault_name(unsigned what);
 
 /* From its start to its end, or the last event of all. */
 uint64_t report_rank_time(const struct report *r, size_t rank);
-/* Sites by descending time; free the list. */
-const struct report_site **report_sites_hot(const struct report *r);
+/* Sites by descending time, those of one line united; free the list. */
+struct report_site *report_sites_hot(const struct report *r, size_t *count);
 
 /* What strikes most, a sentence each, worst first; free() each and the list. */
 char **report_findings(const struct report *r, size_t *count);

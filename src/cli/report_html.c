@@ -33,7 +33,10 @@ static const char style[] =
     "--d1:#0072b2;--d2:#d55e00;--d3:#8a94a3;--d4:#d9a3d6;--d5:#009e73;"
     "--d6:#c06fbc}body{max-width:none!important;font-size:10pt!important}"
     "section{break-inside:auto}svg,tr,figure{break-inside:avoid}"
-    "h2,h3{break-after:avoid}nav{display:none}"
+    "h2,h3,caption{break-after:avoid}nav{display:none}.w{overflow:visible}"
+    "table{font-size:7.2pt!important}th,td{padding:.1rem .3rem!important;"
+    "white-space:normal!important}td.c{font-size:6.8pt!important;"
+    "overflow-wrap:anywhere!important;min-width:5em}"
     "*{-webkit-print-color-adjust:exact;print-color-adjust:exact}}\n"
     "body{background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,"
     "sans-serif;max-width:1040px;margin:2rem auto;padding:0 1.2rem}\n"
@@ -45,11 +48,12 @@ static const char style[] =
     ".n{background:var(--mark);padding:.4rem .8rem;border-radius:4px}\n"
     ".w{overflow-x:auto}table{border-collapse:collapse;font-size:.87rem;"
     "margin:.5rem 0;font-variant-numeric:tabular-nums}caption{text-align:left;"
-    "color:var(--soft);padding:.2rem 0}th,td{padding:.22rem .65rem;"
-    "border-bottom:1px solid var(--line);text-align:right;vertical-align:top}"
+    "color:var(--soft);padding:.2rem 0;white-space:nowrap}th,td{padding:.22rem .65rem;"
+    "border-bottom:1px solid var(--line);text-align:right;vertical-align:top;"
+    "white-space:nowrap}"
     "th{background:var(--head);font-weight:600;white-space:nowrap}"
     ".l{text-align:left}td.c{font-family:ui-monospace,monospace;"
-    "font-size:.82rem;text-align:left;overflow-wrap:anywhere}\n"
+    "font-size:.82rem;text-align:left;white-space:normal;overflow-wrap:break-word}\n"
     "figure{margin:.5rem 0 1rem}svg{width:100%;height:auto;display:block}"
     "svg text{fill:var(--fg);font-size:11px}.t{stroke:var(--soft)}"
     ".g{fill:var(--grid)}\n"
@@ -88,8 +92,8 @@ static void table_begin(FILE *out, const char *caption, const char *titles)
 {
     (void)fprintf(out,
                   "<div class=\"w\" tabindex=\"0\" role=\"region\" "
-                  "aria-label=\"%s\"><table><caption>%s</caption><thead><tr>",
-                  caption, caption);
+                  "aria-label=\"%s\"><table><caption>%s</caption>%s",
+                  caption, caption, titles[0] != '\0' ? "<thead><tr>" : "");
     for (const char *at = titles; *at != '\0';) {
         size_t n = strcspn(at, ",");
         bool left = *at == '<';
@@ -97,7 +101,8 @@ static void table_begin(FILE *out, const char *caption, const char *titles)
                       left ? " class=\"l\"" : "", (int)n - left, at + left);
         at += n + (at[n] == ',');
     }
-    (void)fputs("</tr></thead><tbody>\n", out);
+    (void)fputs(titles[0] != '\0' ? "</tr></thead><tbody>\n" : "<tbody>\n",
+                out);
 }
 
 static void table_end(FILE *out)
@@ -309,12 +314,13 @@ static void segments(FILE *out, const struct report *r)
     (void)fputs("</section>\n", out);
 }
 
-static void group_name(FILE *out, const struct report *r, size_t group)
+static void group_name(FILE *out, const struct report *r, size_t group,
+                       const char *scope)
 {
     size_t first = group * r->group;
     size_t last = first + r->group - 1;
     last = last < (size_t)r->size ? last : (size_t)r->size - 1;
-    (void)fprintf(out, "<th scope=\"%s\">%zu", "row", first);
+    (void)fprintf(out, "<th scope=\"%s\">%zu", scope, first);
     if (last > first) {
         (void)fprintf(out, "-%zu", last);
     }
@@ -336,15 +342,15 @@ static void sharing(FILE *out, const struct report *r)
     table_begin(out,
                 "Copied by the rank of the row from pages whose home is "
                 "the rank of the column",
-                "to \\ from");
-    (void)fputs("<tr><th></th>", out);
+                "");
+    (void)fputs("<tr><th scope=\"col\">to \\ from</th>", out);
     for (size_t j = 0; j < r->groups; j++) {
-        group_name(out, r, j);
+        group_name(out, r, j, "col");
     }
     (void)fputs("</tr>\n", out);
     for (size_t i = 0; i < r->groups; i++) {
         (void)fputs("<tr>", out);
-        group_name(out, r, i);
+        group_name(out, r, i, "row");
         for (size_t j = 0; j < r->groups; j++) {
             uint64_t bytes = r->shared[i * r->groups + j];
             char size[32];
@@ -370,9 +376,14 @@ static void writers(FILE *out, const struct report *r,
     };
     char range[160];
     (void)fputs("<td class=\"c\">", out);
-    for (size_t i = 0; i < p->count && i < PARTS; i++) {
+    size_t told = 0;
+    for (size_t i = 0; i < p->count && told < PARTS; i++) {
         const struct report_part *q = &r->parts[p->first + i];
-        (void)fprintf(out, "%srank %d: %s", i > 0 ? "<br>" : "", q->rank,
+        bool writes = report_part_writes(q);
+        if (!writes && q->faults < 2 && p->count > 1) {
+            continue;
+        }
+        (void)fprintf(out, "%srank %d: %s", told++ > 0 ? "<br>" : "", q->rank,
                       q->writes > 0 ? "writes " : "reads");
         if (q->writes > 0) {
             report_html_text(out, report_range(r, p->segment, p->page, q->low,
@@ -383,8 +394,8 @@ static void writers(FILE *out, const struct report *r,
             report_html_text(out, report_site(r, q->site));
         }
     }
-    if (p->count > PARTS) {
-        (void)fprintf(out, "<br>and %zu ranks more", p->count - PARTS);
+    if (told == PARTS && p->count > PARTS) {
+        (void)fputs("<br>and others", out);
     }
     (void)fputs("</td>", out);
 }
@@ -402,7 +413,7 @@ static uint64_t pages_table(FILE *out, const struct report *r, bool shared)
             table_begin(out,
                         shared ? "False sharing, candidates"
                                : "Pages with most time in faults",
-                        "<elements,page,faults,in faults,writers,<who, and "
+                        "<elements,page,faults,in faults,writers,<who and "
                         "where");
         }
         (void)fputs("<tr>", out);
@@ -473,21 +484,22 @@ static void locks(FILE *out, const struct report *r)
 
 static void lines(FILE *out, const struct report *r)
 {
-    const struct report_site **list = report_sites_hot(r);
+    size_t count = 0;
+    struct report_site *list = report_sites_hot(r, &count);
     (void)fputs("<section id=\"lines\"><h2>Lines of source</h2>\n", out);
     table_begin(out, "Where most time was spent in faults and calls",
                 "<line,events,faults,time");
-    size_t shown = r->nsites < ROWS ? r->nsites : ROWS;
+    size_t shown = count < ROWS ? count : ROWS;
     for (size_t i = 0; i < shown; i++) {
         (void)fputs("<tr>", out);
-        cell_text(out, list[i]->text);
-        cell_number(out, list[i]->count);
-        cell_number(out, list[i]->faults);
-        cell_time(out, list[i]->ns);
+        cell_text(out, list[i].text);
+        cell_number(out, list[i].count);
+        cell_number(out, list[i].faults);
+        cell_time(out, list[i].ns);
         (void)fputs("</tr>\n", out);
     }
     table_end(out);
-    left_out(out, r->nsites, shown);
+    left_out(out, count, shown);
     free(list);
     (void)fputs("</section>\n", out);
 }

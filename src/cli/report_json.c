@@ -166,14 +166,15 @@ static void locks(FILE *out, const struct report *r)
 
 static void sites(FILE *out, const struct report *r)
 {
-    const struct report_site **list = report_sites_hot(r);
+    size_t count = 0;
+    struct report_site *list = report_sites_hot(r, &count);
     (void)fprintf(out, ",\n \"lines\": [");
-    for (size_t i = 0; i < r->nsites; i++) {
+    for (size_t i = 0; i < count; i++) {
         (void)fprintf(out, "%s\n  {\"where\": ", i > 0 ? "," : "");
-        cli_json_string(out, list[i]->text);
-        number(out, "events", list[i]->count);
-        number(out, "faults", list[i]->faults);
-        number(out, "ns", list[i]->ns);
+        cli_json_string(out, list[i].text);
+        number(out, "events", list[i].count);
+        number(out, "faults", list[i].faults);
+        number(out, "ns", list[i].ns);
         (void)fputc('}', out);
     }
     free(list);

@@ -4,9 +4,11 @@
  *
  * What a rank writes to a page is known from two things: the byte at which each fault
  * that writes happened, and, of changes sent home, the first and the last byte that
- * differed. Their union is taken for what the rank writes. If two ranks or more write a
- * page and no two of these meet, the page is a candidate for false sharing; ranks that
- * write bytes in turn, each between those of the others, are not found by that.
+ * differed. The range from the first to the last of these bytes is taken for what the rank
+ * writes. If two ranks or more write a page again and again and no two of these ranges
+ * meet, the page is a candidate for false sharing. Who wrote it once, to begin with, does
+ * not count; ranks that write bytes in turn, each between those of the others, are not
+ * found by that.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -121,8 +123,8 @@ static bool apart(const struct report_part *parts, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         for (size_t j = i + 1; j < count; j++) {
-            if (parts[i].writes > 0 && parts[j].writes > 0 &&
-                meet(&parts[i], &parts[j])) {
+            if (report_part_writes(&parts[i]) &&
+                report_part_writes(&parts[j]) && meet(&parts[i], &parts[j])) {
                 return false;
             }
         }
@@ -144,7 +146,7 @@ static void page_add(struct report *r, const struct touch *list, size_t count)
         *p = part_of(&list[i], end - i);
         page.faults += p->faults;
         page.ns += p->ns;
-        page.writers += p->writes > 0;
+        page.writers += report_part_writes(p);
         page.count++;
         i = end;
     }

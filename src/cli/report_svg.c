@@ -6,6 +6,7 @@
  * sheet, which knows dark mode and print.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,7 @@ enum {
     LEVELS = 6,
     WIDTH = 960, /* units of the drawing; text beside the grid included */
     LEFT = 170,
-    CELL = 7, /* height of a row of a heat map */
+    NAME = 14, /* height of a line of text */
     LANE = 22,
     RANKS_MOST = 64,
     AXIS = 22
@@ -65,6 +66,12 @@ static void axis(FILE *out, const struct report *r, int top)
 
 /* ---- heat maps -------------------------------------------------------------------------- */
 
+/* Height of a row. */
+static int row_height(size_t rows)
+{
+    return rows <= 8 ? 16 : rows <= 24 ? 11 : 7;
+}
+
 /* Faults in each cell. */
 static void heat_count(const struct report *r, uint32_t segment,
                        uint64_t pages_in_row, uint32_t *cells)
@@ -82,27 +89,13 @@ static void heat_count(const struct report *r, uint32_t segment,
     }
 }
 
-/* Where levels begin: 1, and powers of what takes `most` into the last one. */
+/* 0 for none, else 1 for few to LEVELS for `most`: by orders of magnitude. */
 static unsigned level_of(uint32_t count, uint32_t most)
 {
-    unsigned level = 0;
-    uint64_t begin = 1;
-    unsigned factor = 2;
-    while (factor < most) {
-        uint64_t last = 1;
-        for (int i = 1; i < LEVELS; i++) {
-            last *= factor;
-        }
-        if (last >= most) {
-            break;
-        }
-        factor++;
+    if (count == 0 || most < 2) {
+        return count == 0 ? 0 : LEVELS / 2;
     }
-    while (count > 0 && level < LEVELS && count >= begin) {
-        level++;
-        begin *= factor;
-    }
-    return level;
+    return 1 + (unsigned)((LEVELS - 1) * log(count) / log(most) + 1e-9);
 }
 
 static void level_draw(FILE *out, const uint32_t *cells, size_t rows,
@@ -110,6 +103,7 @@ static void level_draw(FILE *out, const uint32_t *cells, size_t rows,
 {
     bool any = false;
     double w = column_width();
+    int h = row_height(rows);
     uint32_t low = UINT32_MAX;
     uint32_t high = 0;
     for (size_t y = 0; y < rows; y++) {
@@ -124,7 +118,7 @@ static void level_draw(FILE *out, const uint32_t *cells, size_t rows,
             if (n > 0) {
                 (void)fprintf(out, "%sM%.1f %zuh%.1fv%dH%.1fz",
                               any ? "" : "<path d=\"", LEFT + w * (double)x,
-                              y * CELL, w * (double)n, CELL,
+                              y * (size_t)h, w * (double)n, h,
                               LEFT + w * (double)x);
                 any = true;
             }
@@ -143,10 +137,11 @@ static void row_names(FILE *out, const struct report *r, uint32_t segment,
                       uint64_t pages_in_row, size_t rows)
 {
     char range[160];
+    size_t h = (size_t)row_height(rows);
     size_t step = rows <= 8 ? 1 : (rows + 7) / 8;
     for (size_t y = 0; y < rows; y += step) {
         (void)fprintf(out, "<text x=\"%d\" y=\"%zu\" text-anchor=\"end\">",
-                      LEFT - 8, y * CELL + CELL);
+                      LEFT - 8, y * h + (h < NAME ? h + 2 : NAME - 2));
         (void)report_range(r, segment, y * pages_in_row, 0, 0, range);
         const char *index = strchr(range, '[');
         report_html_text(out, index != NULL ? index : range);
@@ -170,12 +165,12 @@ void report_svg_heat(const struct report *r, uint32_t segment, FILE *out)
                    "Faults on %.200s by page, from above, and time, to the "
                    "right; at most %" PRIu32 " in a cell",
                    s->s.name, most);
-    int height = (int)(rows < 2 ? 2 : rows) * CELL;
+    int height = (int)rows * row_height(rows);
     svg_begin(out, height + AXIS, title);
     (void)fprintf(out,
                   "<rect class=\"g\" x=\"%d\" y=\"0\" width=\"%d\" "
-                  "height=\"%zu\"/>\n",
-                  LEFT, WIDTH - LEFT - 10, rows * CELL);
+                  "height=\"%d\"/>\n",
+                  LEFT, WIDTH - LEFT - 10, height);
     for (unsigned level = 1; level <= LEVELS; level++) {
         level_draw(out, cells, rows, most, level);
     }
@@ -183,8 +178,10 @@ void report_svg_heat(const struct report *r, uint32_t segment, FILE *out)
     axis(out, r, height);
     (void)fprintf(out,
                   "</svg>\n<p class=\"s\">A row is %" PRIu64
-                  " page%s. From light to dark: 1 to %" PRIu32 " faults.</p>\n",
-                  in_row, in_row == 1 ? "" : "s", most);
+                  " page%s, a cell at most %" PRIu32
+                  " fault%s: the darker (in dark mode the brighter), the "
+                  "more.</p>\n",
+                  in_row, in_row == 1 ? "" : "s", most, most == 1 ? "" : "s");
     free(cells);
 }
 

@@ -98,9 +98,14 @@ static void parts(const struct report *r, const struct report_page *p,
         PARTS = 4
     };
     char range[160];
-    for (size_t i = 0; i < p->count && i < PARTS; i++) {
+    size_t told = 0;
+    for (size_t i = 0; i < p->count && told < PARTS; i++) {
         const struct report_part *q = &r->parts[p->first + i];
-        bool writes = q->writes > 0;
+        bool writes = report_part_writes(q);
+        if (!writes && q->faults < 2) {
+            continue;
+        }
+        told++;
         (void)fprintf(out, "      rank %d: %" PRIu64 " faults, %s%s%s%s\n",
                       q->rank, q->faults, writes ? "writes " : "reads",
                       writes ? report_range(r, p->segment, p->page, q->low,
@@ -109,8 +114,8 @@ static void parts(const struct report *r, const struct report_page *p,
                       q->site != REPORT_NONE ? " at " : "",
                       report_site(r, q->site));
     }
-    if (p->count > PARTS) {
-        (void)fprintf(out, "      ... and %zu ranks more\n", p->count - PARTS);
+    if (told == PARTS && p->count > PARTS) {
+        (void)fprintf(out, "      ... and others\n");
     }
 }
 
@@ -161,35 +166,54 @@ static void locks(const struct report *r, FILE *out)
     }
 }
 
-static int by_time(const void *a, const void *b)
+static int by_text(const void *a, const void *b)
 {
-    const struct report_site *x = *(const struct report_site *const *)a;
-    const struct report_site *y = *(const struct report_site *const *)b;
-    return x->ns != y->ns ? (y->ns > x->ns) - (y->ns < x->ns)
-                          : strcmp(x->text, y->text);
+    const struct report_site *x = a;
+    const struct report_site *y = b;
+    int order = strcmp(x->text, y->text);
+    return order != 0 ? order : x->returns - y->returns;
 }
 
-const struct report_site **report_sites_hot(const struct report *r)
+static int by_time(const void *a, const void *b)
 {
-    const struct report_site **list = report_new(r->nsites, sizeof *list);
-    for (size_t i = 0; i < r->nsites; i++) {
-        list[i] = &r->sites[i];
+    const struct report_site *x = a;
+    const struct report_site *y = b;
+    return x->ns != y->ns ? (y->ns > x->ns) - (y->ns < x->ns) : by_text(a, b);
+}
+
+struct report_site *report_sites_hot(const struct report *r, size_t *count)
+{
+    struct report_site *list = report_new(r->nsites, sizeof *list);
+    *count = 0;
+    if (r->nsites > 0) {
+        memcpy(list, r->sites, r->nsites * sizeof *list);
+        qsort(list, r->nsites, sizeof *list, by_text);
     }
-    qsort(list, r->nsites, sizeof *list, by_time);
+    for (size_t i = 0; i < r->nsites; i++) {
+        if (*count > 0 && by_text(&list[*count - 1], &list[i]) == 0) {
+            list[*count - 1].ns += list[i].ns;
+            list[*count - 1].count += list[i].count;
+            list[*count - 1].faults += list[i].faults;
+        } else {
+            list[(*count)++] = list[i];
+        }
+    }
+    qsort(list, *count, sizeof *list, by_time);
     return list;
 }
 
 static void sites(const struct report *r, FILE *out)
 {
     char time[32];
-    const struct report_site **list = report_sites_hot(r);
-    if (r->nsites > 0) {
+    size_t count = 0;
+    struct report_site *list = report_sites_hot(r, &count);
+    if (count > 0) {
         (void)fprintf(out, "\nlines with most time\n");
     }
-    for (size_t i = 0; i < r->nsites && i < ROWS; i++) {
+    for (size_t i = 0; i < count && i < ROWS; i++) {
         (void)fprintf(out, "  %-11s %9" PRIu64 " %s  %s\n",
-                      report_time(list[i]->ns, time), list[i]->count,
-                      list[i]->returns ? "calls " : "faults", list[i]->text);
+                      report_time(list[i].ns, time), list[i].count,
+                      list[i].returns ? "calls " : "faults", list[i].text);
     }
     free(list);
 }

@@ -181,12 +181,18 @@ static void false_tell(struct findings *f, const struct report *r)
     char range[RANGE_TEXT];
     char time[32];
     const struct report_part *p = &r->parts[worst->first];
+    while (!report_part_writes(p) || p->site == REPORT_NONE) {
+        if (p == &r->parts[worst->first + worst->count - 1]) {
+            break;
+        }
+        p++;
+    }
     add(f, ns,
         "False sharing is likely on %" PRIu64
-        " pages (%s in faults): ranks write different parts of one page. The "
+        " page%s (%s in faults): ranks write different parts of one page. The "
         "worst: %s, by %zu ranks, rank %d at %s. Let each rank's part begin "
         "on a page of its own.",
-        r->false_pages, report_time(ns, time),
+        r->false_pages, r->false_pages == 1 ? "" : "s", report_time(ns, time),
         report_range(r, worst->segment, worst->page, 0, REPORT_PAGE - 1, range),
         worst->writers, p->rank,
         p->site != REPORT_NONE ? report_site(r, p->site) : "?");

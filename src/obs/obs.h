@@ -19,7 +19,7 @@ int obs_table(const recto_counters *mine);
  * Also finds the number that the run has on all ranks. Collective, after net_init.
  * RECTO_EINVAL, RECTO_EIO, RECTO_ENOSPC. */
 int obs_trace_start(void);
-/* The counters that the records add up to. Local. */
+/* The program is done: the counters that the records up to now add up to. Local. */
 void obs_trace_counters(const recto_counters *mine);
 /* Nothing is recorded any more; the file is cut to what was. Local; fine if nothing was. */
 void obs_trace_end(void);

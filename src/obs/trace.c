@@ -290,6 +290,7 @@ void obs_trace_counters(const recto_counters *mine)
 {
     if (trace.header != NULL) {
         memcpy(trace.header->counters, mine, sizeof *mine);
+        trace.header->ended = base_now();
     }
 }
 
@@ -310,7 +311,6 @@ void obs_trace_end(void)
     base_trace_use(NULL);
     uint64_t bytes = used(h);
     uint64_t claimed = atomic_load_explicit(&h->claimed, memory_order_relaxed);
-    h->ended = base_now();
     if (claimed > h->slots) {
         base_warn("rank %d: %s is full: %" PRIu64 " of %" PRIu64
                   " records were dropped; a larger %s holds them",
