@@ -504,35 +504,101 @@ static void lines(FILE *out, const struct report *r)
     (void)fputs("</section>\n", out);
 }
 
-static void checkpoint_row(FILE *out, const struct report_rank *k,
-                           const struct report_event *e)
+/* Of all ranks. */
+struct epoch {
+    uint64_t number; /* + 1; 0: none was made */
+    bool restart;
+    bool full;
+    bool failed;
+    uint64_t at;
+    uint64_t stop; /* the longest of a rank, these */
+    uint64_t write;
+    uint64_t bytes; /* of all */
+};
+
+static void epoch_add(struct epoch *p, const struct report_event *e)
 {
-    static const char *const names[TRACE_KINDS] = {[TRACE_STOP] = "stop",
-                                                   [TRACE_FLIGHT] = "writing",
-                                                   [TRACE_COMPACT] =
-                                                       "compaction",
-                                                   [TRACE_RESTART] = "restart"};
-    (void)fprintf(out, "<tr><td>%d</td><td class=\"l\">%s%s%s</td>", k->h.rank,
-                  names[e->kind],
-                  (e->flags & TRACE_FULL) != 0 && e->kind == TRACE_FLIGHT
-                      ? " (full)"
-                      : "",
-                  (e->flags & TRACE_FAILED) != 0 ? " (failed)" : "");
-    if (e->at > 0) {
-        cell_number(out, e->at - 1);
+    bool writes = e->kind == TRACE_FLIGHT;
+    uint64_t *most = writes ? &p->write : &p->stop;
+    *most = e->ns > *most ? e->ns : *most;
+    p->at = e->start < p->at ? e->start : p->at;
+    p->bytes += e->bytes;
+    p->full = p->full || (e->flags & TRACE_FULL) != 0;
+    p->failed = p->failed || (e->flags & TRACE_FAILED) != 0;
+}
+
+static bool of_epoch(const struct report_event *e)
+{
+    return e->kind == TRACE_STOP || e->kind == TRACE_FLIGHT ||
+           e->kind == TRACE_RESTART;
+}
+
+static int by_epoch(const void *a, const void *b)
+{
+    const struct epoch *x = a;
+    const struct epoch *y = b;
+    return x->restart != y->restart ? y->restart - x->restart
+           : x->number != y->number
+               ? (x->number > y->number) - (x->number < y->number)
+               : (x->at > y->at) - (x->at < y->at);
+}
+
+/* By their numbers; those that came to nothing are one. */
+static struct epoch *epochs_list(const struct report *r, size_t *count)
+{
+    struct epoch *list = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < r->nranks; i++) {
+        for (uint64_t j = 0; j < r->ranks[i].nevents; j++) {
+            const struct report_event *e = &r->ranks[i].events[j];
+            if (of_epoch(e)) {
+                list = report_grow(list, n, sizeof *list);
+                list[n] = (struct epoch){.number = e->at,
+                                         .restart = e->kind == TRACE_RESTART,
+                                         .at = e->start};
+                epoch_add(&list[n++], e);
+            }
+        }
+    }
+    if (n > 0) {
+        qsort(list, n, sizeof *list, by_epoch);
+    }
+    *count = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct epoch *last = *count > 0 ? &list[*count - 1] : NULL;
+        struct epoch now = list[i];
+        if (last == NULL || last->number != now.number ||
+            last->restart != now.restart) {
+            list[(*count)++] = now;
+            continue;
+        }
+        last->stop = now.stop > last->stop ? now.stop : last->stop;
+        last->write = now.write > last->write ? now.write : last->write;
+        last->bytes += now.bytes;
+        last->full = last->full || now.full;
+        last->failed = last->failed || now.failed;
+    }
+    return list;
+}
+
+static void epoch_row(FILE *out, const struct epoch *p)
+{
+    (void)fprintf(out, "<tr><td class=\"l\">%s%s</td>",
+                  p->restart     ? "restart"
+                  : p->full      ? "full"
+                  : p->write > 0 ? "differential"
+                                 : "",
+                  p->failed ? " (failed)" : "");
+    if (p->number > 0) {
+        cell_number(out, p->number - 1);
     } else {
         (void)fputs("<td></td>", out);
     }
-    cell_time(out, e->start);
-    cell_time(out, e->ns);
-    cell_bytes(out, e->bytes);
+    cell_time(out, p->at);
+    cell_time(out, p->stop);
+    cell_time(out, p->write);
+    cell_bytes(out, p->bytes);
     (void)fputs("</tr>\n", out);
-}
-
-static bool of_checkpoint(const struct report_event *e)
-{
-    return e->kind == TRACE_STOP || e->kind == TRACE_FLIGHT ||
-           e->kind == TRACE_COMPACT || e->kind == TRACE_RESTART;
 }
 
 static void checkpoints(FILE *out, const struct report *r)
@@ -553,21 +619,18 @@ static void checkpoints(FILE *out, const struct report *r)
                 out);
     report_svg_checkpoints(r, out);
     (void)fputs("</figure>\n", out);
-    table_begin(out, "Checkpoints and restarts",
-                "rank,<what,epoch,at,took,of this rank");
-    uint64_t all = 0;
-    for (size_t i = 0; i < r->nranks; i++) {
-        for (uint64_t j = 0; j < r->ranks[i].nevents; j++) {
-            const struct report_event *e = &r->ranks[i].events[j];
-            if (of_checkpoint(e) && all++ < EVENTS) {
-                checkpoint_row(out, &r->ranks[i], e);
-            }
-        }
+    table_begin(out, "Checkpoints and restarts, longest times of a rank",
+                "<what,epoch,at,stop,writing,of all ranks");
+    size_t count = 0;
+    struct epoch *list = epochs_list(r, &count);
+    for (size_t i = 0; i < count && i < EVENTS; i++) {
+        epoch_row(out, &list[i]);
     }
+    free(list);
     table_end(out);
-    if (all > EVENTS) {
-        (void)fprintf(out, "<p class=\"s\">And %" PRIu64 " more.</p>\n",
-                      all - EVENTS);
+    if (count > EVENTS) {
+        (void)fprintf(out, "<p class=\"s\">And %zu more.</p>\n",
+                      count - EVENTS);
     }
     (void)fputs("</section>\n", out);
 }
