@@ -51,6 +51,8 @@ void base_trace_add(const struct base_event *event)
     if (slot == NULL) {
         return;
     }
+    /* the next one's line is not in the cache either */
+    __builtin_prefetch(slot + 2, 1);
     slot->what = (uint8_t)event->what;
     slot->flags = (uint8_t)event->flags;
     slot->thread = thread_of();

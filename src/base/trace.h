@@ -53,7 +53,8 @@ enum trace_kind {
     TRACE_MORE,
     TRACE_SEGMENT_END, /* at: its address */
     TRACE_FAULT,       /* what: enum trace_fault; at: address; pc: the access */
-    TRACE_IN, /* copied from a home: at, pages, bytes; peer: its rank, or -1 */
+    TRACE_IN, /* copied from a home: at, pages, bytes; peer: its rank. A moment,
+                  as the next */
     TRACE_OUT, /* changes sent home: at: the page; low, high: offsets of the first and
                   last byte that changed; bytes: how many; peer: the home */
     TRACE_TAKE,    /* what: enum trace_lock; at: id; ns: waited; pc: caller */

@@ -91,7 +91,6 @@ struct report_numbers {
     uint64_t faults[TRACE_FAULTS];
     uint64_t fault_ns;
     uint64_t in_bytes;
-    uint64_t in_ns;
     uint64_t out_bytes;
     uint64_t takes;
     uint64_t wait_ns; /* for locks */
@@ -214,6 +213,11 @@ void report_problem(struct report *r, const char *format, ...)
 void *report_grow(void *list, size_t count, size_t size);
 /* calloc, the same. */
 void *report_new(size_t count, size_t size);
+/* qsort and bsearch of lists that may be NULL when they are empty. */
+void report_sort(void *list, size_t count, size_t size,
+                 int (*order)(const void *, const void *));
+void *report_find(const void *key, const void *list, size_t count, size_t size,
+                  int (*order)(const void *, const void *));
 
 /* ---- the sums --------------------------------------------------------------------------- */
 

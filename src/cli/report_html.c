@@ -265,7 +265,7 @@ static struct order *segments_order(const struct report *r)
     for (size_t i = 0; i < r->nsegments; i++) {
         list[i] = (struct order){report_faults(&r->segments[i].n), (uint32_t)i};
     }
-    qsort(list, r->nsegments, sizeof *list, by_weight);
+    report_sort(list, r->nsegments, sizeof *list, by_weight);
     return list;
 }
 
@@ -560,9 +560,7 @@ static struct epoch *epochs_list(const struct report *r, size_t *count)
             }
         }
     }
-    if (n > 0) {
-        qsort(list, n, sizeof *list, by_epoch);
-    }
+    report_sort(list, n, sizeof *list, by_epoch);
     *count = 0;
     for (size_t i = 0; i < n; i++) {
         struct epoch *last = *count > 0 ? &list[*count - 1] : NULL;

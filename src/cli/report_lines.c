@@ -172,7 +172,7 @@ static void file_lines(struct report *r, const struct report_file *f,
     if (elf == NULL) {
         return;
     }
-    qsort(sites, count, sizeof *sites, by_weight);
+    report_sort(sites, count, sizeof(struct report_site *), by_weight);
     count = count < RESOLVED_MOST ? count : RESOLVED_MOST;
     for (size_t i = 0; i < count; i++) {
         symbol_text(sites[i], elf);
@@ -186,7 +186,8 @@ static void file_lines(struct report *r, const struct report_file *f,
 
 void report_lines(struct report *r)
 {
-    struct report_site **list = report_new(r->nsites, sizeof *list);
+    struct report_site **list =
+        report_new(r->nsites, sizeof(struct report_site *));
     for (size_t i = 0; i < r->nsites; i++) {
         offset_text(r, &r->sites[i]);
     }

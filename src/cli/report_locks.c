@@ -151,9 +151,7 @@ void report_locks(struct report *r)
             r->all.hold_ns += u->list[j].hold ? u->list[j].ns : 0;
         }
     }
-    if (u->count > 0) {
-        qsort(u->list, u->count, sizeof *u->list, by_lock);
-    }
+    report_sort(u->list, u->count, sizeof *u->list, by_lock);
     for (size_t i = 0; i < u->count;) {
         size_t end = i;
         while (end < u->count && u->list[end].id == u->list[i].id) {
@@ -162,9 +160,7 @@ void report_locks(struct report *r)
         lock_add(r, &u->list[i], end - i);
         i = end;
     }
-    if (r->nlocks > 0) {
-        qsort(r->locks, r->nlocks, sizeof *r->locks, by_wait);
-    }
+    report_sort(r->locks, r->nlocks, sizeof *r->locks, by_wait);
     free(u->list);
     free(u);
 }

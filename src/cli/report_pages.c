@@ -69,7 +69,7 @@ static struct touch *touches_list(const struct report *r, size_t *count)
                 .write = !fault || (e->flags & TRACE_WRITES) != 0};
         }
     }
-    qsort(list, *count, sizeof *list, by_part);
+    report_sort(list, *count, sizeof *list, by_part);
     return list;
 }
 
@@ -182,7 +182,5 @@ void report_pages(struct report *r)
         i = end;
     }
     free(list);
-    if (r->npages > 0) {
-        qsort(r->pages, r->npages, sizeof *r->pages, by_time);
-    }
+    report_sort(r->pages, r->npages, sizeof *r->pages, by_time);
 }

@@ -23,9 +23,9 @@
 
 enum {
     RANKS_MOST = 1 << 20,
-    THREADS_MOST = 65535,
-    PLACES_MOST = 65536,
-    MODULES_MOST = 4096
+    THREADS_MOST = 1024, /* of a rank; more are counted as the first */
+    PLACES_MOST = 4096,
+    MODULES_MOST = 1024
 };
 #define TIME_MOST (UINT64_MAX / 8) /* later is damage */
 
@@ -54,11 +54,26 @@ void *report_grow(void *list, size_t count, size_t size)
     return more;
 }
 
+void report_sort(void *list, size_t count, size_t size,
+                 int (*order)(const void *, const void *))
+{
+    if (count > 1) {
+        qsort(list, count, size, order);
+    }
+}
+
+void *report_find(const void *key, const void *list, size_t count, size_t size,
+                  int (*order)(const void *, const void *))
+{
+    return count > 0 ? bsearch(key, list, count, size, order) : NULL;
+}
+
 void report_problem(struct report *r, const char *format, ...)
 {
     char *text = report_new(512, 1);
     va_list ap;
     va_start(ap, format);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): started above */
     (void)vsnprintf(text, 512, format, ap);
     va_end(ap);
     r->problems = report_grow(r->problems, r->nproblems, sizeof *r->problems);
@@ -75,7 +90,7 @@ struct bytes {
 /* NULL, or what is wrong. */
 static const char *bytes_read(const char *path, struct bytes *b)
 {
-    struct stat s;
+    struct stat s = {.st_size = 0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     const char *wrong = fd < 0 || fstat(fd, &s) != 0 ? strerrordesc_np(errno)
                         : !S_ISREG(s.st_mode)        ? "not a file"
@@ -485,9 +500,7 @@ static size_t parts_read(struct report *r, const char *path)
         (void)closedir(dir);
     }
     size_t used = 0;
-    if (count > 0) {
-        qsort(found, count, sizeof *found, by_length);
-    }
+    report_sort(found, count, sizeof *found, by_length);
     for (size_t i = 0; i < count; i++) {
         used += file_read(r, found[i]);
     }
@@ -587,7 +600,7 @@ bool report_read(struct report *r, char **paths, size_t count)
     if (r->nranks == 0) {
         return false;
     }
-    qsort(r->ranks, r->nranks, sizeof *r->ranks, by_rank);
+    report_sort(r->ranks, r->nranks, sizeof *r->ranks, by_rank);
     origin_set(r);
     problems_find(r);
     return true;

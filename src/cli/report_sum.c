@@ -77,7 +77,7 @@ static struct pair *counters_of(const struct report_rank *k, size_t *count)
                 (struct pair){.pc = e->pc, .returns = e->kind != TRACE_FAULT};
         }
     }
-    qsort(list, n, sizeof *list, by_counter);
+    report_sort(list, n, sizeof *list, by_counter);
     *count = 0;
     for (size_t i = 0; i < n; i++) {
         if (*count == 0 || by_counter(&list[*count - 1], &list[i]) != 0) {
@@ -90,7 +90,7 @@ static struct pair *counters_of(const struct report_rank *k, size_t *count)
 static void sites_unite(struct report *r)
 {
     size_t count = 0;
-    qsort(r->sites, r->nsites, sizeof *r->sites, by_place);
+    report_sort(r->sites, r->nsites, sizeof *r->sites, by_place);
     for (size_t i = 0; i < r->nsites; i++) {
         if (count == 0 || by_place(&r->sites[count - 1], &r->sites[i]) != 0) {
             r->sites[count++] = r->sites[i];
@@ -102,7 +102,7 @@ static void sites_unite(struct report *r)
 static uint32_t site_find(const struct report *r, const struct report_site *s)
 {
     const struct report_site *found =
-        bsearch(s, r->sites, r->nsites, sizeof *r->sites, by_place);
+        report_find(s, r->sites, r->nsites, sizeof *r->sites, by_place);
     return found != NULL ? (uint32_t)(found - r->sites) : REPORT_NONE;
 }
 
@@ -122,7 +122,7 @@ static void sites_give(struct report *r, struct report_rank *k)
         struct report_event *e = &k->events[i];
         struct pair key = {.pc = e->pc, .returns = e->kind != TRACE_FAULT};
         const struct pair *p =
-            bsearch(&key, list, count, sizeof *list, by_counter);
+            report_find(&key, list, count, sizeof *list, by_counter);
         e->site = p != NULL ? p->site : REPORT_NONE;
         if (e->site != REPORT_NONE) {
             struct report_site *s = &r->sites[e->site];
@@ -164,10 +164,7 @@ static void numbers_add(struct report_numbers *n, const struct report_event *e)
         n->faults[e->what]++;
         n->fault_ns += e->ns;
         break;
-    case TRACE_IN:
-        n->in_bytes += e->bytes;
-        n->in_ns += e->ns;
-        break;
+    case TRACE_IN: n->in_bytes += e->bytes; break;
     case TRACE_OUT: n->out_bytes += e->bytes; break;
     case TRACE_TAKE:
         n->takes += (e->flags & TRACE_FAILED) == 0;
@@ -239,7 +236,7 @@ static void barriers_sum(struct report *r)
             }
         }
     }
-    qsort(list, n, sizeof *list, by_barrier);
+    report_sort(list, n, sizeof *list, by_barrier);
     for (size_t i = 0; i < n;) {
         size_t end = i;
         while (end < n && list[end].barrier == list[i].barrier) {

@@ -98,38 +98,56 @@ static unsigned level_of(uint32_t count, uint32_t most)
     return 1 + (unsigned)((LEVELS - 1) * log(count) / log(most) + 1e-9);
 }
 
+/* Cells of one level. */
+struct level {
+    unsigned level;
+    uint32_t most; /* of all cells */
+    uint32_t low;  /* of these */
+    uint32_t high;
+    bool any;
+};
+
+/* How many cells in a row have the level. */
+static size_t level_run(struct level *l, const uint32_t *cells, size_t most)
+{
+    size_t n = 0;
+    while (n < most && level_of(cells[n], l->most) == l->level) {
+        l->low = cells[n] < l->low ? cells[n] : l->low;
+        l->high = cells[n] > l->high ? cells[n] : l->high;
+        n++;
+    }
+    return n;
+}
+
+static void level_row(FILE *out, struct level *l, const uint32_t *cells, int y,
+                      int height)
+{
+    double w = column_width();
+    for (size_t x = 0; x < COLUMNS;) {
+        size_t n = level_run(l, cells + x, COLUMNS - x);
+        if (n > 0) {
+            (void)fprintf(out, "%sM%.1f %dh%.1fv%dH%.1fz",
+                          l->any ? "" : "<path d=\"", LEFT + w * (double)x, y,
+                          w * (double)n, height, LEFT + w * (double)x);
+            l->any = true;
+        }
+        x += n > 0 ? n : 1;
+    }
+}
+
 static void level_draw(FILE *out, const uint32_t *cells, size_t rows,
                        uint32_t most, unsigned level)
 {
-    bool any = false;
-    double w = column_width();
+    struct level l = {.level = level, .most = most, .low = UINT32_MAX};
     int h = row_height(rows);
-    uint32_t low = UINT32_MAX;
-    uint32_t high = 0;
     for (size_t y = 0; y < rows; y++) {
-        for (size_t x = 0; x < COLUMNS;) {
-            const uint32_t *at = &cells[y * COLUMNS + x];
-            size_t n = 0;
-            while (x + n < COLUMNS && level_of(at[n], most) == level) {
-                low = at[n] < low ? at[n] : low;
-                high = at[n] > high ? at[n] : high;
-                n++;
-            }
-            if (n > 0) {
-                (void)fprintf(out, "%sM%.1f %zuh%.1fv%dH%.1fz",
-                              any ? "" : "<path d=\"", LEFT + w * (double)x,
-                              y * (size_t)h, w * (double)n, h,
-                              LEFT + w * (double)x);
-                any = true;
-            }
-            x += n > 0 ? n : 1;
-        }
+        level_row(out, &l, cells + y * COLUMNS, (int)y * h, h);
     }
-    if (any) {
+    if (l.any) {
         (void)fprintf(out,
                       "\" class=\"h%u\"><title>%" PRIu32 " to %" PRIu32
                       " faults</title></path>\n",
-                      level, low, high);
+                      level, l.low, l.high);
     }
 }
 
@@ -309,8 +327,31 @@ void report_svg_ranks(const struct report *r, FILE *out)
 
 /* ---- checkpoints ---------------------------------------------------------------------------------- */
 
+static const char *bar_class(const struct report_event *e)
+{
+    return e->kind == TRACE_STOP || e->kind == TRACE_RESTART ? "d0"
+           : e->kind == TRACE_COMPACT                        ? "d5"
+           : (e->flags & TRACE_FULL) != 0                    ? "d6"
+                                                             : "d4";
+}
+
+static const char *bar_name(const struct report_event *e)
+{
+    return e->kind == TRACE_STOP      ? "stop"
+           : e->kind == TRACE_RESTART ? "restart"
+           : e->kind == TRACE_COMPACT ? "compaction"
+                                      : "writing";
+}
+
+/* What the program waits for is drawn above. */
+static bool bar_wanted(const struct report_event *e, bool *above)
+{
+    *above = e->kind == TRACE_STOP || e->kind == TRACE_RESTART;
+    return *above || e->kind == TRACE_FLIGHT || e->kind == TRACE_COMPACT;
+}
+
 static void bar(FILE *out, const struct report *r, const struct report_event *e,
-                int top, const char *style, const char *what)
+                int top)
 {
     char time[32];
     double scale = (double)(WIDTH - LEFT - 10) / (double)r->end;
@@ -318,13 +359,23 @@ static void bar(FILE *out, const struct report *r, const struct report_event *e,
     (void)fprintf(out,
                   "<rect class=\"%s\" x=\"%.2f\" y=\"%d\" width=\"%.2f\" "
                   "height=\"%d\"><title>%s, ",
-                  style, LEFT + (double)e->start * scale, top,
-                  w > 0.8 ? w : 0.8, LANE / 2 - 2, what);
+                  bar_class(e), LEFT + (double)e->start * scale, top,
+                  w > 0.8 ? w : 0.8, LANE / 2 - 2, bar_name(e));
     if (e->at > 0) {
         (void)fprintf(out, "epoch %" PRIu64 ", ", e->at - 1);
     }
     report_html_text(out, report_time(e->ns, time));
     (void)fputs("</title></rect>\n", out);
+}
+
+static void lane_begin(FILE *out, int32_t rank, int top)
+{
+    (void)fprintf(out,
+                  "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">rank "
+                  "%d</text><rect class=\"g\" x=\"%d\" y=\"%d\" "
+                  "width=\"%d\" height=\"%d\"/>\n",
+                  LEFT - 8, top + LANE - 8, rank, LEFT, top, WIDTH - LEFT - 10,
+                  LANE - 4);
 }
 
 void report_svg_checkpoints(const struct report *r, FILE *out)
@@ -340,26 +391,11 @@ void report_svg_checkpoints(const struct report *r, FILE *out)
         const struct report_rank *k = &r->ranks[i];
         int top = (int)i * LANE;
         int bars = 0;
-        (void)fprintf(out,
-                      "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">rank "
-                      "%d</text><rect class=\"g\" x=\"%d\" y=\"%d\" "
-                      "width=\"%d\" height=\"%d\"/>\n",
-                      LEFT - 8, top + LANE - 8, k->h.rank, LEFT, top,
-                      WIDTH - LEFT - 10, LANE - 4);
+        lane_begin(out, k->h.rank, top);
         for (uint64_t j = 0; j < k->nevents && bars < BARS_MOST; j++) {
-            const struct report_event *e = &k->events[j];
-            bool stop = e->kind == TRACE_STOP || e->kind == TRACE_RESTART;
-            bool write = e->kind == TRACE_FLIGHT || e->kind == TRACE_COMPACT;
-            if ((stop || write) && r->end > 0) {
-                bar(out, r, e, stop ? top : top + LANE / 2 - 2,
-                    stop                           ? "d0"
-                    : e->kind == TRACE_COMPACT     ? "d5"
-                    : (e->flags & TRACE_FULL) != 0 ? "d6"
-                                                   : "d4",
-                    e->kind == TRACE_STOP      ? "stop"
-                    : e->kind == TRACE_RESTART ? "restart"
-                    : e->kind == TRACE_COMPACT ? "compaction"
-                                               : "writing");
+            bool above = false;
+            if (bar_wanted(&k->events[j], &above) && r->end > 0) {
+                bar(out, r, &k->events[j], above ? top : top + LANE / 2 - 2);
                 bars++;
             }
         }

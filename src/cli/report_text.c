@@ -187,7 +187,7 @@ struct report_site *report_sites_hot(const struct report *r, size_t *count)
     *count = 0;
     if (r->nsites > 0) {
         memcpy(list, r->sites, r->nsites * sizeof *list);
-        qsort(list, r->nsites, sizeof *list, by_text);
+        report_sort(list, r->nsites, sizeof *list, by_text);
     }
     for (size_t i = 0; i < r->nsites; i++) {
         if (*count > 0 && by_text(&list[*count - 1], &list[i]) == 0) {
@@ -198,7 +198,7 @@ struct report_site *report_sites_hot(const struct report *r, size_t *count)
             list[(*count)++] = list[i];
         }
     }
-    qsort(list, *count, sizeof *list, by_time);
+    report_sort(list, *count, sizeof *list, by_time);
     return list;
 }
 

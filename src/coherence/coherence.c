@@ -388,12 +388,13 @@ void coherence_barrier_took(uint64_t start, const void *caller)
 }
 
 void coherence_fetched(const struct space_segment *s, uint64_t page,
-                       uint64_t count, int home, uint64_t start)
+                       uint64_t count, int home)
 {
-    if (start != 0) {
+    if (base_tracing()) {
         base_trace_add(&(struct base_event){
             .kind = TRACE_IN,
-            .e = {.start = start,
+            .e = {.start = base_trace_clock(),
+                  .ns = 1,
                   .at = (uintptr_t)s->recto + page * SPACE_PAGE,
                   .bytes = count * SPACE_PAGE,
                   .peer = home,
@@ -403,12 +404,12 @@ void coherence_fetched(const struct space_segment *s, uint64_t page,
 }
 
 void coherence_sent(const struct space_segment *s, uint64_t page, int home,
-                    const uint32_t *range, uint64_t changed)
+                    const uint32_t *range, uint64_t changed, uint64_t now)
 {
-    if (changed > 0) {
+    if (changed > 0 && now != 0) {
         base_trace_add(&(struct base_event){
             .kind = TRACE_OUT,
-            .e = {.start = base_trace_clock(),
+            .e = {.start = now,
                   .ns = 1,
                   .at = (uintptr_t)s->recto + page * SPACE_PAGE,
                   .bytes = changed,

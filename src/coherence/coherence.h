@@ -104,12 +104,12 @@ uint64_t coherence_clock(void);
 void coherence_fault_took(const struct recto_vm_fault *fault,
                           enum trace_fault what, uint64_t start);
 void coherence_barrier_took(uint64_t start, const void *caller);
-/* Records that pages were copied from a home; ranks that are unknown are -1. */
+/* Records that pages were copied from a home, or asked of it. */
 void coherence_fetched(const struct space_segment *s, uint64_t page,
-                       uint64_t count, int home, uint64_t start);
-/* Records that the bytes from `low` to `high` of a page, `changed` of them, went home. */
+                       uint64_t count, int home);
+/* Records that the bytes from `low` to `high` of a page, `changed` of them, went home; `now`: base_trace_clock. */
 void coherence_sent(const struct space_segment *s, uint64_t page, int home,
-                    const uint32_t *range, uint64_t changed);
+                    const uint32_t *range, uint64_t changed, uint64_t now);
 /* Pages that this rank has written and not yet published. Any thread. */
 uint64_t coherence_written(void);
 

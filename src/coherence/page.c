@@ -276,7 +276,6 @@ enum recto_vm_verdict msi_page_fault(const struct recto_vm_fault *fault,
 static void copy_from_home(struct msi_segment *m, uint64_t page, int home)
 {
     char *mine = space_verso(m->s, page);
-    uint64_t start = base_trace_clock();
     count(&msi_counts.bytes_fetched, SPACE_PAGE);
     if (net_shares(home)) {
         memcpy(mine, m->s->versos[net_domain_of(home)] + page * SPACE_PAGE,
@@ -287,7 +286,7 @@ static void copy_from_home(struct msi_segment *m, uint64_t page, int home)
         RECTO_ASSERT(bytes == SPACE_PAGE);
         memcpy(mine, data, SPACE_PAGE);
     }
-    coherence_fetched(m->s, page, 1, home, start);
+    coherence_fetched(m->s, page, 1, home);
 }
 
 /* The page goes home, at once where that is near. */
@@ -295,7 +294,7 @@ static void page_home(struct msi_segment *m, uint64_t page, int home)
 {
     static const uint32_t whole[] = {0, SPACE_PAGE - 1};
     count(&msi_counts.bytes_written, SPACE_PAGE);
-    coherence_sent(m->s, page, home, whole, SPACE_PAGE);
+    coherence_sent(m->s, page, home, whole, SPACE_PAGE, base_trace_clock());
     if (net_shares(home)) {
         memcpy(m->s->versos[net_domain_of(home)] + page * SPACE_PAGE,
                space_verso(m->s, page), SPACE_PAGE);

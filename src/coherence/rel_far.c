@@ -155,6 +155,7 @@ void rel_stage_start(struct rel_stage *stage, struct rel_segment *m)
 {
     wait_start(&stage->wait);
     stage->m = m;
+    stage->now = base_trace_clock();
     stage->home = -1;
     stage->start = 0;
     stage->used = 0;
@@ -202,7 +203,7 @@ void rel_stage_add(struct rel_stage *stage, uint64_t page, bool dirty, bool all)
         stage->home = home;
     }
     rel_count(&rel_counts.bytes_written, changed);
-    coherence_sent(m->s, page, home, range, changed);
+    coherence_sent(m->s, page, home, range, changed, stage->now);
     record.bytes = (uint32_t)((bytes + 7) / 8 * 8);
     memcpy(at, &record, sizeof record);
     stage->used += sizeof record + record.bytes;

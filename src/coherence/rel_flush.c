@@ -157,7 +157,8 @@ static void near_flush(struct flush *f, uint64_t page, unsigned flags)
         rel_writer_add(m, page, rel_pinned_write(m, page) ? 0 : -1);
         f->diffs++;
         f->changed += changed;
-        coherence_sent(m->s, page, space_home(m->s, page), range, changed);
+        coherence_sent(m->s, page, space_home(m->s, page), range, changed,
+                       f->stage.now);
     }
     if (changed > 0) {
         space_dirty_mark(m->s, page);

@@ -225,15 +225,14 @@ static void fetch_part(struct rel_segment *m, uint64_t first, uint64_t count,
 {
     for (uint64_t p = first; p < first + count;) {
         uint64_t n = home_stretch(m, p, first + count - p);
-        uint64_t start = base_trace_clock();
         int home = space_home(m->s, p);
         bool near = net_shares(home);
         if (part == COPY && near) {
             fetch_near(m, p, n);
-            coherence_fetched(m->s, p, n, home, start);
+            coherence_fetched(m->s, p, n, home);
         } else if (part == ASK && !near) {
             far_ask(m, p, n, wait);
-            coherence_fetched(m->s, p, n, home, start);
+            coherence_fetched(m->s, p, n, home);
         } else if (part == PATCH && !near) {
             far_patch(m, p, n);
         }

@@ -370,6 +370,7 @@ struct rel_stage {
     int home;                 /* of the message that is filled, or -1 */
     size_t start;
     size_t used;
+    uint64_t now; /* base_trace_clock */
 };
 void rel_stage_start(struct rel_stage *stage, struct rel_segment *m);
 /* Adds a page, with its difference if I have written it; `all` as in

@@ -107,7 +107,7 @@ static void build_id_find(const struct dl_phdr_info *info,
     while ((size_t)(end - at) >= sizeof(ElfW(Nhdr))) {
         const ElfW(Nhdr) *note = (const void *)at;
         const char *name = at + sizeof *note;
-        const char *text = name + (note->n_namesz + 3U) / 4U * 4U;
+        const char *text = name + ((size_t)note->n_namesz + 3) / 4 * 4;
         if (text > end || note->n_descsz > (size_t)(end - text)) {
             return;
         }
@@ -117,7 +117,7 @@ static void build_id_find(const struct dl_phdr_info *info,
             memcpy(m->build_id, text, note->n_descsz);
             return;
         }
-        at = text + (note->n_descsz + 3U) / 4U * 4U;
+        at = text + ((size_t)note->n_descsz + 3) / 4 * 4;
     }
 }
 
