@@ -93,7 +93,7 @@ def counts(ranks):
             for words in ([], ["checkpoint"], ["sequential", "checkpoint"]):
                 if transport == "mpi" and node == "auto":
                     continue
-                if node == "2" and (ranks < 4 or words == []):
+                if ranks < 4 and node == "2" or ranks == 4 and words == []:
                     continue
                 trace = fresh("counts")
                 env = {"RECTO_NODE": node, "RECTO_TRANSPORT": transport,

@@ -87,7 +87,7 @@ enum trace_lock {
 enum trace_flag {
     TRACE_WRITES = 1,   /* fault: the access writes */
     TRACE_FULL = 2,     /* checkpoint: a full epoch */
-    TRACE_FAILED = 4,   /* the call failed, or a try found the lock taken */
+    TRACE_FAILED = 4,   /* checkpoint, restart: the call failed */
     TRACE_CONDITION = 8 /* take: waited for a condition, too */
 };
 

@@ -159,7 +159,6 @@ struct report_lock {
     uint64_t id;
     uint32_t what; /* enum trace_lock; REPORT_NONE: rw, both ways */
     uint64_t takes;
-    uint64_t refused; /* tries that found it taken */
     uint64_t wait_ns;
     uint64_t wait_most;
     uint64_t hold_ns;

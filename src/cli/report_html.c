@@ -460,8 +460,8 @@ static void locks(FILE *out, const struct report *r)
         return;
     }
     table_begin(out, "Locks with longest waits",
-                "<lock,taken,by ranks,waits,longest,holds,a hold,tries that "
-                "failed,<waited for longest at");
+                "<lock,taken,by ranks,waits,longest,holds,a hold,<"
+                "waited for longest at");
     size_t shown = r->nlocks < ROWS ? r->nlocks : ROWS;
     for (size_t i = 0; i < shown; i++) {
         const struct report_lock *l = &r->locks[i];
@@ -473,7 +473,6 @@ static void locks(FILE *out, const struct report *r)
         cell_time(out, l->wait_most);
         cell_time(out, l->hold_ns);
         cell_time(out, l->holds > 0 ? l->hold_ns / l->holds : 0);
-        cell_number(out, l->refused);
         cell_text(out, report_site(r, l->site));
         (void)fputs("</tr>\n", out);
     }

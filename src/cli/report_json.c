@@ -152,7 +152,6 @@ static void locks(FILE *out, const struct report *r)
         (void)fprintf(out, "%s\n  {\"name\": ", i > 0 ? "," : "");
         cli_json_string(out, report_lock_name(l, name));
         number(out, "takes", l->takes);
-        number(out, "refused", l->refused);
         number(out, "wait_ns", l->wait_ns);
         number(out, "wait_most", l->wait_most);
         number(out, "holds", l->holds);

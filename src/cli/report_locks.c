@@ -12,7 +12,7 @@ enum {
     HELD_MOST = 1024 /* by one rank at once; those beyond count as not held */
 };
 
-/* A take, a failed try, or a hold. */
+/* A take or a hold. */
 struct use {
     uint64_t id;
     uint64_t ns;
@@ -20,7 +20,6 @@ struct use {
     uint32_t site;
     uint8_t what;
     bool hold;
-    bool refused;
 };
 
 struct held {
@@ -87,19 +86,15 @@ static void rank_uses(struct uses *u, const struct report_rank *k)
     u->nheld = 0;
     for (uint64_t j = 0; j < k->nevents; j++) {
         const struct report_event *e = &k->events[j];
-        bool failed = (e->flags & TRACE_FAILED) != 0;
         if (e->kind == TRACE_TAKE) {
             bool waits = (e->flags & TRACE_CONDITION) == 0;
             use_add(u, (struct use){.id = e->at,
                                     .ns = waits ? e->ns : 0,
                                     .rank = k->h.rank,
                                     .site = e->site,
-                                    .what = e->what,
-                                    .refused = failed});
-            if (!failed) {
-                taken(u, e);
-            }
-        } else if (e->kind == TRACE_GIVE && !failed) {
+                                    .what = e->what});
+            taken(u, e);
+        } else if (e->kind == TRACE_GIVE) {
             given(u, e, k->h.rank);
         }
     }
@@ -120,8 +115,7 @@ static void lock_add(struct report *r, const struct use *list, size_t count)
         lock.what = lock.what == REPORT_NONE || u->what == TRACE_LOCK_WRITE
                         ? u->what
                         : lock.what;
-        lock.takes += !u->refused;
-        lock.refused += u->refused;
+        lock.takes++;
         lock.wait_ns += u->ns;
         if (u->ns >= lock.wait_most) {
             lock.wait_most = u->ns;

@@ -167,7 +167,7 @@ static void numbers_add(struct report_numbers *n, const struct report_event *e)
     case TRACE_IN: n->in_bytes += e->bytes; break;
     case TRACE_OUT: n->out_bytes += e->bytes; break;
     case TRACE_TAKE:
-        n->takes += (e->flags & TRACE_FAILED) == 0;
+        n->takes++;
         n->wait_ns += (e->flags & TRACE_CONDITION) == 0 ? e->ns : 0;
         break;
     case TRACE_BARRIER:

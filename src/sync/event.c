@@ -114,7 +114,7 @@ int recto_cond_wait(recto_cond_t cond, recto_lock_t lock)
     int r = object_cond_wait(cond.id, lock.id);
     event.kind = TRACE_TAKE;
     event.e.ns = 0;
-    event.flags = TRACE_CONDITION | (r != 0 ? TRACE_FAILED : 0U);
+    event.flags = TRACE_CONDITION;
     base_trace_add(&event);
     return r;
 }

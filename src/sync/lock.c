@@ -20,14 +20,14 @@ static enum trace_lock traced(enum slot_kind kind,
                : TRACE_LOCK_WRITE;
 }
 
+/* Tries that found it taken are left out: a program may poll so. */
 static void trace(enum trace_kind kind, enum trace_lock what, uint64_t id,
                   uint64_t start, int result, const void *caller)
 {
-    if (start != 0) {
+    if (start != 0 && result == 0) {
         base_trace_add(&(struct base_event){
             .kind = kind,
             .what = what,
-            .flags = result != 0 ? TRACE_FAILED : 0U,
             .e = {.start = start, .at = id, .pc = (uintptr_t)caller}
         });
     }
