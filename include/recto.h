@@ -369,7 +369,8 @@ typedef struct recto_counters {
     uint64_t evictions;     /* copies given up to keep RECTO_CACHE */
     uint64_t heap_bytes;    /* blocks of recto_malloc in use that this rank
                                keeps */
-    uint64_t fault_ns;      /* time in page faults, if RECTO_STATS=1 */
+    uint64_t fault_ns;      /* time in page faults, if RECTO_STATS=1 or with
+                               RECTO_TRACE */
     uint64_t barrier_ns;    /* time in recto_barrier, likewise */
     uint64_t messages;      /* control messages sent */
     uint64_t checkpoints;   /* epochs written */

@@ -39,6 +39,7 @@ const char *recto_version(void)
 /* From the top down, also what did not start. */
 static int floors_end(void)
 {
+    obs_top_stop();
     ckpt_finalize();
     int r = space_finalize();
     coherence_stop();
@@ -46,6 +47,7 @@ static int floors_end(void)
     heap_finalize();
     sync_finalize();
     coherence_finalize();
+    obs_trace_end();
     recto_vm_finalize();
     base_structs_clear();
     return r != 0 ? r : s;
@@ -55,6 +57,7 @@ static int floors_start(const recto_options *options)
 {
     const struct space_protocol *protocol = NULL;
     int r = base_env_all_good();
+    r = r == 0 ? obs_trace_start() : r;
     r = r == 0 ? recto_vm_init()
                : r; /* again: see who took the signals since */
     if (r == 0) {
@@ -99,7 +102,12 @@ static int start(int *argc, char ***argv, const MPI_Comm *comm,
         return r;
     }
     started = true;
-    return 0;
+    r = net_verdict(obs_top_start());
+    if (r != 0) {
+        started = false;
+        floors_end();
+    }
+    return r;
 }
 
 int recto_init(int *argc, char ***argv)
@@ -124,7 +132,11 @@ int recto_finalize(void)
         return r;
     }
     recto_counters mine;
+    obs_top_stop();
     r = recto_stats(&mine);
+    if (r == 0) {
+        obs_trace_counters(&mine);
+    }
     r = r == 0 ? obs_table(&mine) : r;
     /* blocks that this rank freed of others: nothing is on its way to a heap that
      * goes; all ranks meet before one does */

@@ -141,6 +141,28 @@ START_TEST(patches_what_changed)
 }
 END_TEST
 
+START_TEST(finds_the_range_of_changes)
+{
+    static struct pages p;
+    for (int turn = 0; turn < TURNS; turn++) {
+        size_t changed = 0;
+        uint32_t range[2] = {7, 7};
+        uint32_t low = 0;
+        uint32_t high = PAGE - 1;
+        pages_make(&p, &changed);
+        diff_range(p.page, p.twin, range);
+        while (low < high && p.page[low] == p.twin[low]) {
+            low++;
+        }
+        while (high > low && p.page[high] == p.twin[high]) {
+            high--;
+        }
+        ck_assert_uint_eq(range[0], changed > 0 ? low : 0);
+        ck_assert_uint_eq(range[1], changed > 0 ? high : 0);
+    }
+}
+END_TEST
+
 /* The neighbour owns the odd bytes of the home. */
 static _Atomic char shared[PAGE];
 static _Atomic bool stop;
@@ -192,6 +214,7 @@ int main(void)
     tcase_add_loop_test(tests, stores_what_changed, 0, paths);
     tcase_add_loop_test(tests, packs_what_changed, 0, paths);
     tcase_add_loop_test(tests, patches_what_changed, 0, paths);
+    tcase_add_test(tests, finds_the_range_of_changes);
     tcase_add_loop_test(tests, leaves_neighbours_alone, 0, paths);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

@@ -165,6 +165,12 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
       "after neither")                                                          \
     X(STATS, "RECTO_STATS", "0", "0|1",                                         \
       "recto_finalize prints a table of each rank's counters on stderr")        \
+    X(TRACE, "RECTO_TRACE", "", "FILE",                                         \
+      "each rank records faults, transfers, locks, barriers, checkpoints in "   \
+      "FILE.RANK, for `recto report`; empty: nothing")                          \
+    X(TRACE_SIZE, "RECTO_TRACE_SIZE", "32M", "BYTES",                           \
+      "bound of a rank's trace; what comes when it is full is counted only")    \
+    X(TOP, "RECTO_TOP", "1", "0|1", "`recto top` sees this job")                \
     X(INJECT, "RECTO_INJECT", "", "RULE",                                       \
       "fault injection in checkpoint input/output, for tests")                  \
     X(QUIET, "RECTO_QUIET", "0", "0|1", "no warnings on stderr")

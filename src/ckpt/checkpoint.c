@@ -31,6 +31,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/trace.h"
 #include "choice.h"
 #include "ckpt.h"
 #include "coherence/coherence.h"
@@ -290,7 +291,50 @@ static void snapshot_end(const struct ckpt_job *job)
     }
 }
 
-int ckpt_epoch_write(struct ckpt_job *job)
+/* What a rank has written of the epoch under way, for who watches. */
+static struct {
+    _Atomic int64_t epoch; /* -1: none */
+    _Atomic uint64_t all;  /* bytes, as far as they are known beforehand */
+    _Atomic uint64_t done;
+} under_way = {.epoch = -1};
+
+void ckpt_progress_add(uint64_t bytes)
+{
+    atomic_fetch_add_explicit(&under_way.done, bytes, memory_order_relaxed);
+}
+
+static void progress_start(const struct ckpt_job *job)
+{
+    uint64_t pages = 0;
+    for (uint64_t i = 0; i < job->epoch.nobjects; i++) {
+        pages += job->parts[i].written - job->parts[i].holes / CKPT_PAGE;
+    }
+    atomic_store(&under_way.done, 0);
+    atomic_store(&under_way.all, pages * CKPT_PAGE);
+    atomic_store(&under_way.epoch, (int64_t)job->epoch.number);
+}
+
+int64_t ckpt_progress(uint64_t *done, uint64_t *all)
+{
+    *all = atomic_load(&under_way.all);
+    uint64_t some = atomic_load(&under_way.done);
+    *done = some < *all ? some : *all;
+    return atomic_load(&under_way.epoch);
+}
+
+static void trace_epoch(const struct ckpt_job *job, uint64_t start, int status)
+{
+    base_trace_add(&(struct base_event){
+        .kind = TRACE_FLIGHT,
+        .flags = (job->epoch.full ? TRACE_FULL : 0U) |
+                 (status != 0 ? TRACE_FAILED : 0U),
+        .e = {.start = start,
+              .at = job->epoch.number + 1,
+              .bytes = job->written - job->holes}
+    });
+}
+
+static int write_all(struct ckpt_job *job)
 {
     int status = file_write(job);
     snapshot_end(job);
@@ -308,6 +352,16 @@ int ckpt_epoch_write(struct ckpt_job *job)
     if (status != 0) {
         ckpt_io_close(&job->file);
     }
+    return status;
+}
+
+int ckpt_epoch_write(struct ckpt_job *job)
+{
+    uint64_t start = base_trace_clock();
+    progress_start(job);
+    int status = write_all(job);
+    atomic_store(&under_way.epoch, -1);
+    trace_epoch(job, start, status);
     return status;
 }
 
@@ -446,8 +500,32 @@ int ckpt_meet(enum net_call call, const char *text, int mine)
     return status;
 }
 
+/* A call that the program waited for. */
+static void trace_call(enum trace_kind kind, uint64_t called, int status,
+                       uint64_t bytes, const void *caller)
+{
+    bool none = status < 0 || (kind == TRACE_RESTART && status == 0);
+    int64_t epoch =
+        kind == TRACE_RESTART ? ckpt_state.epoch : ckpt_flight_newest();
+    base_trace_add(&(struct base_event){
+        .kind = kind,
+        .flags = status < 0 ? TRACE_FAILED : 0U,
+        .e = {.start = called,
+              .at = none ? 0 : (uint64_t)(epoch + 1),
+              .bytes = bytes,
+              .pc = (uintptr_t)caller}
+    });
+}
+
+void ckpt_trace_restart(uint64_t called, int status, uint64_t bytes,
+                        const void *caller)
+{
+    trace_call(TRACE_RESTART, called, status, bytes, caller);
+}
+
 int recto_checkpoint(void)
 {
+    uint64_t called = base_trace_clock();
     if (!ckpt_state.started) {
         return base_error(RECTO_ESTATE, "recto_checkpoint before recto_init");
     }
@@ -461,6 +539,7 @@ int recto_checkpoint(void)
         ckpt_due_reset(start, status == 0);
     }
     heap_go();
+    trace_call(TRACE_STOP, called, status, 0, __builtin_return_address(0));
     return status;
 }
 

@@ -58,6 +58,10 @@ int ckpt_init(const char *dir, unsigned full);
  * by another ckpt_init. */
 void ckpt_finalize(void);
 
+/* The epoch that is being written, or -1: the bytes that this rank has written, and is to
+ * write at most. Any thread. */
+int64_t ckpt_progress(uint64_t *done, uint64_t *all);
+
 /* Sets the counters of checkpoints and restarts, leaves the others. */
 void ckpt_stats(recto_counters *counters);
 

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/trace.h"
 #include "choice.h"
 #include "compact.h"
 #include "image.h"
@@ -514,6 +515,8 @@ void ckpt_merge_run(struct ckpt_merge *merge, const atomic_bool *stop)
     if (status == 0 && m.chain != NULL) {
         (void)atomic_fetch_add(&merging.ns, base_now() - start);
         (void)atomic_fetch_add(&merging.count, 1);
+        base_trace_add(&(struct base_event){
+            .kind = TRACE_COMPACT, .flags = TRACE_FULL, .e = {.start = start}});
     } else if (status != 0 && status != RECTO_EBUSY && net_rank() == 0) {
         failed(&m);
     }

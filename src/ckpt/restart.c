@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/trace.h"
 #include "choice.h"
 #include "ckpt.h"
 #include "coherence/coherence.h"
@@ -172,6 +173,8 @@ static int restart(void)
 int recto_restart(int64_t *epoch)
 {
     char text[96];
+    uint64_t called = base_trace_clock();
+    uint64_t before = ckpt_state.restart_bytes;
     if (!ckpt_state.started) {
         return base_error(RECTO_ESTATE, "recto_restart before recto_init");
     }
@@ -191,6 +194,8 @@ int recto_restart(int64_t *epoch)
         ckpt_due_reset(0, 0);
     }
     heap_go();
+    ckpt_trace_restart(called, status, ckpt_state.restart_bytes - before,
+                       __builtin_return_address(0));
     if (status == 1 && epoch != NULL) {
         *epoch = ckpt_state.epoch;
     }

@@ -35,6 +35,7 @@ static void flush(struct ckpt_sink *sink)
         sink->status = ckpt_io_write(sink->file, sink->buffer, sink->fill,
                                      sink->offset, sink->label);
         sink->written += sink->fill;
+        ckpt_progress_add(sink->fill);
     }
     sink->fill = 0;
 }

@@ -59,9 +59,9 @@ struct ckpt_state {
     size_t nregions;
     struct ckpt_known *known;
     size_t nknown;
-    uint64_t checkpoints;
-    uint64_t bytes;
-    uint64_t restart_bytes; /* read */
+    _Atomic uint64_t checkpoints; /* these: recto_stats, by any thread */
+    _Atomic uint64_t bytes;
+    _Atomic uint64_t restart_bytes; /* read */
     uint64_t
         changed; /* bytes that a differential epoch would have had of mine, in
                          the place of the last one */
@@ -166,6 +166,14 @@ struct ckpt_job {
     {                                                                          \
         .file = {.fd = -1 }                                                    \
     }
+
+/* ---- checkpoint.c --------------------------------------------------------------- */
+
+/* Bytes of the epoch under way that are with the kernel. */
+void ckpt_progress_add(uint64_t bytes);
+/* Records a call of recto_restart in the trace. */
+void ckpt_trace_restart(uint64_t called, int status, uint64_t bytes,
+                        const void *caller);
 
 /* ---- region.c ------------------------------------------------------------------- */
 

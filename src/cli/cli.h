@@ -57,6 +57,8 @@ int cli_doctor(int argc, char **argv);
 int cli_env(int argc, char **argv);
 int cli_prune(int argc, char **argv);
 int cli_halt(int argc, char **argv);
+int cli_report(int argc, char **argv);
+int cli_top(int argc, char **argv);
 int cli_run(int argc, char **argv);
 
 /* Does Recto take the variable's value? RECTO_EINVAL with a message. */

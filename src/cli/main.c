@@ -28,6 +28,8 @@ static const char usage_text[] =
     "       recto halt DIR           end the run that checkpoints there, cleanly\n"
     "       recto run [OPTION]... PROGRAM [ARGUMENT]...\n"
     "                                run a job; restart it when a node is lost\n"
+    "       recto report TRACE...    what a recorded run spent its time on\n"
+    "       recto top                running jobs, live\n"
     "       recto env                the variables that Recto reads\n"
     "       recto doctor             what of this machine and its MPI Recto can use\n"
     "       recto COMMAND --help     its options\n"
@@ -195,7 +197,9 @@ static int (*own_find(int argc, char **argv))(int, char **)
         {"env",    cli_env   },
         {"halt",   cli_halt  },
         {"prune",  cli_prune },
-        {"run",    cli_run   }
+        {"report", cli_report},
+        {"run",    cli_run   },
+        {"top",    cli_top   }
     };
     for (size_t i = 0; argc > 1 && i < sizeof own / sizeof own[0]; i++) {
         if (strcmp(argv[1], own[i].name) == 0) {

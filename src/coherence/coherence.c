@@ -339,13 +339,14 @@ void coherence_drop(const void *p, uint64_t bytes)
 
 static struct {
     bool measured;
+    uint64_t barriers; /* so far: the program's thread */
     _Atomic uint64_t fault_ns;
     _Atomic uint64_t barrier_ns;
 } times;
 
 uint64_t coherence_clock(void)
 {
-    return times.measured ? base_now() : 0;
+    return times.measured || base_tracing() ? base_now() : 0;
 }
 
 static void took(_Atomic uint64_t *total, uint64_t start)
@@ -356,14 +357,73 @@ static void took(_Atomic uint64_t *total, uint64_t start)
     }
 }
 
-void coherence_fault_took(uint64_t start)
+void coherence_fault_took(const struct recto_vm_fault *fault,
+                          enum trace_fault what, uint64_t start)
 {
     took(&times.fault_ns, start);
+    if (base_tracing()) {
+        base_trace_add(&(struct base_event){
+            .kind = TRACE_FAULT,
+            .what = what,
+            .flags = fault->access == RECTO_VM_ACCESS_WRITE ? TRACE_WRITES : 0U,
+            .e = {.start = start,
+                  .at = (uintptr_t)fault->address,
+                  .pc = (uintptr_t)fault->instruction}
+        });
+    }
 }
 
-void coherence_barrier_took(uint64_t start)
+void coherence_barrier_took(uint64_t start, const void *caller)
 {
     took(&times.barrier_ns, start);
+    if (base_tracing()) {
+        base_trace_add(&(struct base_event){
+            .kind = TRACE_BARRIER,
+            .e = {.start = start,
+                  .at = times.barriers,
+                  .pc = (uintptr_t)caller}
+        });
+    }
+    times.barriers++;
+}
+
+void coherence_fetched(const struct space_segment *s, uint64_t page,
+                       uint64_t count, int home)
+{
+    if (base_tracing()) {
+        base_trace_add(&(struct base_event){
+            .kind = TRACE_IN,
+            .e = {.start = base_trace_clock(),
+                  .ns = 1,
+                  .at = (uintptr_t)s->recto + page * SPACE_PAGE,
+                  .bytes = count * SPACE_PAGE,
+                  .peer = home,
+                  .pages = (uint32_t)count}
+        });
+    }
+}
+
+void coherence_sent(const struct space_segment *s, uint64_t page, int home,
+                    const uint32_t *range, uint64_t changed, uint64_t now)
+{
+    if (changed > 0 && now != 0) {
+        base_trace_add(&(struct base_event){
+            .kind = TRACE_OUT,
+            .e = {.start = now,
+                  .ns = 1,
+                  .at = (uintptr_t)s->recto + page * SPACE_PAGE,
+                  .bytes = changed,
+                  .low = range[0],
+                  .high = range[1],
+                  .peer = home,
+                  .pages = 1}
+        });
+    }
+}
+
+uint64_t coherence_written(void)
+{
+    return atomic_load_explicit(&rel.pending, memory_order_relaxed);
 }
 
 static int times_start(void)
@@ -371,6 +431,7 @@ static int times_start(void)
     uint64_t wanted = 0;
     int r = base_env_u64(BASE_ENV_STATS, &wanted);
     times.measured = wanted != 0;
+    times.barriers = 0;
     times.fault_ns = 0;
     times.barrier_ns = 0;
     return r;

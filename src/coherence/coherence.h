@@ -9,6 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/trace.h"
+
+struct recto_vm_fault;
 struct space_segment;
 
 struct space_protocol;
@@ -94,11 +97,21 @@ enum coherence_operation {
 bool coherence_atomic(enum coherence_operation op, void *p, uint64_t operand,
                       uint64_t desired, uint64_t *old);
 
-/* Nanoseconds now if times are to be measured (RECTO_STATS), else 0. */
+/* Nanoseconds now if times are to be measured (RECTO_STATS) or recorded (RECTO_TRACE),
+ * else 0. */
 uint64_t coherence_clock(void);
-/* Count a fault, a barrier that began at a coherence_clock. */
-void coherence_fault_took(uint64_t start);
-void coherence_barrier_took(uint64_t start);
+/* Count and record a fault, a barrier that began at a coherence_clock. */
+void coherence_fault_took(const struct recto_vm_fault *fault,
+                          enum trace_fault what, uint64_t start);
+void coherence_barrier_took(uint64_t start, const void *caller);
+/* Records that pages were copied from a home, or asked of it. */
+void coherence_fetched(const struct space_segment *s, uint64_t page,
+                       uint64_t count, int home);
+/* Records that the bytes from `low` to `high` of a page, `changed` of them, went home; `now`: base_trace_clock. */
+void coherence_sent(const struct space_segment *s, uint64_t page, int home,
+                    const uint32_t *range, uint64_t changed, uint64_t now);
+/* Pages that this rank has written and not yet published. Any thread. */
+uint64_t coherence_written(void);
 
 void coherence_stats(recto_counters *counters);
 

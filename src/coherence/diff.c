@@ -2,6 +2,7 @@
 /* Differences of pages, see diff.h. */
 #include "coherence/diff.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -263,4 +264,39 @@ void diff_copy(char *to, const char *from, size_t bytes)
         memcpy(to + i, from + i, DIFF_LINE);
     }
     memcpy(to + i, from + i, bytes - i);
+}
+
+static bool line_same(const char *a, const char *b)
+{
+    uint64_t x[DIFF_LINE / 8];
+    uint64_t y[DIFF_LINE / 8];
+    uint64_t different = 0;
+    memcpy(x, a, sizeof x);
+    memcpy(y, b, sizeof y);
+    for (size_t i = 0; i < DIFF_LINE / 8; i++) {
+        different |= x[i] ^ y[i];
+    }
+    return different == 0;
+}
+
+/* Forward, as the comparison that follows goes, which then finds both in the cache. */
+void diff_range(const char *page, const char *twin, uint32_t *range)
+{
+    uint32_t low = DIFF_LINES * DIFF_LINE;
+    uint32_t high = 0;
+    for (uint32_t at = 0; at < DIFF_LINES * DIFF_LINE; at += DIFF_LINE) {
+        if (!line_same(page + at, twin + at)) {
+            low = at < low ? at : low;
+            high = at + DIFF_LINE;
+        }
+    }
+    /* a byte may become the same again meanwhile */
+    while (low < high && page[low] == twin[low]) {
+        low++;
+    }
+    while (high > low && page[high - 1] == twin[high - 1]) {
+        high--;
+    }
+    range[0] = low < high ? low : 0;
+    range[1] = low < high ? high - 1 : 0;
 }

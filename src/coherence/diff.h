@@ -18,6 +18,7 @@
 #define RECTO_SRC_DIFF_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum {
     DIFF_LINES = 64,
@@ -34,6 +35,9 @@ enum diff_path {
 /* Takes the quickest path that this processor has, up to `most`, and returns it.
  * Before the other functions are called; until then DIFF_PLAIN. */
 enum diff_path diff_init(enum diff_path most);
+
+/* Offsets of the first and the last byte that differ; 0 and 0 where none does. */
+void diff_range(const char *page, const char *twin, uint32_t *range);
 
 /* Stores the bytes of `page` that differ from `twin` into `home`, and into
  * `twin` if `keep`. Returns how many. */

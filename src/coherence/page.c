@@ -136,14 +136,22 @@ void msi_post_page(struct msi_segment *m, int target, enum msi_message type,
     }
 }
 
+static enum trace_fault asked_for(bool write, enum msi_state from)
+{
+    return !write                ? TRACE_READ_MISS
+           : from == MSI_INVALID ? TRACE_WRITE_MISS
+                                 : TRACE_UPGRADE;
+}
+
 static void ask(struct msi_segment *m, uint64_t page, bool write,
                 enum msi_state from)
 {
-    count(!write                ? &msi_counts.read_misses
-          : from == MSI_INVALID ? &msi_counts.write_misses
-                                : &msi_counts.upgrades,
-          1);
     int home = space_home(m->s, page);
+    enum trace_fault what = asked_for(write, from);
+    count(what == TRACE_READ_MISS    ? &msi_counts.read_misses
+          : what == TRACE_WRITE_MISS ? &msi_counts.write_misses
+                                     : &msi_counts.upgrades,
+          1);
     if (!net_shares(home)) {
         net_mpi_wait(m->s->recto + page * SPACE_PAGE);
     }
@@ -194,7 +202,7 @@ static void room_make(struct msi_segment *m, uint64_t page)
 }
 
 /* Asks for a page that is Invalid or Shared, unless another thread has just done so. */
-static void request(struct msi_segment *m, uint64_t page, uint32_t word,
+static bool request(struct msi_segment *m, uint64_t page, uint32_t word,
                     bool write)
 {
     enum msi_state state = msi_state_of(word);
@@ -206,7 +214,9 @@ static void request(struct msi_segment *m, uint64_t page, uint32_t word,
                                                 memory_order_acq_rel,
                                                 memory_order_relaxed)) {
         ask(m, page, write, state);
+        return true;
     }
+    return false;
 }
 
 static bool writes(const struct recto_vm_fault *fault, enum msi_state state)
@@ -225,6 +235,7 @@ enum recto_vm_verdict msi_page_fault(const struct recto_vm_fault *fault,
     uint64_t start = coherence_clock();
     uint64_t page =
         (uint64_t)((char *)fault->address - m->s->recto) / SPACE_PAGE;
+    enum trace_fault what = TRACE_RIGHT;
     (void)space_home_claim(m->s, page);
     for (bool room = false;;) {
         /* pairs with the releases of the service thread */
@@ -235,13 +246,19 @@ enum recto_vm_verdict msi_page_fault(const struct recto_vm_fault *fault,
         if (word & MSI_AGED) {
             revive(m, page, word);
         } else if (state == MSI_MODIFIED || (state == MSI_SHARED && !write)) {
-            coherence_fault_took(start);
+            coherence_fault_took(fault, what, start);
             return RECTO_VM_CONTINUE;
         } else if (state == MSI_INVALID && !room) {
             room_make(m, page);
             room = true;
         } else if (state == MSI_INVALID || state == MSI_SHARED) {
-            request(m, page, word, write);
+            if (what != TRACE_RIGHT) { /* had, and lost before it was used */
+                coherence_fault_took(fault, what, start);
+                start = coherence_clock();
+                what = TRACE_RIGHT;
+            }
+            what =
+                request(m, page, word, write) ? asked_for(write, state) : what;
         } else {
             wait_for(m, page, word);
         }
@@ -265,12 +282,15 @@ static void copy_from_home(struct msi_segment *m, uint64_t page, int home)
         RECTO_ASSERT(bytes == SPACE_PAGE);
         memcpy(mine, data, SPACE_PAGE);
     }
+    coherence_fetched(m->s, page, 1, home);
 }
 
 /* The page goes home, at once where that is near. */
 static void page_home(struct msi_segment *m, uint64_t page, int home)
 {
+    static const uint32_t whole[] = {0, SPACE_PAGE - 1};
     count(&msi_counts.bytes_written, SPACE_PAGE);
+    coherence_sent(m->s, page, home, whole, SPACE_PAGE, base_trace_clock());
     if (net_shares(home)) {
         memcpy(m->s->versos[net_domain_of(home)] + page * SPACE_PAGE,
                space_verso(m->s, page), SPACE_PAGE);

@@ -156,6 +156,7 @@ void rel_stage_start(struct rel_stage *stage, struct rel_segment *m)
 {
     wait_start(&stage->wait);
     stage->m = m;
+    stage->now = base_trace_clock();
     stage->home = -1;
     stage->start = 0;
     stage->used = 0;
@@ -186,7 +187,9 @@ void rel_stage_add(struct rel_stage *stage, uint64_t page, bool dirty, bool all)
     RECTO_ASSERT(stage->used + sizeof record + DIFF_MOST + 8 <=
                  rel_stage_bytes());
     size_t bytes = 0;
+    uint32_t range[2] = {0, 0};
     if (dirty) {
+        rel_trace_range(m, page, range);
         bytes = diff_pack(at + sizeof record, space_verso(m->s, page),
                           m->twins + page * SPACE_PAGE,
                           rel_writers(m, page) > 1 || rel_pinned_write(m, page),
@@ -201,6 +204,7 @@ void rel_stage_add(struct rel_stage *stage, uint64_t page, bool dirty, bool all)
         stage->home = home;
     }
     rel_count(&rel_counts.bytes_written, changed);
+    coherence_sent(m->s, page, home, range, changed, stage->now);
     record.bytes = (uint32_t)((bytes + 7) / 8 * 8);
     memcpy(at, &record, sizeof record);
     stage->used += sizeof record + record.bytes;

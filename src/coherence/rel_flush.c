@@ -148,6 +148,8 @@ static void near_flush(struct flush *f, uint64_t page, unsigned flags)
     size_t changed = 0;
     if (flags & REL_DIRTY) {
         space_before_write(m->s, page);
+        uint32_t range[2] = {0, 0};
+        rel_trace_range(m, page, range);
         changed =
             diff_store(m->s->versos[domain] + page * SPACE_PAGE,
                        space_verso(m->s, page), m->twins + page * SPACE_PAGE,
@@ -155,6 +157,8 @@ static void near_flush(struct flush *f, uint64_t page, unsigned flags)
         rel_writer_add(m, page, rel_pinned_write(m, page) ? 0 : -1);
         f->diffs++;
         f->changed += changed;
+        coherence_sent(m->s, page, space_home(m->s, page), range, changed,
+                       f->stage.now);
     }
     if (changed > 0) {
         space_dirty_mark(m->s, page);

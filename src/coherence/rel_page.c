@@ -225,11 +225,14 @@ static void fetch_part(struct rel_segment *m, uint64_t first, uint64_t count,
 {
     for (uint64_t p = first; p < first + count;) {
         uint64_t n = home_stretch(m, p, first + count - p);
-        bool near = net_shares(space_home(m->s, p));
+        int home = space_home(m->s, p);
+        bool near = net_shares(home);
         if (part == COPY && near) {
             fetch_near(m, p, n);
+            coherence_fetched(m->s, p, n, home);
         } else if (part == ASK && !near) {
             far_ask(m, p, n, wait);
+            coherence_fetched(m->s, p, n, home);
         } else if (part == PATCH && !near) {
             far_patch(m, p, n);
         }
@@ -376,16 +379,21 @@ static uint64_t strided_grant(struct rel_segment *m, const struct stream *s,
     return n;
 }
 
-static void copy_fault(struct rel_segment *m, uint64_t page, struct found found,
-                       bool write)
+/* What it is to be counted as. */
+static enum trace_fault copy_fault(struct rel_segment *m, uint64_t page,
+                                   struct found found, bool write)
 {
     struct stream s = stream_find(&m->streams, page, write, cache_transfer());
     uint64_t n =
         s.stride == 1 ? run_lock(m, page, s.length, found) : (uint64_t)1;
+    enum trace_fault what = found.aged                     ? TRACE_RIGHT
+                            : found.right == RECTO_VM_READ ? TRACE_UPGRADE
+                            : write                        ? TRACE_WRITE_MISS
+                                                           : TRACE_READ_MISS;
     if (!found.aged) {
-        rel_count(found.right == RECTO_VM_READ ? &rel_counts.upgrades
-                  : write                      ? &rel_counts.write_misses
-                                               : &rel_counts.read_misses,
+        rel_count(what == TRACE_UPGRADE      ? &rel_counts.upgrades
+                  : what == TRACE_WRITE_MISS ? &rel_counts.write_misses
+                                             : &rel_counts.read_misses,
                   1);
     }
     run_grant(m, page, n, found, write);
@@ -395,6 +403,7 @@ static void copy_fault(struct rel_segment *m, uint64_t page, struct found found,
     }
     stream_note(&m->streams, &s, n);
     cache_shrink(0);
+    return what;
 }
 
 static bool has_readers(const struct rel_segment *m, uint64_t page)
@@ -430,15 +439,15 @@ static uint64_t unread(struct rel_segment *m, uint64_t first, uint64_t count)
 
 /* A page of my domain. Neighbours are in the same state, so a stream of writes
  * goes on in longer and longer runs: some readers may be told for nothing. */
-static void home_fault(struct rel_segment *m, uint64_t page, struct found found,
-                       bool write)
+static enum trace_fault home_fault(struct rel_segment *m, uint64_t page,
+                                   struct found found, bool write)
 {
     bool watched = has_readers(m, page);
     if (watched && !write) { /* HomeWatched */
         rel_check_code(m, page,
                        recto_vm_unprot(m->s->range, page, 1, RECTO_VM_READ));
         rel_unlock(m, page);
-        return;
+        return TRACE_RIGHT;
     }
     rel_count(&rel_counts.upgrades, watched);
     struct stream s = stream_find(&m->streams, page, true, cache_transfer());
@@ -450,6 +459,7 @@ static void home_fault(struct rel_segment *m, uint64_t page, struct found found,
     run_unlock(m, page, n);
     s.stride = 1;
     stream_note(&m->streams, &s, n);
+    return watched ? TRACE_UPGRADE : TRACE_RIGHT;
 }
 
 enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
@@ -468,6 +478,7 @@ enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
     }
     rel_lock(m, page);
     struct found found = find(m, page);
+    enum trace_fault what = TRACE_RIGHT;
     bool write = fault->access == RECTO_VM_ACCESS_WRITE ||
                  (fault->access == RECTO_VM_ACCESS_UNKNOWN &&
                   found.right == RECTO_VM_READ);
@@ -475,11 +486,11 @@ enum recto_vm_verdict rel_fault(const struct recto_vm_fault *fault,
         (found.right == RECTO_VM_READ && !write)) {
         rel_unlock(m, page); /* another thread was quicker */
     } else if (rel_is_home(m, page)) {
-        home_fault(m, page, found, write);
+        what = home_fault(m, page, found, write);
     } else {
-        copy_fault(m, page, found, write);
+        what = copy_fault(m, page, found, write);
     }
-    coherence_fault_took(start);
+    coherence_fault_took(fault, what, start);
     return RECTO_VM_CONTINUE;
 }
 

@@ -82,9 +82,11 @@
 #include <stdint.h>
 
 #include "base/set.h"
+#include "base/trace.h"
 #include "coherence/board.h"
 #include "coherence/cache.h"
 #include "coherence/coherence.h"
+#include "coherence/diff.h"
 #include "coherence/sharers.h"
 #include "coherence/stream.h"
 #include "net/net.h"
@@ -368,6 +370,7 @@ struct rel_stage {
     int home;                 /* of the message that is filled, or -1 */
     size_t start;
     size_t used;
+    uint64_t now; /* base_trace_clock */
 };
 void rel_stage_start(struct rel_stage *stage, struct rel_segment *m);
 /* Adds a page, with its difference if I have written it; `all` as in
@@ -389,5 +392,16 @@ uint64_t rel_operate(enum coherence_operation op, void *word, uint64_t operand,
                      uint64_t desired, uint64_t *now);
 uint64_t rel_atomic(struct rel_segment *m, enum coherence_operation op,
                     uint64_t offset, uint64_t operand, uint64_t desired);
+
+/* Which bytes of a page are about to be compared with its twin and sent, for a trace; left
+ * alone while none is recorded. */
+static inline void rel_trace_range(const struct rel_segment *m, uint64_t page,
+                                   uint32_t *range)
+{
+    if (base_tracing()) {
+        diff_range(space_verso(m->s, page), m->twins + page * SPACE_PAGE,
+                   range);
+    }
+}
 
 #endif

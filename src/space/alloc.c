@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/trace.h"
 #include "space/lazy.h"
 #include "space/moved.h"
 #include "space/snapshot.h"
@@ -356,6 +357,20 @@ static struct space_segment *segment_new(const recto_attr *attr, bool heap)
     return s;
 }
 
+/* For who reads a trace: what lies at these addresses. */
+static void trace(const struct space_segment *s)
+{
+    struct trace_segment t = {.base = (uintptr_t)s->recto,
+                              .bytes = s->bytes,
+                              .birth = base_now(),
+                              .ndims = (uint32_t)s->ndims,
+                              .element = (uint32_t)recto_type_size(s->type)};
+    memcpy(t.dims, s->dims, sizeof t.dims);
+    snprintf(t.type, sizeof t.type, "%s", base_type_name(s->type));
+    snprintf(t.name, sizeof t.name, "%s", s->name);
+    base_trace_define(TRACE_SEGMENT, &t, sizeof t);
+}
+
 /* `status`: what came of the agreement on s. Frees s on failure. */
 static int segment_add(struct space_segment *s, int status)
 {
@@ -368,6 +383,7 @@ static int segment_add(struct space_segment *s, int status)
     space_shortage_lock();
     space_table_add(s);
     space_shortage_unlock();
+    trace(s);
     /* nobody asks a home for a page before that home knows the segment */
     return net_verdict(0);
 }
@@ -422,6 +438,10 @@ static int segment_end(struct space_segment *s)
     space_table_remove(s);
     space_shortage_unlock();
     int r = net_window_free(s->window);
+    base_trace_add(&(struct base_event){
+        .kind = TRACE_SEGMENT_END,
+        .e = {.start = base_trace_clock(), .at = (uintptr_t)s->recto}
+    });
     segment_free(s);
     return r;
 }

@@ -18,7 +18,7 @@ int recto_barrier(void)
     coherence_release();
     int r = net_agree(NET_CALL_BARRIER, 0, "recto_barrier()");
     coherence_acquire();
-    coherence_barrier_took(start);
+    coherence_barrier_took(start, __builtin_return_address(0));
     return r;
 }
 

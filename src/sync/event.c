@@ -5,6 +5,7 @@
  */
 #include <recto.h>
 
+#include "base/trace.h"
 #include "coherence/coherence.h"
 #include "sync/object.h"
 
@@ -100,7 +101,22 @@ int recto_cond_free(recto_cond_t *cond)
 
 int recto_cond_wait(recto_cond_t cond, recto_lock_t lock)
 {
-    return object_cond_wait(cond.id, lock.id);
+    uint64_t start = base_trace_clock();
+    struct base_event event = {
+        .kind = TRACE_GIVE,
+        .what = TRACE_LOCK,
+        .e = {.start = start,
+              .ns = 1,
+              .at = lock.id,
+              .pc = (uintptr_t)__builtin_return_address(0)}
+    };
+    base_trace_add(&event);
+    int r = object_cond_wait(cond.id, lock.id);
+    event.kind = TRACE_TAKE;
+    event.e.ns = 0;
+    event.flags = TRACE_CONDITION;
+    base_trace_add(&event);
+    return r;
 }
 
 int recto_cond_signal(recto_cond_t cond)

@@ -5,25 +5,60 @@
  */
 #include <recto.h>
 
+#include "base/base.h"
+#include "base/trace.h"
 #include "coherence/coherence.h"
 #include "sync/object.h"
 
-/* Takes by `operation`; what was given to us is to be seen. */
-static int take(enum slot_kind kind, uint64_t id, enum slot_operation operation)
+/* What it is in a trace. */
+static enum trace_lock traced(enum slot_kind kind,
+                              enum slot_operation operation)
 {
+    return kind == SLOT_LOCK ? TRACE_LOCK
+           : operation == SLOT_WAIT_SHARED || operation == SLOT_TRY_SHARED
+               ? TRACE_LOCK_READ
+               : TRACE_LOCK_WRITE;
+}
+
+/* Tries that found it taken are left out: a program may poll so. */
+static void trace(enum trace_kind kind, enum trace_lock what, uint64_t id,
+                  uint64_t start, int result, const void *caller)
+{
+    if (start != 0 && result == 0) {
+        base_trace_add(&(struct base_event){
+            .kind = kind,
+            .what = what,
+            .e = {.start = start, .at = id, .pc = (uintptr_t)caller}
+        });
+    }
+}
+
+/* Takes by `operation`; what was given to us is to be seen. */
+static int take(enum slot_kind kind, uint64_t id, enum slot_operation operation,
+                const void *caller)
+{
+    uint64_t start = base_trace_clock();
     int r = object_call(kind, id, operation);
     if (r == 0) {
         coherence_acquire();
     }
+    trace(TRACE_TAKE, traced(kind, operation), id, start, r, caller);
     return r;
 }
 
 /* What we wrote is to be seen by who takes next. */
-static int give(enum slot_kind kind, uint64_t id)
+static int give(enum slot_kind kind, uint64_t id, const void *caller)
 {
+    uint64_t start = base_trace_clock();
     coherence_release();
-    return object_call(kind, id, SLOT_GIVE);
+    int r = object_call(kind, id, SLOT_GIVE);
+    trace(TRACE_GIVE, traced(kind, SLOT_GIVE), id, start, r, caller);
+    return r;
 }
+
+/* Where the program called us. */
+/* NOLINTNEXTLINE(readability-identifier-naming): reads as a function */
+#define caller() __builtin_return_address(0)
 
 _Static_assert(sizeof(recto_lock_t) == sizeof(uint64_t),
                "an array of locks is one of ids");
@@ -55,17 +90,17 @@ int recto_lock_free_many(recto_lock_t *locks, size_t count)
 
 int recto_lock(recto_lock_t lock)
 {
-    return take(SLOT_LOCK, lock.id, SLOT_WAIT);
+    return take(SLOT_LOCK, lock.id, SLOT_WAIT, caller());
 }
 
 int recto_trylock(recto_lock_t lock)
 {
-    return take(SLOT_LOCK, lock.id, SLOT_TRY);
+    return take(SLOT_LOCK, lock.id, SLOT_TRY, caller());
 }
 
 int recto_unlock(recto_lock_t lock)
 {
-    return give(SLOT_LOCK, lock.id);
+    return give(SLOT_LOCK, lock.id, caller());
 }
 
 /* ---- reader-writer locks ---------------------------------------------------------- */
@@ -83,25 +118,25 @@ int recto_rwlock_free(recto_rwlock_t *lock)
 
 int recto_rwlock_rdlock(recto_rwlock_t lock)
 {
-    return take(SLOT_RWLOCK, lock.id, SLOT_WAIT_SHARED);
+    return take(SLOT_RWLOCK, lock.id, SLOT_WAIT_SHARED, caller());
 }
 
 int recto_rwlock_wrlock(recto_rwlock_t lock)
 {
-    return take(SLOT_RWLOCK, lock.id, SLOT_WAIT);
+    return take(SLOT_RWLOCK, lock.id, SLOT_WAIT, caller());
 }
 
 int recto_rwlock_tryrdlock(recto_rwlock_t lock)
 {
-    return take(SLOT_RWLOCK, lock.id, SLOT_TRY_SHARED);
+    return take(SLOT_RWLOCK, lock.id, SLOT_TRY_SHARED, caller());
 }
 
 int recto_rwlock_trywrlock(recto_rwlock_t lock)
 {
-    return take(SLOT_RWLOCK, lock.id, SLOT_TRY);
+    return take(SLOT_RWLOCK, lock.id, SLOT_TRY, caller());
 }
 
 int recto_rwlock_unlock(recto_rwlock_t lock)
 {
-    return give(SLOT_RWLOCK, lock.id);
+    return give(SLOT_RWLOCK, lock.id, caller());
 }

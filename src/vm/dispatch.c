@@ -36,6 +36,7 @@
  *   sched_yield, nanosleep  bare system calls, while another thread holds a claim
  *   sigaction, pthread_sigmask (the C library's, found at start)
  *   sigaddset, getpid     no state; a system call
+ *   base_trace_add        stores; clock_gettime
  * and the handlers and fallbacks of traps, and the previous owner's handler,
  * which answer for themselves.
  */
@@ -43,6 +44,8 @@
 
 #include <errno.h>
 #include <ucontext.h>
+
+#include "base/trace.h"
 
 #if defined(__aarch64__)
 #    include <asm/sigcontext.h>
@@ -134,9 +137,24 @@ enum outcome {
     FAILED   /* the kernel did not do what the intent allows */
 };
 
-static enum outcome resolve(struct recto_vm_range *range, uintptr_t address,
-                            enum recto_vm_access access)
+static void trace(const struct recto_vm_fault *fault, uint64_t start)
 {
+    base_trace_add(&(struct base_event){
+        .kind = TRACE_FAULT,
+        .what = TRACE_TRACKED,
+        .flags = TRACE_WRITES,
+        .e = {.start = start,
+              .at = (uintptr_t)fault->address,
+              .pc = (uintptr_t)fault->instruction}
+    });
+}
+
+static enum outcome resolve(struct recto_vm_range *range,
+                            const struct recto_vm_fault *fault)
+{
+    uint64_t start = base_trace_clock();
+    uintptr_t address = (uintptr_t)fault->address;
+    enum recto_vm_access access = fault->access;
     uint64_t page = (address - range->base) >> range->page_shift;
     unsigned state = vm_page_state(range, page);
     enum recto_vm_right needed = right_needed(access, state);
@@ -161,6 +179,9 @@ static enum outcome resolve(struct recto_vm_range *range, uintptr_t address,
         return code == RECTO_ENOENT ? REFUSED : FAILED;
     }
     vm_count(change.tracked ? VM_TRACKED : VM_REPEATED);
+    if (change.tracked && start != 0) {
+        trace(fault, start);
+    }
     return RESOLVED;
 }
 
@@ -260,9 +281,8 @@ static bool handle(int signal, siginfo_t *info, void *context)
         bool done = false;
         if (alive) {
             count_fault(&fault);
-            enum outcome outcome = protection(range, info)
-                                       ? resolve(range, address, fault.access)
-                                       : FAILED;
+            enum outcome outcome =
+                protection(range, info) ? resolve(range, &fault) : FAILED;
             done = outcome == RESOLVED;
             if (outcome == REFUSED && signal == SIGBUS) {
                 if (refused(range, address, fault.access)) {

@@ -23,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/trace.h"
+
 #ifndef AT_MINSIGSTKSZ
 #    define AT_MINSIGSTKSZ 51
 #endif
@@ -208,6 +210,7 @@ static void fork_parent(void)
 static void fork_child(void)
 {
     atomic_fetch_add(&vm_generation, 1);
+    base_trace_use(NULL); /* the parent's memory */
     vm_mappings_fork_child();
     if (vm_backend->fork_child != NULL) {
         vm_backend->fork_child();

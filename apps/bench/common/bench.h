@@ -12,6 +12,7 @@
  *   sync.c           bench-sync: barrier, locks, atomics
  *   ckpt.c           bench-ckpt: checkpoints, restart, disk space
  *   dirty.c          bench-dirty: tracking of writes
+ *   trace.c          bench-trace: recording a trace
  *   sparse.c         bench-sparse: checkpoints of arrays of which little is used
  *
  * How a number comes about. A *measure* is one thing that is timed; a program
