@@ -337,8 +337,8 @@ START_TEST(data_is_told_to_other_views)
     ck_assert_ptr_nonnull(shared);
     pages_open(&m, COUNT);
     other = m;
-    ck_assert_int_eq(
-        recto_vm_map(m.fd, 0, m.bytes, NULL, RECTO_VM_NONE, &view), 0);
+    ck_assert_int_eq(recto_vm_map(m.fd, 0, m.bytes, NULL, RECTO_VM_NONE, &view),
+                     0);
     ck_assert_int_eq(
         recto_vm_range_create(view, m.bytes, RECTO_VM_NONE, &other.range), 0);
     ck_assert_int_eq(recto_vm_range_memory(other.range, m.fd, 0), 0);
@@ -352,8 +352,8 @@ START_TEST(data_is_told_to_other_views)
     bool learned = !is_way(_i, "fault"); /* the range is plain */
     ck_assert_int_eq(
         recto_vm_memory_discard(m.fd, (uint64_t)512 * PAGE, 512 * PAGE), 0);
-    ck_assert_int_eq(
-        recto_vm_range_next(other.range, 0, COUNT, &first, &stop), learned);
+    ck_assert_int_eq(recto_vm_range_next(other.range, 0, COUNT, &first, &stop),
+                     learned);
     if (learned) {
         ck_assert_uint_eq(first, 512);
         ck_assert_uint_eq(stop, 1024);
