@@ -47,7 +47,7 @@ enum {
     LARGE_FAULTS = 1, /* of them more than travel with a message */
     LARGE_PAGES = 32,
     OWN = 4,      /* pages that a rank homes of the segment in blocks */
-    RESTART = 33, /* rounds of a restart beside those of segments and files */
+    RESTART = 30, /* rounds of a restart beside those of segments and files */
     GRANULE = 16, /* pages that are touched together */
     ENTRIES = 10, /* into a lock, and atomics, of each rank */
     BLOCKS = 100  /* of recto_malloc */

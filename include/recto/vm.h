@@ -251,6 +251,15 @@ int recto_vm_disown(recto_vm_range *range, uint64_t first, uint64_t count);
 int recto_vm_range_memory(recto_vm_range *range, int fd, uint64_t offset);
 
 /*
+ * Has the ranges of several processes that lie at the same offset of the same memory share
+ * what each of them finds out about where it holds data, in `shared`: memory of
+ * recto_vm_found_bytes(pages) that all of them map, zeros at first, and which outlives the
+ * range. Before pages are used. Local.
+ */
+size_t recto_vm_found_bytes(uint64_t pages);
+void recto_vm_range_share(recto_vm_range *range, void *shared);
+
+/*
  * recto_vm_memory_next for pages [from, end) of a range whose memory is known:
  * [*first, *stop). Where all pages of an own range (recto_vm_own_all) were found to hold data
  * once, the kernel is not asked again, so memory discarded since may count as data there.

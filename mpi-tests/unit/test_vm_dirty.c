@@ -318,6 +318,53 @@ START_TEST(data_is_told_without_asking_twice)
 }
 END_TEST
 
+/* What one of two views has learned the other need not ask for: a chunk that was full
+ * counts as data there even when it has been given back since. */
+START_TEST(data_is_told_to_other_views)
+{
+    enum {
+        COUNT = 3 * 512
+    };
+    struct pages m;
+    struct pages other;
+    void *view = NULL;
+    uint64_t first = 0;
+    uint64_t stop = 0;
+    if (!begin(_i)) {
+        return;
+    }
+    char *shared = calloc(1, recto_vm_found_bytes(COUNT));
+    ck_assert_ptr_nonnull(shared);
+    pages_open(&m, COUNT);
+    other = m;
+    ck_assert_int_eq(
+        recto_vm_map(m.fd, 0, m.bytes, NULL, RECTO_VM_NONE, &view), 0);
+    ck_assert_int_eq(
+        recto_vm_range_create(view, m.bytes, RECTO_VM_NONE, &other.range), 0);
+    ck_assert_int_eq(recto_vm_range_memory(other.range, m.fd, 0), 0);
+    ck_assert_int_eq(recto_vm_own_all(other.range), 0);
+    recto_vm_range_share(m.range, shared);
+    recto_vm_range_share(other.range, shared);
+    fill(&m, 512, 512);
+    track(&m);
+    (void)collect(&m, 0, COUNT);
+    ck_assert_int_eq(recto_vm_range_next(m.range, 0, COUNT, &first, &stop), 1);
+    bool learned = !is_way(_i, "fault"); /* the range is plain */
+    ck_assert_int_eq(
+        recto_vm_memory_discard(m.fd, (uint64_t)512 * PAGE, 512 * PAGE), 0);
+    ck_assert_int_eq(
+        recto_vm_range_next(other.range, 0, COUNT, &first, &stop), learned);
+    if (learned) {
+        ck_assert_uint_eq(first, 512);
+        ck_assert_uint_eq(stop, 1024);
+    }
+    recto_vm_range_destroy(other.range);
+    ck_assert_int_eq(recto_vm_unmap(view, m.bytes), 0);
+    pages_close(&m);
+    free(shared);
+}
+END_TEST
+
 START_TEST(memory_given_back_is_tracked_on)
 {
     enum {
@@ -724,6 +771,7 @@ int main(void)
         t, writes_through_the_verso_are_told_if_marked_or_hashed, 0, WAYS);
     tcase_add_loop_test(t, holes_stay_holes, 0, WAYS);
     tcase_add_loop_test(t, data_is_told_without_asking_twice, 0, WAYS);
+    tcase_add_loop_test(t, data_is_told_to_other_views, 0, WAYS);
     tcase_add_loop_test(t, memory_given_back_is_tracked_on, 0, WAYS);
     tcase_add_loop_test(t, no_write_is_lost_by_collecting, 0, WAYS);
     tcase_add_loop_test(t, a_shut_range_shows_pages_before_they_are_written, 0,

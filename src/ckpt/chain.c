@@ -7,7 +7,9 @@
  * 1. A page is read once, from the newest place, and compared with its sum.
  * 2. Rows of tables of pieces and indexes that come in are good (reader.c): what is left
  *    to check is that they agree with the epoch at the chain's end.
- * 3. Memory is for the sources, 64 bytes each, and a few blocks (reader.h).
+ * 3. Memory is for the runs as they lie in the logs, 32 bytes a page or 48 of a packed log,
+ *    the sources, 64 bytes each, and a few blocks (reader.h).
+ * 4. ckpt_chain_read takes no memory, unless a log is packed.
  */
 #include "chain.h"
 
@@ -54,7 +56,11 @@ void ckpt_chain_close(struct ckpt_chain *chain)
     for (size_t i = 0; i < chain->nfiles; i++) {
         ckpt_file_close(&chain->files[i]);
     }
+    for (size_t i = 0; i < chain->nruns; i++) {
+        ckpt_rows_free(&chain->runs[i].rows);
+    }
     free(chain->files);
+    free(chain->runs);
     free(chain->sources.items);
     ckpt_unpacking_close(&chain->unpacking);
     *chain = (struct ckpt_chain){.nfiles = 0};
@@ -97,53 +103,91 @@ static bool entry_good(const struct ckpt_entry *e, const struct ckpt_object *o,
            shared == (e->rank == CKPT_NO_RANK) && (shared || e->rank < ranks);
 }
 
-/* Room is reserved. */
-static int rows_add(const struct ckpt_chain *chain, size_t f,
-                    const struct ckpt_piece *run,
-                    const struct ckpt_wanted *wanted,
-                    const struct ckpt_rows *rows, struct ckpt_sources *list)
+static bool is_wanted(const struct ckpt_wanted *wanted,
+                      const struct ckpt_object *o)
 {
-    for (uint64_t i = 0; i < run->sums; i++) {
-        const struct ckpt_entry *e = &rows->entries[i];
-        const struct ckpt_object *o = ckpt_epoch_object(chain->epoch, e->uid);
-        uint64_t slot = run->first_sum + i;
-        if (o == NULL || (wanted->object != NULL &&
-                          !wanted->object(wanted->argument, e->uid))) {
-            continue;
-        }
-        if (!entry_good(e, o, wanted->ranks)) {
-            return ckpt_file_corrupt(&chain->files[f],
-                                     "entry %llu of its page log is wrong",
-                                     (unsigned long long)slot);
-        }
-        struct ckpt_source s = {.uid = e->uid,
-                                .page = e->page,
-                                .sum = e->sum,
-                                .rank = e->rank,
-                                .slot = slot,
-                                .file = (uint32_t)f};
-        if (rows->blocks != NULL) {
-            s.block = rows->blocks[i];
-        }
-        list->items[list->count++] = s;
+    return o != NULL &&
+           (wanted->object == NULL || wanted->object(wanted->argument, o->uid));
+}
+
+static struct ckpt_source source_of(const struct ckpt_run *run, uint64_t i)
+{
+    const struct ckpt_entry *e = &run->rows.entries[i];
+    struct ckpt_source s = {.uid = e->uid,
+                            .page = e->page,
+                            .sum = e->sum,
+                            .rank = e->rank,
+                            .slot = run->slot + i,
+                            .file = (uint32_t)run->file};
+    if (run->rows.blocks != NULL) {
+        s.block = run->rows.blocks[i];
     }
+    return s;
+}
+
+static bool ascends(const struct ckpt_entry *a, const struct ckpt_entry *b)
+{
+    if (a->uid != b->uid) {
+        return a->uid < b->uid;
+    }
+    return a->rank != b->rank ? a->rank < b->rank : a->page < b->page;
+}
+
+static int rows_take(const struct ckpt_chain *chain, const struct ckpt_run *run,
+                     const struct ckpt_wanted *wanted)
+{
+    const struct ckpt_object *o = NULL;
+    bool wants = false;
+    int status = 0;
+    for (uint64_t i = 0; i < run->count && status == 0; i++) {
+        const struct ckpt_entry *e = &run->rows.entries[i];
+        if (i == 0 || e->uid != e[-1].uid) {
+            o = ckpt_epoch_object(chain->epoch, e->uid);
+            wants = is_wanted(wanted, o);
+        }
+        if ((i > 0 && !ascends(e - 1, e)) ||
+            (wants && !entry_good(e, o, wanted->ranks))) {
+            return ckpt_file_corrupt(&chain->files[run->file],
+                                     "entry %llu of its page log is wrong",
+                                     (unsigned long long)(run->slot + i));
+        }
+        if (wants && wanted->take != NULL) {
+            struct ckpt_source s = source_of(run, i);
+            status = wanted->take(wanted->argument, &s);
+        }
+    }
+    return status;
+}
+
+static int run_keep(struct ckpt_chain *chain, const struct ckpt_run *run)
+{
+    struct ckpt_run *runs =
+        realloc(chain->runs, (chain->nruns + 1) * sizeof *runs);
+    if (runs == NULL) {
+        return base_error(RECTO_ENOMEM, "list of %zu runs of page logs",
+                          chain->nruns + 1);
+    }
+    chain->runs = runs;
+    runs[chain->nruns++] = *run;
     return 0;
 }
 
-int ckpt_chain_run_read(const struct ckpt_chain *chain, size_t f,
-                        const struct ckpt_piece *run,
-                        const struct ckpt_wanted *wanted,
-                        struct ckpt_sources *list)
+int ckpt_chain_run_read(struct ckpt_chain *chain, size_t f,
+                        const struct ckpt_piece *piece,
+                        const struct ckpt_wanted *wanted, bool keep)
 {
-    struct ckpt_rows rows;
-    int status = ckpt_file_rows_read(&chain->files[f], run, &rows);
+    struct ckpt_run run = {
+        .file = f, .slot = piece->first_sum, .count = piece->sums};
+    int status = ckpt_file_rows_read(&chain->files[f], piece, &run.rows);
     if (status == 0) {
-        status = list_reserve(list, run->sums);
+        status = rows_take(chain, &run, wanted);
     }
-    if (status == 0) {
-        status = rows_add(chain, f, run, wanted, &rows, list);
+    if (status == 0 && keep) {
+        status = run_keep(chain, &run);
     }
-    ckpt_rows_free(&rows);
+    if (status != 0 || !keep) {
+        ckpt_rows_free(&run.rows);
+    }
     return status;
 }
 
@@ -160,41 +204,95 @@ static int page_order(const struct ckpt_source *x, uint64_t uid, uint64_t rank,
     return (x->page > page) - (x->page < page);
 }
 
-static int source_order(const void *a, const void *b)
+static bool entry_before(const struct ckpt_entry *e, const struct ckpt_range *r,
+                         uint64_t page)
 {
-    const struct ckpt_source *x = a;
-    const struct ckpt_source *y = b;
-    int order = page_order(x, y->uid, y->rank, y->page);
-    return order != 0 ? order
-                      : (x->file < y->file) - (x->file > y->file); /* newest */
+    if (e->uid != r->object->uid) {
+        return e->uid < r->object->uid;
+    }
+    return e->rank != r->rank ? e->rank < r->rank : e->page < page;
 }
 
-void ckpt_sources_settle(struct ckpt_sources *list)
+/* Where the run of ascending pages that begins at `from` ends. */
+static uint64_t run_end(const struct ckpt_sources *list, uint64_t from)
 {
-    uint64_t kept = 0;
-    if (list->count > 0) {
-        qsort(list->items, list->count, sizeof *list->items, source_order);
+    const struct ckpt_source *s = &list->items[from];
+    while (++from < list->count &&
+           page_order(s, s[1].uid, s[1].rank, s[1].page) < 0) {
+        s++;
     }
-    for (uint64_t i = 0; i < list->count; i++) {
-        const struct ckpt_source *s = &list->items[i];
-        if (kept == 0 ||
-            page_order(&list->items[kept - 1], s->uid, s->rank, s->page) != 0) {
-            list->items[kept++] = *s;
-        }
-    }
-    list->count = kept;
+    return from;
 }
+
+/* from[first, middle) and from[middle, end) into `to`; of a page that both have the newest
+ * version. Returns how many there are. */
+static uint64_t runs_merge(const struct ckpt_source *from, uint64_t first,
+                           uint64_t middle, uint64_t end,
+                           struct ckpt_source *to)
+{
+    uint64_t a = first;
+    uint64_t b = middle;
+    uint64_t n = 0;
+    while (a < middle && b < end) {
+        const struct ckpt_source *x = &from[a];
+        const struct ckpt_source *y = &from[b];
+        int order = page_order(x, y->uid, y->rank, y->page);
+        bool left = order < 0 || (order == 0 && x->file > y->file);
+        to[n++] = left ? *x : *y;
+        a += order <= 0;
+        b += order >= 0;
+    }
+    memcpy(to + n, from + a, (middle - a) * sizeof *to);
+    n += middle - a;
+    memcpy(to + n, from + b, (end - b) * sizeof *to);
+    return n + end - b;
+}
+
+/* Merges neighbouring runs two by two into `spare`; returns what is spare then. */
+static struct ckpt_source *runs_pair(struct ckpt_sources *list,
+                                     struct ckpt_source *spare)
+{
+    struct ckpt_source *from = list->items;
+    uint64_t n = 0;
+    for (uint64_t first = 0; first < list->count;) {
+        uint64_t middle = run_end(list, first);
+        uint64_t end = middle < list->count ? run_end(list, middle) : middle;
+        n += runs_merge(from, first, middle, end, spare + n);
+        first = end;
+    }
+    *list = (struct ckpt_sources){spare, n, list->count};
+    return from;
+}
+
+int ckpt_sources_settle(struct ckpt_sources *list)
+{
+    if (list->count == 0 || run_end(list, 0) == list->count) {
+        return 0;
+    }
+    struct ckpt_source *spare = malloc(list->count * sizeof *spare);
+    if (spare == NULL) {
+        return base_error(RECTO_ENOMEM, "index of %llu pages",
+                          (unsigned long long)list->count);
+    }
+    while (run_end(list, 0) < list->count) {
+        spare = runs_pair(list, spare);
+    }
+    free(spare);
+    return 0;
+}
+
+/* ---- where the newest versions of some pages are ----------------------------------- */
 
 /* Index of the first source at or after a page. */
-static uint64_t source_after(const struct ckpt_chain *chain,
+static uint64_t source_after(const struct ckpt_sources *list,
                              const struct ckpt_range *r, uint64_t page)
 {
     uint64_t low = 0;
-    uint64_t high = chain->sources.count;
+    uint64_t high = list->count;
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
-        if (page_order(&chain->sources.items[middle], r->object->uid, r->rank,
-                       page) < 0) {
+        if (page_order(&list->items[middle], r->object->uid, r->rank, page) <
+            0) {
             low = middle + 1;
         } else {
             high = middle;
@@ -203,35 +301,84 @@ static uint64_t source_after(const struct ckpt_chain *chain,
     return low;
 }
 
-/* ---- pages ------------------------------------------------------------------------ */
-
-/* The longest group that begins at `page` and stays below `end`; *at is the
- * first source at or after the page, and moves along. */
-static struct group group_of(const struct ckpt_chain *chain,
-                             const struct ckpt_range *r, uint64_t page,
-                             uint64_t end, uint64_t *at)
+/* Likewise, of a run; pages are mostly asked for in order. */
+static uint64_t entry_after(struct ckpt_run *run, const struct ckpt_range *r,
+                            uint64_t page)
 {
-    struct group g = {.page = page, .count = 1};
-    const struct ckpt_sources *list = &chain->sources;
-    const struct ckpt_source *s = list->count > 0 ? list->items + *at : NULL;
-    const struct ckpt_source *stop =
-        list->count > 0 ? list->items + list->count : NULL;
-    uint64_t uid = r->object->uid;
-    end = end - page < GROUP_PAGES ? end : page + GROUP_PAGES;
-    if (s == stop || page_order(s, uid, r->rank, page) != 0) {
-        bool near = s < stop && page_order(s, uid, r->rank, end) < 0;
-        g.count = (near ? s->page : end) - page;
-        return g;
+    const struct ckpt_entry *e = run->rows.entries;
+    bool behind = run->at > 0 && !entry_before(&e[run->at - 1], r, page);
+    uint64_t low = behind ? 0 : run->at;
+    uint64_t high = behind ? run->at : run->count;
+    if (!behind && (low == high || !entry_before(&e[low], r, page))) {
+        return low;
     }
-    g.source = s;
-    while (s + g.count < stop && page + g.count < end &&
-           page_order(&s[g.count], uid, r->rank, page + g.count) == 0 &&
-           s[g.count].file == s->file && s[g.count].slot == s->slot + g.count) {
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (entry_before(&e[middle], r, page)) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* A window is of a few pages: places[i] is of the i-th; file 0, which is no log: the page
+ * is in the full epoch. */
+struct window {
+    uint64_t page;
+    uint64_t count;
+    struct ckpt_source places[GROUP_PAGES];
+};
+
+static void place_note(struct window *w, const struct ckpt_source *s)
+{
+    struct ckpt_source *place = &w->places[s->page - w->page];
+    if (place->file < s->file) {
+        *place = *s;
+    }
+}
+
+static void window_fill(struct ckpt_chain *chain, const struct ckpt_range *r,
+                        struct window *w)
+{
+    uint64_t end = w->page + w->count;
+    for (uint64_t i = 0; i < w->count; i++) {
+        w->places[i].file = 0;
+    }
+    for (size_t k = 0; k < chain->nruns; k++) {
+        struct ckpt_run *run = &chain->runs[k];
+        uint64_t i = entry_after(run, r, w->page);
+        for (; i < run->count && entry_before(&run->rows.entries[i], r, end);
+             i++) {
+            struct ckpt_source s = source_of(run, i);
+            place_note(w, &s);
+        }
+        run->at = i;
+    }
+    const struct ckpt_sources *list = &chain->sources;
+    for (uint64_t i = source_after(list, r, w->page);
+         i < list->count &&
+         page_order(&list->items[i], r->object->uid, r->rank, end) < 0;
+         i++) {
+        place_note(w, &list->items[i]);
+    }
+}
+
+/* The longest group that begins at the i-th page of a window. */
+static struct group group_of(const struct window *w, uint64_t i)
+{
+    const struct ckpt_source *s = &w->places[i];
+    struct group g = {
+        .page = w->page + i, .count = 1, .source = s->file != 0 ? s : NULL};
+    while (i + g.count < w->count && s[g.count].file == s->file &&
+           (s->file == 0 || s[g.count].slot == s->slot + g.count)) {
         g.count++;
     }
-    *at += g.count;
     return g;
 }
+
+/* ---- pages ------------------------------------------------------------------------ */
 
 static int bad_page(const struct ckpt_file *file, const struct ckpt_range *r,
                     uint64_t page)
@@ -356,17 +503,30 @@ static int full_read(const struct ckpt_chain *chain, const struct ckpt_range *r,
     return status;
 }
 
+static int window_read(struct ckpt_chain *chain, const struct ckpt_range *r,
+                       const struct window *w, char *to)
+{
+    int status = 0;
+    for (uint64_t i = 0; i < w->count && status == 0;) {
+        struct group g = group_of(w, i);
+        char *here = to + i * CKPT_PAGE;
+        status = g.source != NULL ? log_read(chain, r, &g, here)
+                                  : full_read(chain, r, &g, here);
+        i += g.count;
+    }
+    return status;
+}
+
 int ckpt_chain_read(struct ckpt_chain *chain, const struct ckpt_range *r,
                     uint64_t first, uint64_t count, char *to)
 {
-    uint64_t at = source_after(chain, r, first);
+    struct window w;
     int status = 0;
-    for (uint64_t page = first; page < first + count && status == 0;) {
-        struct group g = group_of(chain, r, page, first + count, &at);
-        char *here = to + (page - first) * CKPT_PAGE;
-        status = g.source != NULL ? log_read(chain, r, &g, here)
-                                  : full_read(chain, r, &g, here);
-        page += g.count;
+    for (uint64_t done = 0; done < count && status == 0; done += w.count) {
+        w.page = first + done;
+        w.count = count - done < GROUP_PAGES ? count - done : GROUP_PAGES;
+        window_fill(chain, r, &w);
+        status = window_read(chain, r, &w, to + done * CKPT_PAGE);
     }
     return status;
 }

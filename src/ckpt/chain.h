@@ -27,11 +27,23 @@ struct ckpt_sources {
     uint64_t room;
 };
 
+/* A run of a log that ckpt_chain_read looks pages up in: as it lies there. */
+struct ckpt_run {
+    size_t file;
+    uint64_t slot; /* of its first page */
+    uint64_t count;
+    struct ckpt_rows rows;
+    uint64_t at; /* where the last look ended */
+};
+
 struct ckpt_chain {
     const struct ckpt_epoch *epoch; /* what it ends with; not owned */
     struct ckpt_file *files;        /* [0] is the full epoch */
     size_t nfiles;
-    struct ckpt_sources sources; /* by (uid, rank, page), newest only */
+    struct ckpt_run *runs; /* of the logs, those that are here */
+    size_t nruns;
+    struct ckpt_sources
+        sources; /* of others: by (uid, rank, page), newest only */
     struct ckpt_unpacking unpacking;
 };
 
@@ -41,23 +53,24 @@ int ckpt_chain_open(struct ckpt_chain *chain, const struct ckpt_dir *dir,
                     const struct ckpt_manifest *manifest, uint64_t index);
 void ckpt_chain_close(struct ckpt_chain *chain);
 
-/* Adds n sources to a list. RECTO_ENOMEM. */
+/* Adds a source to a list. RECTO_ENOMEM. */
 int ckpt_sources_add(struct ckpt_sources *list,
                      const struct ckpt_source *sources, uint64_t n);
 /* What of a log is wanted: pages of some objects, shared or of the first `ranks` ranks. */
 struct ckpt_wanted {
     uint64_t ranks;
     bool (*object)(const void *argument, uint64_t uid); /* NULL: all */
-    const void *argument;
+    int (*take)(void *argument, const struct ckpt_source *source); /* or NULL */
+    void *argument;
 };
-/* Adds what is wanted of the run of the log of file f, of objects that the epoch still
- * has. */
-int ckpt_chain_run_read(const struct ckpt_chain *chain, size_t f,
+/* Reads the run of the log of file f, checks what is wanted of it, of objects that the
+ * epoch still has, and has it taken. `keep`: ckpt_chain_read finds it from now on. */
+int ckpt_chain_run_read(struct ckpt_chain *chain, size_t f,
                         const struct ckpt_piece *run,
-                        const struct ckpt_wanted *wanted,
-                        struct ckpt_sources *list);
-/* Sorts, and keeps of each page the newest version. */
-void ckpt_sources_settle(struct ckpt_sources *list);
+                        const struct ckpt_wanted *wanted, bool keep);
+/* Merges runs of ascending pages, and keeps of each page the newest version.
+ * RECTO_ENOMEM. */
+int ckpt_sources_settle(struct ckpt_sources *list);
 
 /* What is read: an object, or a rank's piece of a private one. */
 struct ckpt_range {

@@ -128,6 +128,9 @@ int ckpt_init(const char *dir, unsigned full)
     ckpt_state.chosen = chosen;
     ckpt_state.started = true;
     space_landing_set(land);
+    if (net_rank() == 0) {
+        ckpt_layout_init();
+    }
     return 0;
 }
 

@@ -430,6 +430,13 @@ int ckpt_io_length(const struct ckpt_io_file *file, uint64_t *length)
     return 0;
 }
 
+void ckpt_io_soon(const struct ckpt_io_file *file, uint64_t offset,
+                  uint64_t bytes)
+{
+    (void)posix_fadvise(file->fd, (off_t)offset, (off_t)bytes,
+                        POSIX_FADV_WILLNEED);
+}
+
 void ckpt_io_forget(const struct ckpt_io_file *file)
 {
     (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);

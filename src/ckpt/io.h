@@ -56,6 +56,9 @@ int ckpt_io_read(const struct ckpt_io_file *file, void *data, size_t bytes,
 /* Bytes that the calling thread has read with it. */
 uint64_t ckpt_io_read_bytes(void);
 int ckpt_io_length(const struct ckpt_io_file *file, uint64_t *length);
+/* Tells the kernel that these bytes will be read. Advice only. */
+void ckpt_io_soon(const struct ckpt_io_file *file, uint64_t offset,
+                  uint64_t bytes);
 /* Asks the kernel to forget the file's cached pages, so that reading it tells
  * what the disk holds. Advice only. */
 void ckpt_io_forget(const struct ckpt_io_file *file);

@@ -279,6 +279,14 @@ static int lay_out(struct ckpt_epoch *epoch, const char *run,
     return 0;
 }
 
+void ckpt_layout_init(void)
+{
+    struct ckpt_epoch nothing = {.ranks = 1, .entries = 1, .pieces = 1};
+    struct ckpt_image image = {.count = 0};
+    (void)lay_out(&nothing, "", &image); /* what fails here fails again */
+    ckpt_image_free(&image);
+}
+
 int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run,
                        struct ckpt_image *image)
 {

@@ -111,6 +111,15 @@ int ckpt_lazy_decide(bool *wanted)
 
 /* ---- what is held ------------------------------------------------------------------- */
 
+static bool any_packed(const struct ckpt_chain *chain)
+{
+    bool any = false;
+    for (size_t i = 0; i < chain->nfiles; i++) {
+        any = any || chain->files[i].epoch->packed;
+    }
+    return any;
+}
+
 static bool any_late(const struct ckpt_job *job)
 {
     bool any = false;
@@ -130,9 +139,12 @@ int ckpt_lazy_hold(struct load *l)
     lazy.chain = l->chain;
     l->chain = (struct ckpt_chain){.nfiles = 0};
     lazy.held = true;
-    return lazy.checked != NULL && lazy.hash != NULL
-               ? 0
-               : base_error(RECTO_ENOMEM, "page sums");
+    if (lazy.checked == NULL || lazy.hash == NULL) {
+        return base_error(RECTO_ENOMEM, "page sums");
+    }
+    return any_packed(&lazy.chain)
+               ? ckpt_unpacking_reserve(&lazy.chain.unpacking)
+               : 0;
 }
 
 static void chain_drop(void)

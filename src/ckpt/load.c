@@ -354,16 +354,20 @@ static int homes_settle(const struct ckpt_job *job)
 }
 
 int ckpt_load_open(struct load *l, const struct ckpt_manifest *manifest,
-                   uint64_t index)
+                   uint64_t index, int status)
 {
-    int status = net_verdict(files_open(l, manifest, index));
+    status = net_verdict(status == 0 ? files_open(l, manifest, index) : status);
     return status == 0 ? pieces_share(l) : status;
 }
 
 int ckpt_load_index(struct load *l)
 {
     int status = ckpt_sources_load(l);
-    return status == 0 ? net_verdict(sums_check(l)) : status;
+    if (status != 0) {
+        return status;
+    }
+    status = ckpt_sources_settle(&l->chain.sources);
+    return net_verdict(status == 0 ? sums_check(l) : status);
 }
 
 int ckpt_load(struct ckpt_job *job, const struct ckpt_manifest *manifest,
@@ -372,10 +376,7 @@ int ckpt_load(struct ckpt_job *job, const struct ckpt_manifest *manifest,
     struct load l = {.job = job};
     uint64_t before = ckpt_io_read_bytes();
     moved_find(&l);
-    int status = net_verdict(homes_settle(job));
-    if (status == 0) {
-        status = ckpt_load_open(&l, manifest, index);
-    }
+    int status = ckpt_load_open(&l, manifest, index, homes_settle(job));
     if (status == 0) {
         status = net_verdict(sizes_check(&l));
     }

@@ -15,13 +15,14 @@ struct load {
     struct ckpt_sources old;
 };
 
-/* Opens the chain of epoch `index` and gives each rank its rows of the tables of pieces.
- * Collective, one verdict. */
+/* Opens the chain of epoch `index`, unless status, mine alone, is an error, and gives each
+ * rank its rows of the tables of pieces. Collective, one verdict. */
 int ckpt_load_open(struct load *l, const struct ckpt_manifest *manifest,
-                   uint64_t index);
+                   uint64_t index, int status);
 /* Then: sources, and the full epoch's page sums. Collective, one verdict. */
 int ckpt_load_index(struct load *l);
-/* Reads the logs' indexes and makes l->chain.sources. Collective, one verdict. */
+/* Reads the logs' indexes: what I need of them is in l->chain.sources then, yet to be
+ * settled. Collective, one verdict. */
 int ckpt_sources_load(struct load *l);
 
 /* moved.c: calls the program's functions. Collective, one verdict. */

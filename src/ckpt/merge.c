@@ -331,10 +331,8 @@ static int sizes_place(struct merger *m)
 static int chain_open(struct merger *m)
 {
     m->load.job = &m->job;
-    int status = net_verdict(parts_make(m));
-    if (status == 0) {
-        status = ckpt_load_open(&m->load, m->chain, m->chain->nepochs - 1);
-    }
+    int status = ckpt_load_open(&m->load, m->chain, m->chain->nepochs - 1,
+                                parts_make(m));
     if (status == 0) {
         status = net_verdict(sizes_find(m));
     }

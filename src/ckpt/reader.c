@@ -323,6 +323,20 @@ static int rows_load(const struct ckpt_file *file, const struct ckpt_piece *run,
     return status;
 }
 
+void ckpt_file_rows_soon(const struct ckpt_file *file,
+                         const struct ckpt_piece *run)
+{
+    const struct ckpt_epoch *e = file->epoch;
+    ckpt_io_soon(&file->io,
+                 e->index_at + run->first_sum * sizeof(struct ckpt_entry),
+                 run->sums * sizeof(struct ckpt_entry));
+    if (e->packed) {
+        ckpt_io_soon(&file->io,
+                     e->blocks_at + run->first_sum * sizeof(struct ckpt_block),
+                     run->sums * sizeof(struct ckpt_block));
+    }
+}
+
 int ckpt_file_rows_read(const struct ckpt_file *file,
                         const struct ckpt_piece *run, struct ckpt_rows *rows)
 {
@@ -378,16 +392,31 @@ static bool block_same(const struct ckpt_block *a, const struct ckpt_block *b)
            a->pages == b->pages;
 }
 
+static int slot_open(struct ckpt_unpacked *slot)
+{
+    slot->plain = slot->plain != NULL ? slot->plain : malloc(CKPT_BLOCK);
+    return slot->plain != NULL ? 0
+                               : base_error(RECTO_ENOMEM, "buffer of a block");
+}
+
+int ckpt_unpacking_reserve(struct ckpt_unpacking *u)
+{
+    int status = 0;
+    for (size_t i = 0; i < CKPT_UNPACKED && status == 0; i++) {
+        status = slot_open(&u->slots[i]);
+    }
+    return status;
+}
+
 static int block_load(const struct ckpt_file *file, struct ckpt_unpacking *u,
                       const struct ckpt_block *block, struct ckpt_unpacked *to)
 {
+    int status = slot_open(to);
     to->file = NULL;
-    to->plain = to->plain != NULL ? to->plain : malloc(CKPT_BLOCK);
-    if (to->plain == NULL) {
-        return base_error(RECTO_ENOMEM, "buffer of a block");
-    }
-    int status = ckpt_io_read(&file->io, u->stored, block->bytes,
+    if (status == 0) {
+        status = ckpt_io_read(&file->io, u->stored, block->bytes,
                               file->epoch->pages_at + block->offset);
+    }
     struct ckpt_packed packed = {(enum ckpt_codec)block->codec, block->element,
                                  block->bytes, u->stored};
     if (status == 0 && !ckpt_unpack(&u->unpacker, &packed, to->plain,

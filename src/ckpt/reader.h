@@ -50,6 +50,9 @@ struct ckpt_rows {
     struct ckpt_block *blocks; /* NULL: of a plain log */
 };
 
+/* Tells the kernel that a run's rows will be read. */
+void ckpt_file_rows_soon(const struct ckpt_file *file,
+                         const struct ckpt_piece *run);
 /* Reads the index and block rows of a run, compares their hash, and checks that blocks
  * lie in the log. Free with ckpt_rows_free in any case. */
 int ckpt_file_rows_read(const struct ckpt_file *file,
@@ -75,6 +78,8 @@ struct ckpt_unpacking {
 
 /* RECTO_ENOMEM. */
 int ckpt_unpacking_open(struct ckpt_unpacking *u);
+/* Takes all the memory that it may ever need. RECTO_ENOMEM. */
+int ckpt_unpacking_reserve(struct ckpt_unpacking *u);
 void ckpt_unpacking_close(struct ckpt_unpacking *u);
 
 /* Reads a page of a packed log; its sum is to be compared, too. RECTO_ECORRUPT without a

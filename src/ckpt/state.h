@@ -256,6 +256,8 @@ void ckpt_pages_abandon(const struct ckpt_job *job);
 
 struct ckpt_image;
 
+/* Has HDF5 set itself up, so that the first checkpoint need not wait for it. */
+void ckpt_layout_init(void);
 /* Lays the epoch's file out in the image: fills in offsets and length. In a
  * differential epoch `pieces` comes as the rows per rank and leaves as all. */
 int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run,

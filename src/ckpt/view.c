@@ -46,7 +46,7 @@ static int file_load(struct ckpt_view *v, size_t f)
     for (uint64_t k = 0;
          status == 0 && !file->epoch->full && k < file->epoch->ranks; k++) {
         status = ckpt_chain_run_read(&v->chain, f, ckpt_file_piece(file, 0, k),
-                                     &wanted, &v->chain.sources);
+                                     &wanted, true);
     }
     return status;
 }
@@ -60,7 +60,6 @@ int ckpt_view_open(struct ckpt_view *v, const struct ckpt_dir *dir,
         status = file_load(v, f);
     }
     if (status == 0) {
-        ckpt_sources_settle(&v->chain.sources);
         status = sums_check(v);
     }
     if (status != 0) {

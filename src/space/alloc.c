@@ -225,6 +225,7 @@ static int range_create(struct space_segment *s)
                                   RECTO_VM_NONE, &s->range);
     r = r == 0 ? recto_vm_range_memory(s->range, s->fd, 0) : r;
     if (r == 0) {
+        space_dirty_share(s);
         recto_vm_dirty_before(s->range, space_before_writes, s);
     }
     if (r == 0 && whole) {

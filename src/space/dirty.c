@@ -6,7 +6,8 @@
  * tracked by its own vm range, and by other domains, which the protocol tells
  * when it gives them the page. Both end in the *marks* of the domain, a set
  * (base/set.h) behind the pages in the domain's memory, so that every rank that shares
- * it reaches it.
+ * it reaches it. What the ranks' ranges find out about where the memory holds data
+ * lies behind the marks.
  *
  * Invariants
  * 1. A mark is set before the write it stands for can be in a collected page:
@@ -33,7 +34,14 @@
 
 uint64_t space_dirty_bytes(const struct space_segment *s)
 {
-    return base_set_bytes(s->pages);
+    return base_set_bytes(s->pages) + recto_vm_found_bytes(s->pages);
+}
+
+void space_dirty_share(struct space_segment *s)
+{
+    recto_vm_range_share(s->range, s->versos[net_domain()] +
+                                       s->pages * SPACE_PAGE +
+                                       base_set_bytes(s->pages));
 }
 
 static struct base_set marks_of(const struct space_segment *s, int domain)

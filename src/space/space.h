@@ -177,8 +177,11 @@ char *space_extra(const struct space_segment *s, int domain);
  * whoever wrote: ranks of my domain through their rectos, other domains
  * through the protocol, the runtime through a verso. */
 
-/* Bytes of a domain's memory, right behind the pages, for its marks. */
+/* Bytes of a domain's memory, right behind the pages, for its marks and for what is known
+ * of the pages. */
 uint64_t space_dirty_bytes(const struct space_segment *s);
+/* Once, when s->range is new: the ranks of my domain share what theirs know. */
+void space_dirty_share(struct space_segment *s);
 
 /* Starts tracking on all segments that do not track yet. Their pages count as
  * clean; the caller saves all of them. Collective. */

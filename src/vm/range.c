@@ -416,6 +416,16 @@ int recto_vm_range_memory(recto_vm_range *range, int fd, uint64_t offset)
     return 0;
 }
 
+size_t recto_vm_found_bytes(uint64_t pages)
+{
+    return (size_t)base_set_bytes(vm_chunks(pages));
+}
+
+void recto_vm_range_share(recto_vm_range *range, void *shared)
+{
+    base_set_place(&range->dense, shared, vm_chunks(range->pages));
+}
+
 /* What somebody discards later counts as data all the same; where pages are protected,
  * that is, where the client discards, nothing is learned. */
 void vm_dense_learn(const struct recto_vm_range *range, uint64_t first,

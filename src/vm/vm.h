@@ -71,7 +71,7 @@ struct recto_vm_range {
     /* Chunks that may have open pages (dirty.c). */
     struct base_set open;
     /* Chunks of a plain range whose pages all held data when the kernel was asked
-     * (recto_vm_range_next). */
+     * (recto_vm_range_next), by this process or one that shares the set. */
     struct base_set dense;
     /* Every dirty page, and some that are not dirty any more. */
     struct base_set marked;
