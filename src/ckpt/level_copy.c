@@ -328,7 +328,7 @@ static int code_open(struct code *c)
 
 int ckpt_level_code(const struct ckpt_pending *p)
 {
-    struct code c = {.copy = {{{0}}}};
+    struct code c = {.segment = 0};
     int64_t rounds = 0;
     int status = net_verdict(code_open(&c));
     if (status != 0) {

@@ -196,10 +196,10 @@ static void print_runs(struct diff *d, const struct ckpt_object *o,
     uint64_t bytes = elements * o->element;
     d->bytes += bytes;
     head(d, o->name, "content");
-    (void)printf(json ? ", \"elements\": %llu, \"bytes\": %llu, \"ranges\": ["
-                      : "",
-                 (unsigned long long)elements, (unsigned long long)bytes);
-    if (!json) {
+    if (json) {
+        (void)printf(", \"elements\": %llu, \"bytes\": %llu, \"ranges\": [",
+                     (unsigned long long)elements, (unsigned long long)bytes);
+    } else {
         (void)printf("%s (%s): %llu elements, %llu bytes, in %llu ranges\n",
                      o->name,
                      ckpt_object_shape(d->a.epoch, o, shape, sizeof shape),

@@ -60,11 +60,8 @@ static void touch_all(const struct space_segment *s, const char *p,
     for (uint64_t i = page_of(s, p); i < page_of(s, p) + pages_of(s, p, bytes);
          i++) {
         char *at = s->recto + i * SPACE_PAGE;
-        if (write) {
-            atomic_fetch_or_explicit((_Atomic unsigned char *)at, 0,
-                                     memory_order_relaxed);
-        } else if (s->lone != NULL || space_lazy_loads(s)) {
-            (void)*(volatile char *)at;
+        if (write || s->lone != NULL || space_lazy_loads(s)) {
+            rel_touch(at, write);
         }
     }
 }

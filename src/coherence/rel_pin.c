@@ -15,14 +15,18 @@
 #include "base/base.h"
 #include "coherence/release.h"
 
+/* An exchange against what is there: of `or 0`, compilers may make a load. */
 /* NOLINTNEXTLINE(readability-non-const-parameter): a write, that changes nothing */
-static void touch(char *p, bool write)
+void rel_touch(char *p, bool write)
 {
-    if (write) {
-        atomic_fetch_or_explicit((_Atomic unsigned char *)p, 0,
-                                 memory_order_relaxed);
-    } else {
+    if (!write) {
         (void)*(volatile char *)p;
+        return;
+    }
+    unsigned char is = 0;
+    while (!atomic_compare_exchange_weak_explicit((_Atomic unsigned char *)p,
+                                                  &is, is, memory_order_relaxed,
+                                                  memory_order_relaxed)) {
     }
 }
 
@@ -80,7 +84,7 @@ int rel_pin(struct rel_segment *m, uint64_t first, uint64_t count, bool write)
     for (uint64_t p = first; p < first + count; p++) {
         int r = 0;
         while (r == 0) {
-            touch(m->s->recto + p * SPACE_PAGE, write);
+            rel_touch(m->s->recto + p * SPACE_PAGE, write);
             mask(&before);
             r = pin_try(m, p, write);
             pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -264,6 +264,8 @@ static inline bool rel_pinned_write(const struct rel_segment *m, uint64_t page)
            REL_PIN_WRITE;
 }
 
+/* Faults a page in by touching its byte p, which stays as it is. */
+void rel_touch(char *p, bool write);
 /* Pins pages [first, first + count) for writing or reading: faults them in.
  * RECTO_ENOMEM: too many pins. */
 int rel_pin(struct rel_segment *m, uint64_t first, uint64_t count, bool write);
