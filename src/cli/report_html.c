@@ -18,17 +18,17 @@ enum {
 
 static const char style[] =
     ":root{color-scheme:light dark;--bg:#fff;--fg:#1c2430;--soft:#5b6675;"
-    "--line:#d5dae1;--grid:#f1f3f6;--head:#f6f7f9;--mark:#fff3cd;"
+    "--line:#d5dae1;--grid:#f1f3f6;--head:#f6f7f9;--mark:#fff3cd;--on:#000;"
     "--h1:#cfe3f5;--h2:#9cc7e8;--h3:#62a5d8;--h4:#2f7fbf;--h5:#155a94;"
     "--h6:#072f57;--d0:#a0439c;--d1:#0072b2;--d2:#d55e00;--d3:#8a94a3;"
     "--d4:#d9a3d6;--d5:#009e73;--d6:#c06fbc}\n"
     "@media(prefers-color-scheme:dark){:root{--bg:#12171f;--fg:#e4e9f0;"
     "--soft:#9aa6b5;--line:#344050;--grid:#1b222d;--head:#1a212b;"
-    "--mark:#4a3d10;--h1:#16304a;--h2:#1d4d78;--h3:#2b74ad;--h4:#4c9ad3;"
+    "--mark:#4a3d10;--on:#fff;--h1:#16304a;--h2:#1d4d78;--h3:#2b74ad;--h4:#4c9ad3;"
     "--h5:#8cc4ee;--h6:#dbeeff;--d0:#d07acb;--d1:#4ba3e0;--d2:#f08a3c;"
     "--d3:#6b7686;--d4:#7c4a7a;--d5:#2fbf95;--d6:#9c5a99}}\n"
     "@media print{:root{--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;"
-    "--grid:#f3f3f3;--head:#f3f3f3;--mark:#f5ecc4;--h1:#cfe3f5;--h2:#9cc7e8;"
+    "--grid:#f3f3f3;--head:#f3f3f3;--mark:#f5ecc4;--on:#000;--h1:#cfe3f5;--h2:#9cc7e8;"
     "--h3:#62a5d8;--h4:#2f7fbf;--h5:#155a94;--h6:#072f57;--d0:#a0439c;"
     "--d1:#0072b2;--d2:#d55e00;--d3:#8a94a3;--d4:#d9a3d6;--d5:#009e73;"
     "--d6:#c06fbc}body{max-width:none!important;font-size:10pt!important}"
@@ -68,7 +68,7 @@ static const char style[] =
     ".k4{background:var(--d4)}.k5{background:var(--d5)}"
     ".k6{background:var(--d6)}\n"
     "td.m1{background:var(--h1)}td.m2{background:var(--h2)}"
-    "td.m3{background:var(--h3);color:#000}td.m1,td.m2{color:inherit}"
+    "td.m3{background:var(--h3);color:var(--on)}td.m1,td.m2{color:inherit}"
     "td.m{min-width:3.2em}\n";
 
 void report_html_text(FILE *out, const char *text)
