@@ -46,7 +46,8 @@ def main():
                                             r"^#define RECTO_VERSION_PATCH (\d+)",
                                             header, re.M)[i][i // 2]
                                  for i in range(3)))
-    programs = sorted(p for p in BIN.iterdir() if os.access(p, os.X_OK))
+    programs = sorted(p for p in BIN.iterdir()
+                      if p.is_file() and os.access(p, os.X_OK))
     for program in programs:
         check([program], version)
     recto = BIN / "recto"

@@ -41,7 +41,8 @@ int main(int argc, char **argv)
         board[WORDS] = board[0] + 1;
         halt_here(grid, board);
         if (argc > 1) {
-            volatile int *nowhere = (volatile int *)(uintptr_t)8;
+            volatile uintptr_t address = 8; /* compilers must not know */
+            volatile int *nowhere = (volatile int *)address;
             *nowhere = 1;
         }
     }

@@ -147,7 +147,7 @@ static void limit(struct doctor *d, int which, const char *name,
 {
     struct rlimit l;
     char text[32];
-    if (getrlimit((__rlimit_resource_t)which, &l) == 0) {
+    if (getrlimit(which, &l) == 0) {
         bool bad = remedy != NULL && l.rlim_cur != RLIM_INFINITY;
         doctor_add(d, bad ? DOCTOR_PROBLEM : DOCTOR_GOOD, name,
                    bad ? remedy : NULL, "%s", limit_text(l.rlim_cur, text));

@@ -31,7 +31,7 @@ _recto() {
         "$command")
             case $command in
             run) mapfile -t COMPREPLY < <(compgen -c -- "$current") ;;
-            doctor | env) ;;
+            doctor | env | report | top) ;;
             *) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
             esac
             ;;
