@@ -223,10 +223,7 @@ int ckpt_full_write(struct ckpt_job *job)
             status = sums_exchange(&job->parts[i]);
         }
     }
-    if (status == 0) {
-        status = sums_write(job);
-    }
-    return status == 0 ? ckpt_io_sync(&job->file, "data-sync") : status;
+    return status == 0 ? sums_write(job) : status;
 }
 
 /* ---- reading back ---------------------------------------------------------------------- */
