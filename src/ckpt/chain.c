@@ -147,9 +147,10 @@ static int rows_take(const struct ckpt_chain *chain, const struct ckpt_run *run,
         }
         if ((i > 0 && !ascends(e - 1, e)) ||
             (wants && !entry_good(e, o, wanted->ranks))) {
+            unsigned long long slot = run->slot + i;
             return ckpt_file_corrupt(&chain->files[run->file],
                                      "entry %llu of its page log is wrong",
-                                     (unsigned long long)(run->slot + i));
+                                     slot);
         }
         if (wants && wanted->take != NULL) {
             struct ckpt_source s = source_of(run, i);

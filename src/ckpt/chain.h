@@ -66,7 +66,7 @@ struct ckpt_wanted {
 /* Reads the run of the log of file f, checks what is wanted of it, of objects that the
  * epoch still has, and has it taken. `keep`: ckpt_chain_read finds it from now on. */
 int ckpt_chain_run_read(struct ckpt_chain *chain, size_t f,
-                        const struct ckpt_piece *run,
+                        const struct ckpt_piece *piece,
                         const struct ckpt_wanted *wanted, bool keep);
 /* Merges runs of ascending pages, and keeps of each page the newest version.
  * RECTO_ENOMEM. */

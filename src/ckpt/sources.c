@@ -111,7 +111,7 @@ static int targets_group(struct ckpt_sources *list)
 {
     size_t ranks = (size_t)net_size();
     uint64_t *next = calloc(ranks + 1, sizeof *next);
-    struct ckpt_source *grouped = malloc(list->count * sizeof *grouped + 1);
+    struct ckpt_source *grouped = calloc(list->count + 1, sizeof *grouped);
     if (next == NULL || grouped == NULL) {
         free(next);
         free(grouped);
