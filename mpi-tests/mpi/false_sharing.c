@@ -4,7 +4,7 @@
  * write neighbouring elements of one page, round after round. Also a page that both
  * write truly (under a lock, the same element) and pages that are one rank's own, which
  * the report is not to name. Words: `checkpoint` writes two, `sequential` has memory so,
- * `slow` takes seconds, `die` kills the last rank half-way.
+ * `slow FILE` goes on, slowly, until there is a file, `die` kills the last rank half-way.
  */
 #include "test.h"
 
@@ -20,6 +20,18 @@ static int has(int argc, char **argv, const char *word)
         found |= strcmp(argv[i], word) == 0;
     }
     return found;
+}
+
+/* `slow`: is the file there? The same on all ranks, for rank 0 tells in a page of its own. */
+static int is_over(int argc, char **argv, double *own)
+{
+    const struct timespec nap = {0, 30000000};
+    if (recto_rank() == 0) {
+        own[1] = access(argv[argc - 1], F_OK) == 0;
+    }
+    nanosleep(&nap, NULL);
+    CHECK_OK(recto_barrier());
+    return own[1] > 0;
 }
 
 static __attribute__((noinline)) void write_by_first(double *x, int round)
@@ -48,26 +60,29 @@ static void round_make(double *x, double *own, double *sum, recto_lock_t lock,
     CHECK_OK(recto_barrier());
 }
 
-static void rounds(int argc, char **argv, double *x, double *own, double *sum)
+/* Returns how many there were. */
+static int rounds(int argc, char **argv, double *x, double *own, double *sum)
 {
-    const struct timespec nap = {0, 30000000};
+    int slow = has(argc, argv, "slow");
+    int round = 0;
+    int over = 0;
     recto_lock_t lock;
     CHECK_OK(recto_lock_create(&lock));
-    for (int round = 1; round <= ROUNDS; round++) {
+    while (!over) {
+        round++;
         round_make(x, own, sum, lock, round);
         if (has(argc, argv, "checkpoint") && round % 40 == 0) {
             CHECK_OK(recto_checkpoint());
-        }
-        if (has(argc, argv, "slow")) {
-            nanosleep(&nap, NULL);
         }
         if (has(argc, argv, "die") && round == ROUNDS / 2 &&
             recto_rank() == recto_size() - 1) {
             raise(SIGKILL);
         }
+        over = slow ? is_over(argc, argv, own) : round == ROUNDS;
     }
     CHECK_OK(recto_checkpoint_wait());
     CHECK_OK(recto_lock_free(&lock));
+    return round;
 }
 
 int main(int argc, char **argv)
@@ -82,9 +97,9 @@ int main(int argc, char **argv)
     double *own = recto_alloc("own", (uint64_t)recto_size() * PAGE, &attr);
     double *sum = recto_alloc("sum", sizeof *sum, &attr);
     CHECK(x != NULL && own != NULL && sum != NULL);
-    rounds(argc, argv, x, own, sum);
-    CHECK(*sum == ROUNDS * recto_size());
-    CHECK(x[10] == ROUNDS && (recto_size() < 2 || x[11] == ROUNDS));
+    int n = rounds(argc, argv, x, own, sum);
+    CHECK(*sum == n * recto_size());
+    CHECK(x[10] == n && (recto_size() < 2 || x[11] == n));
     CHECK_OK(recto_barrier());
     return test_end("false sharing");
 }

@@ -250,7 +250,10 @@ def mine():
 
 
 def live():
-    job = start(2, planted, "slow", "checkpoint", RECTO_NODE="rank",
+    over = fresh("over") / "now"
+    over.parent.mkdir(exist_ok=True)
+    over.unlink(missing_ok=True)
+    job = start(2, planted, "checkpoint", "slow", str(over), RECTO_NODE="rank",
                 RECTO_CKPT_DIR=str(work / "ckpt"))
     until = time.monotonic() + 60
     ranks = []
@@ -265,16 +268,22 @@ def live():
     assert "2 of 2 ranks here" in text and len(text.splitlines()) == 4, text
     watching = subprocess.Popen([recto, "top", "--json", "--interval", "0.1", str(pid)],
                                 stdout=subprocess.PIPE, text=True)
+    lines = [watching.stdout.readline() for _ in range(3)]
+    over.touch()
     out = job.communicate()[0]
     assert job.returncode == 0, out
-    lines = watching.communicate(timeout=60)[0].splitlines()
-    assert watching.returncode == 0 and len(lines) > 2
+    lines += watching.communicate(timeout=60)[0].splitlines()
+    assert watching.returncode == 0
     assert all(json.loads(line)["ranks"] for line in lines)
     top("--once", pid, code=3)
     top("--interval", "0", code=2)
-    hidden = start(1, planted, "slow", RECTO_TOP="0")
-    time.sleep(1)
+    over.unlink()
+    hidden = start(1, planted, "slow", str(over), RECTO_TOP="0", RECTO_TRACE=str(work / "up"))
+    while not (work / "up.0").exists():
+        assert hidden.poll() is None, hidden.communicate()[0]
+        time.sleep(0.1)
     assert not mine() and hidden.poll() is None
+    over.touch()
     assert hidden.wait() == 0
     print(f"top: {len(lines)} looks")
 
