@@ -50,7 +50,7 @@ struct ckpt_state {
     uint64_t full_every;
     struct ckpt_keep keep;
     struct ckpt_packing packing;
-    int64_t epoch;
+    _Atomic int64_t epoch;
     int64_t chosen;          /* to restart from; RECTO_NEWEST */
     struct ckpt_dir dir;     /* every rank */
     struct ckpt_store store; /* rank 0 */

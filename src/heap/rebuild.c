@@ -232,7 +232,9 @@ int heap_rebuild(uint64_t extent)
     r = r == 0 ? heads_share(next, &heads) : r;
     r = r == 0 ? net_verdict(heads_check(heads, next)) : r;
     if (r == 0) {
-        memset((void *)t, 0, sizeof *t + (heap.chunks + 63) / 64 * 8);
+        memset((void *)t, 0, offsetof(struct heap_table, live));
+        atomic_store_explicit(&t->live, 0, memory_order_relaxed);
+        memset(t->pool, 0, (heap.chunks + 63) / 64 * 8);
         keep(heads, next);
         if (old > next) {
             free_keep(next, old - next);
