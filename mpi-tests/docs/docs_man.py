@@ -115,7 +115,7 @@ def check_failure():
     header.write_text(text.replace("int recto_barrier(void);",
                                    "int recto_barrier(void);\nint recto_unheard(void);"),
                       encoding="utf-8")
-    made = run(sys.executable, "-B", SOURCE / "src/man/manual.py", "--include", include,
+    made = run(sys.executable, "-B", SOURCE / "src/man/manual.py", "--source", WORK,
                "--recto", RECTO, "--version", "0", "--man", WORK / "man")
     expect(made.returncode == 1 and "recto_unheard is in 0 pages" in made.stderr,
            f"a function of no page: {made}")

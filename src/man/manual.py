@@ -2,7 +2,7 @@
 """Makes the manual: of the public headers pages for groups of functions (section 3), of
 `recto COMMAND --help` a page for each command (1), of `recto env --json` recto(7). What
 they do not say stands in written.txt. The pages are written as mdoc(7), and with
---markdown as Markdown for the HTML build.
+--markdown, with the project's own Markdown files, as doxygen reads them.
 
 Every function of the headers is in one page of PAGES, else this fails.
 """
@@ -315,11 +315,12 @@ def make(include, recto):
 
 def main():
     parser = argparse.ArgumentParser(description="makes the manual pages")
-    for name in ["include", "recto", "version", "man"]:
+    for name in ["source", "recto", "version", "man"]:
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--markdown")
     options = parser.parse_args()
-    pages, known = make(pathlib.Path(options.include), options.recto)
+    source = pathlib.Path(options.source)
+    pages, known = make(source / "include", options.recto)
     now = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
     date = time.strftime("%B %d, %Y", now).replace(" 0", " ")
     for page in pages:
@@ -332,7 +333,7 @@ def main():
                 (folder / f"{name}.{page.section}").write_text(
                     f".so man{page.section}/{page.name}.{page.section}\n", encoding="utf-8")
     if options.markdown:
-        markdown.write(pages, known, pathlib.Path(options.markdown))
+        markdown.write(pages, known, pathlib.Path(options.markdown), source)
 
 
 if __name__ == "__main__":
