@@ -6,7 +6,7 @@
 #
 #   component runtime   librecto.so.0, the commands, module files: package `recto`
 #   component dev       headers, librecto.so and .a, CMake and pkg-config files,
-#                       examples: package `recto-dev`
+#                       examples, documentation: package `recto-dev`
 #
 # find_package(recto) reads cmake/package/recto-config.cmake.in, and of the files
 # recto-NAME-targets.cmake beside it those that are there.
@@ -152,6 +152,7 @@ if(RECTO_DOCS)
           COMPONENT dev)
   install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs COMPONENT dev
           USE_SOURCE_PERMISSIONS)
+  include(RectoDocs)
 endif()
 if(EXISTS ${PROJECT_SOURCE_DIR}/apps/examples/CMakeLists.txt)
   install(DIRECTORY apps/examples/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples

@@ -5,7 +5,7 @@
  * Map
  *   life cycle    recto_init recto_init_comm recto_finalize
  *                 recto_rank recto_size recto_node recto_nodes
- *   shared memory recto_alloc recto_array recto_free recto_home
+ *   memory        recto_alloc recto_array recto_free recto_home
  *                 recto_migrate recto_is_shared recto_malloc recto_mfree
  *   synchronise   recto_barrier, recto_release recto_acquire, recto_prefetch,
  *                 recto_pin recto_unpin
@@ -295,6 +295,7 @@ int recto_protect(const char *name, void *p, recto_type type, uint64_t count);
 int recto_protect_block(const char *name, void *p, recto_type type, int ndims,
                         const uint64_t *global, const uint64_t *start,
                         const uint64_t *local);
+/* Leaves a name out from the next checkpoint on. Local. RECTO_ENOENT. */
 int recto_unprotect(const char *name);
 
 /*
@@ -380,7 +381,7 @@ typedef struct recto_counters {
     uint64_t compact_ns;    /* time of that */
 } recto_counters;
 
-/* Local. */
+/* Tells them. Local. RECTO_EINVAL. */
 int recto_stats(recto_counters *counters);
 
 /*

@@ -42,6 +42,7 @@ int64_t recto_load_i64(int64_t *p);
 uint32_t recto_load_u32(uint32_t *p);
 uint64_t recto_load_u64(uint64_t *p);
 double recto_load_f64(double *p);
+/* Sets the word. */
 void recto_store_i32(int32_t *p, int32_t value);
 void recto_store_i64(int64_t *p, int64_t value);
 void recto_store_u32(uint32_t *p, uint32_t value);

@@ -44,12 +44,12 @@ typedef struct {
 
 int recto_lock_create(recto_lock_t *lock);
 int recto_lock_free(recto_lock_t *lock);
-/* The same for `count` locks in one step: all or none. */
-int recto_lock_create_many(recto_lock_t *locks, size_t count);
-int recto_lock_free_many(recto_lock_t *locks, size_t count);
 int recto_lock(recto_lock_t lock);
 int recto_trylock(recto_lock_t lock);
 int recto_unlock(recto_lock_t lock); /* RECTO_ESTATE when nobody holds it */
+/* Creates or frees `count` locks in one step: all or none. */
+int recto_lock_create_many(recto_lock_t *locks, size_t count);
+int recto_lock_free_many(recto_lock_t *locks, size_t count);
 
 /*
  * A lock for one writer or many readers, in the order of their asking: a reader

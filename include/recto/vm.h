@@ -5,12 +5,12 @@
  * The six primitives of A. W. Appel and K. Li, "Virtual Memory Primitives for
  * User Programs" (ASPLOS-IV, 1991):
  *
- *   TRAP    recto_vm_trap()                a page fault reaches a handler
+ *   TRAP    recto_vm_trap_add()            a page fault reaches a handler
  *   PROT1   recto_vm_prot1()               take rights from one page
  *   PROTN   recto_vm_protn()               take rights from many pages at once
  *   UNPROT  recto_vm_unprot()              give rights to pages
  *   DIRTY   recto_vm_dirty_*()             pages written since last asked
- *   MAP2    recto_vm_memory_create(), _map one page at two addresses
+ *   MAP2    recto_vm_memory_create(), _map  one page at two addresses
  *
  * A *memory* is a memfd: kernel memory that disappears with its last user. It
  * is mapped at one address as the *recto*, which the program uses and whose
@@ -404,6 +404,8 @@ struct recto_vm_counters {
     uint64_t opened;        /* write faults on ranges that were shut */
     uint64_t mappings;      /* kernel mappings that ranges take now */
 };
+
+/* Numbers of this process so far. */
 void recto_vm_stats(struct recto_vm_counters *totals);
 
 /* Walks every range and asserts its invariants; debug builds only do work.

@@ -34,7 +34,7 @@ class Recto(CMakePackage):
     variant("shared", default=True, description="Build a shared library, too")
     variant("apps", default=False, description="Build the programs on Recto")
     variant("fortran", default=False, description="Build the Fortran module")
-    variant("docs", default=True, description="Install the documentation")
+    variant("docs", default=True, description="Install the documentation, with manual pages")
     variant("slurm", default=False, description="Test with a Slurm of the tests' own")
     variant("debug", default=False, description="Check invariants at run time")
     # No variant leaves compression out: what one build writes every other must read.
@@ -43,6 +43,7 @@ class Recto(CMakePackage):
     depends_on("fortran", type="build", when="+fortran")
     depends_on("cmake@3.20:", type="build")
     depends_on("pkgconfig", type="build")
+    depends_on("python@3.7:", type="build", when="+docs")  # manual pages
 
     depends_on("mpi@3:")
     depends_on("hdf5@1.10.3: +mpi")
