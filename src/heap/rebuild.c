@@ -11,6 +11,7 @@
  *    writes to it are on their way any more.
  */
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
