@@ -231,12 +231,12 @@ static int must_fail(const char *label, const char *what)
 static void inject_all(const struct scenario *s, bool everything)
 {
     static const char *const labels[] = {
-        "epoch-open",      "epoch-allocate", "data-write",     "sums-write",
-        "index-write",     "data-sync",      "meta-write",     "epoch-rename",
-        "epoch-dir",       "manifest-open",  "manifest-write", "manifest-sync",
-        "manifest-rename", "manifest-dir",   "copy-open",      "copy-write",
-        "copy-sync",       "copy-rename",    "copy-dir",       "unlink-old",
-        "lock-write"};
+        "epoch-open",    "epoch-allocate",  "data-write",    "sums-write",
+        "index-write",   "data-sync",       "meta-write",    "meta-sync",
+        "epoch-rename",  "epoch-dir",       "manifest-open", "manifest-write",
+        "manifest-sync", "manifest-rename", "manifest-dir",  "copy-open",
+        "copy-write",    "copy-sync",       "copy-rename",   "copy-dir",
+        "unlink-old",    "lock-write"};
     static const char quick[] = "epoch-allocate data-write manifest-write";
     static const char *const deeds[] = {"eio", "enospc", "short"};
     char rule[128];

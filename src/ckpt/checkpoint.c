@@ -9,9 +9,8 @@
  *   collect  recall, take the marks, hash private memory  all   (collect.c)
  *   lay out  offsets                                      rank 0
  *   open     temporary file, space reserved               rank 0, then all
- *   write    pages, sums; verdict, byte count             all
- *   finish   table of pieces, metadata                    rank 0
- *            fsync; verdict                               all
+ *   write    pages, sums, fsync; verdict, byte count      all
+ *   finish   table of pieces, metadata, fsync             rank 0
  *   commit   rename, manifest, copy; verdict              rank 0 (store.c)
  *   verify   a full epoch is read back; verdict           all
  *   prune    what the rule does not keep goes             rank 0 (store.c)

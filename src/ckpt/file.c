@@ -183,7 +183,8 @@ int ckpt_job_rows_gather(const struct ckpt_job *job, struct ckpt_piece **sorted)
 
 int ckpt_job_file_finish(struct ckpt_job *job, const struct ckpt_piece *pieces)
 {
-    return ckpt_layout_write(&job->epoch, job->image, pieces, &job->file);
+    int status = ckpt_layout_write(&job->epoch, job->image, pieces, &job->file);
+    return status == 0 ? ckpt_io_sync(&job->file, "meta-sync") : status;
 }
 
 int ckpt_job_meta_verify(const struct ckpt_job *job)
@@ -218,9 +219,8 @@ int ckpt_job_file_write(struct ckpt_job *job)
         status = ckpt_job_rows_gather(job, &pieces);
     }
     if (status == 0) {
-        status = net_rank() == 0 ? ckpt_job_file_finish(job, pieces) : 0;
-        status = status == 0 ? ckpt_io_sync(&job->file, "data-sync") : status;
-        status = net_verdict(status);
+        status = net_verdict(net_rank() == 0 ? ckpt_job_file_finish(job, pieces)
+                                             : 0);
     }
     free(pieces);
     return status;

@@ -223,7 +223,10 @@ int ckpt_full_write(struct ckpt_job *job)
             status = sums_exchange(&job->parts[i]);
         }
     }
-    return status == 0 ? sums_write(job) : status;
+    if (status == 0) {
+        status = sums_write(job);
+    }
+    return status == 0 ? ckpt_io_sync(&job->file, "data-sync") : status;
 }
 
 /* ---- reading back ---------------------------------------------------------------------- */

@@ -413,9 +413,7 @@ int ckpt_level_write(struct ckpt_job *job)
         status = share_create(&w);
     }
     if (status == 0) {
-        status = ckpt_log_write(job);
-        status = status == 0 ? ckpt_io_sync(&job->file, "data-sync") : status;
-        status = net_verdict(status);
+        status = net_verdict(ckpt_log_write(job));
     }
     if (status == 0) {
         status = rows_gather(&w);

@@ -167,11 +167,8 @@ static int file_make(struct ckpt_job *job,
         status = table_gather(job, shares, count, &t);
     }
     if (status == 0) {
-        status = net_rank() == 0 ? ckpt_job_file_finish(job, t.rows) : 0;
-        status = status == 0 && net_rank() == 0
-                     ? ckpt_io_sync(&job->file, "meta-sync")
-                     : status;
-        status = net_verdict(status);
+        status = net_verdict(net_rank() == 0 ? ckpt_job_file_finish(job, t.rows)
+                                             : 0);
     }
     free(t.rows);
     ckpt_io_close(&job->file);

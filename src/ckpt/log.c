@@ -138,5 +138,5 @@ int ckpt_log_write(struct ckpt_job *job)
         status =
             table_write(job, job->blocks, sizeof *job->blocks, e->blocks_at);
     }
-    return status;
+    return status == 0 ? ckpt_io_sync(&job->file, "data-sync") : status;
 }

@@ -402,11 +402,8 @@ static int file_finish(struct merger *m)
     struct ckpt_piece *pieces = NULL;
     int status = ckpt_job_rows_gather(&m->job, &pieces);
     if (status == 0) {
-        status = net_rank() == 0 ? ckpt_job_file_finish(&m->job, pieces) : 0;
-        status = status == 0 && net_rank() == 0
-                     ? ckpt_io_sync(&m->job.file, "meta-sync")
-                     : status;
-        status = net_verdict(status);
+        status = net_verdict(
+            net_rank() == 0 ? ckpt_job_file_finish(&m->job, pieces) : 0);
     }
     free(pieces);
     return status;

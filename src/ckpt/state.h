@@ -332,7 +332,7 @@ void ckpt_block_close(struct ckpt_block_pages *pages);
 
 /* ---- full.c, log.c --------------------------------------------------------------- */
 
-/* Write this rank's share of the file, without fsync, and fill job->rows. Collective; the
+/* Write this rank's share of the file and fill job->rows. Collective; the
  * status is this rank's own. */
 int ckpt_full_write(struct ckpt_job *job);
 int ckpt_log_write(struct ckpt_job *job);
@@ -350,7 +350,7 @@ int ckpt_job_file_open(struct ckpt_job *job);
  * verdict but for MPI's errors. */
 int ckpt_job_rows_gather(const struct ckpt_job *job,
                          struct ckpt_piece **sorted);
-/* Rank 0: the table of pieces and the metadata into the file; fsync is the caller's. */
+/* Rank 0: the table of pieces and the metadata into the file. */
 int ckpt_job_file_finish(struct ckpt_job *job, const struct ckpt_piece *pieces);
 void ckpt_image_drop(struct ckpt_image *image); /* NULL is fine */
 /* All of a full or differential epoch into its file. Collective, one verdict. */
