@@ -60,11 +60,11 @@ def rules(rows):
 
 
 def place(rows, rank, number, label):
-    """How many writes of pages there are depends on what the program overwrites
-    meanwhile; so steps that are not writes are found by their label."""
-    if label in WRITES:
-        return "point=%d" % number
+    """Steps are found by their label: how many writes of pages there are depends on
+    what the program overwrites meanwhile. So of these one in the middle is the last."""
     hit = sum(1 for r, n, l in rows if r == rank and l == label and n <= number)
+    if label == "data-write":
+        hit = (hit + 1) // 2
     return "label=%s,hit=%d" % (label, hit)
 
 
