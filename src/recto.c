@@ -56,10 +56,10 @@ static int floors_end(void)
 static int floors_start(const recto_options *options)
 {
     const struct space_protocol *protocol = NULL;
-    int r = base_env_all_good();
-    r = r == 0 ? obs_trace_start() : r;
-    r = r == 0 ? recto_vm_init()
-               : r; /* again: see who took the signals since */
+    int r = obs_trace_start(); /* first: collective */
+    r = r == 0 ? base_env_all_good() : r;
+    /* again: see who took the signals since */
+    r = r == 0 ? recto_vm_init() : r;
     if (r == 0) {
         recto_vm_finalize(); /* of this look; the first init holds */
     }
