@@ -137,11 +137,21 @@ def check_unknown():
         assert "RECTO_ROOT" not in job.stderr
 
 
+def check_one_rank():
+    """A value that one rank alone has, and that is refused: all end, none waits."""
+    work = pathlib.Path(os.environ["TEST_WORK"])
+    script = '[ "$OMPI_COMM_WORLD_RANK" != 0 ] || export RECTO_CACHE=bogus; exec "$0"'
+    job = run(os.environ["TEST_MPIRUN"], work / "one", 2, "sh", "-c", script,
+              BIN / "recto-probe")
+    assert job.returncode == 1 and "rank 0" in job.stderr, job
+    assert "RECTO_CACHE=bogus: give" in job.stderr, job.stderr
+
+
 def main():
     pathlib.Path(os.environ["TEST_WORK"]).mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:
         CLEAN.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
-    for test in check_defaults, check_origin, check_values, check_unknown:
+    for test in check_defaults, check_origin, check_values, check_unknown, check_one_rank:
         test()
         print(test.__name__)
     return 0
