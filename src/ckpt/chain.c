@@ -112,11 +112,7 @@ static bool is_wanted(const struct ckpt_wanted *wanted,
 
 static struct ckpt_source source_of(const struct ckpt_run *run, uint64_t i)
 {
-    const struct ckpt_entry *e = &run->rows.entries[i];
-    struct ckpt_source s = {.uid = e->uid,
-                            .page = e->page,
-                            .sum = e->sum,
-                            .rank = e->rank,
+    struct ckpt_source s = {.entry = run->rows.entries[i],
                             .slot = run->slot + i,
                             .file = (uint32_t)run->file};
     if (run->rows.blocks != NULL) {
@@ -125,12 +121,16 @@ static struct ckpt_source source_of(const struct ckpt_run *run, uint64_t i)
     return s;
 }
 
-static bool ascends(const struct ckpt_entry *a, const struct ckpt_entry *b)
+/* Of pages alone: which object, whose memory, which page. */
+static int page_order(const struct ckpt_entry *a, const struct ckpt_entry *b)
 {
     if (a->uid != b->uid) {
-        return a->uid < b->uid;
+        return a->uid < b->uid ? -1 : 1;
     }
-    return a->rank != b->rank ? a->rank < b->rank : a->page < b->page;
+    if (a->rank != b->rank) {
+        return a->rank < b->rank ? -1 : 1;
+    }
+    return (a->page > b->page) - (a->page < b->page);
 }
 
 static int rows_take(const struct ckpt_chain *chain, const struct ckpt_run *run,
@@ -145,7 +145,7 @@ static int rows_take(const struct ckpt_chain *chain, const struct ckpt_run *run,
             o = ckpt_epoch_object(chain->epoch, e->uid);
             wants = is_wanted(wanted, o);
         }
-        if ((i > 0 && !ascends(e - 1, e)) ||
+        if ((i > 0 && page_order(e - 1, e) >= 0) ||
             (wants && !entry_good(e, o, wanted->ranks))) {
             unsigned long long slot = run->slot + i;
             return ckpt_file_corrupt(&chain->files[run->file],
@@ -192,34 +192,11 @@ int ckpt_chain_run_read(struct ckpt_chain *chain, size_t f,
     return status;
 }
 
-/* Of pages alone: which object, whose memory, which page. */
-static int page_order(const struct ckpt_source *x, uint64_t uid, uint64_t rank,
-                      uint64_t page)
-{
-    if (x->uid != uid) {
-        return x->uid < uid ? -1 : 1;
-    }
-    if (x->rank != rank) {
-        return x->rank < rank ? -1 : 1;
-    }
-    return (x->page > page) - (x->page < page);
-}
-
-static bool entry_before(const struct ckpt_entry *e, const struct ckpt_range *r,
-                         uint64_t page)
-{
-    if (e->uid != r->object->uid) {
-        return e->uid < r->object->uid;
-    }
-    return e->rank != r->rank ? e->rank < r->rank : e->page < page;
-}
-
 /* Where the run of ascending pages that begins at `from` ends. */
 static uint64_t run_end(const struct ckpt_sources *list, uint64_t from)
 {
     const struct ckpt_source *s = &list->items[from];
-    while (++from < list->count &&
-           page_order(s, s[1].uid, s[1].rank, s[1].page) < 0) {
+    while (++from < list->count && page_order(&s->entry, &s[1].entry) < 0) {
         s++;
     }
     return from;
@@ -237,7 +214,7 @@ static uint64_t runs_merge(const struct ckpt_source *from, uint64_t first,
     while (a < middle && b < end) {
         const struct ckpt_source *x = &from[a];
         const struct ckpt_source *y = &from[b];
-        int order = page_order(x, y->uid, y->rank, y->page);
+        int order = page_order(&x->entry, &y->entry);
         bool left = order < 0 || (order == 0 && x->file > y->file);
         to[n++] = left ? *x : *y;
         a += order <= 0;
@@ -284,16 +261,20 @@ int ckpt_sources_settle(struct ckpt_sources *list)
 
 /* ---- where the newest versions of some pages are ----------------------------------- */
 
-/* Index of the first source at or after a page. */
-static uint64_t source_after(const struct ckpt_sources *list,
-                             const struct ckpt_range *r, uint64_t page)
+static struct ckpt_entry page_key(const struct ckpt_range *r, uint64_t page)
 {
-    uint64_t low = 0;
-    uint64_t high = list->count;
+    return (struct ckpt_entry){r->object->uid, r->rank, page, 0};
+}
+
+/* The first of items [low, high), each of `size` bytes and begun by its entry, at or after
+ * a page. */
+static uint64_t item_after(const void *items, size_t size, uint64_t low,
+                           uint64_t high, const struct ckpt_entry *page)
+{
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
-        if (page_order(&list->items[middle], r->object->uid, r->rank, page) <
-            0) {
+        const void *item = (const char *)items + middle * size;
+        if (page_order(item, page) < 0) {
             low = middle + 1;
         } else {
             high = middle;
@@ -302,26 +283,18 @@ static uint64_t source_after(const struct ckpt_sources *list,
     return low;
 }
 
-/* Likewise, of a run; pages are mostly asked for in order. */
-static uint64_t entry_after(struct ckpt_run *run, const struct ckpt_range *r,
-                            uint64_t page)
+/* Of a run; pages are mostly asked for in order. */
+static uint64_t entry_after(const struct ckpt_run *run,
+                            const struct ckpt_entry *page)
 {
     const struct ckpt_entry *e = run->rows.entries;
-    bool behind = run->at > 0 && !entry_before(&e[run->at - 1], r, page);
-    uint64_t low = behind ? 0 : run->at;
-    uint64_t high = behind ? run->at : run->count;
-    if (!behind && (low == high || !entry_before(&e[low], r, page))) {
-        return low;
+    uint64_t at = run->at;
+    if (at > 0 && page_order(&e[at - 1], page) >= 0) {
+        return item_after(e, sizeof *e, 0, at, page);
     }
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-        if (entry_before(&e[middle], r, page)) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+    return at == run->count || page_order(&e[at], page) >= 0
+               ? at
+               : item_after(e, sizeof *e, at, run->count, page);
 }
 
 /* A window is of a few pages: places[i] is of the i-th; file 0, which is no log: the page
@@ -334,7 +307,7 @@ struct window {
 
 static void place_note(struct window *w, const struct ckpt_source *s)
 {
-    struct ckpt_source *place = &w->places[s->page - w->page];
+    struct ckpt_source *place = &w->places[s->entry.page - w->page];
     if (place->file < s->file) {
         *place = *s;
     }
@@ -343,14 +316,15 @@ static void place_note(struct window *w, const struct ckpt_source *s)
 static void window_fill(struct ckpt_chain *chain, const struct ckpt_range *r,
                         struct window *w)
 {
-    uint64_t end = w->page + w->count;
+    struct ckpt_entry first = page_key(r, w->page);
+    struct ckpt_entry end = page_key(r, w->page + w->count);
     for (uint64_t i = 0; i < w->count; i++) {
         w->places[i].file = 0;
     }
     for (size_t k = 0; k < chain->nruns; k++) {
         struct ckpt_run *run = &chain->runs[k];
-        uint64_t i = entry_after(run, r, w->page);
-        for (; i < run->count && entry_before(&run->rows.entries[i], r, end);
+        uint64_t i = entry_after(run, &first);
+        for (; i < run->count && page_order(&run->rows.entries[i], &end) < 0;
              i++) {
             struct ckpt_source s = source_of(run, i);
             place_note(w, &s);
@@ -358,10 +332,9 @@ static void window_fill(struct ckpt_chain *chain, const struct ckpt_range *r,
         run->at = i;
     }
     const struct ckpt_sources *list = &chain->sources;
-    for (uint64_t i = source_after(list, r, w->page);
-         i < list->count &&
-         page_order(&list->items[i], r->object->uid, r->rank, end) < 0;
-         i++) {
+    for (uint64_t i = item_after(list->items, sizeof *list->items, 0,
+                                 list->count, &first);
+         i < list->count && page_order(&list->items[i].entry, &end) < 0; i++) {
         place_note(w, &list->items[i]);
     }
 }
@@ -414,7 +387,8 @@ static int log_read(struct ckpt_chain *chain, const struct ckpt_range *r,
 {
     int status = log_bytes(chain, r, g, to);
     for (uint64_t i = 0; i < g->count && status == 0; i++) {
-        if (ckpt_hash(to + i * CKPT_PAGE, CKPT_PAGE) != g->source[i].sum) {
+        if (ckpt_hash(to + i * CKPT_PAGE, CKPT_PAGE) !=
+            g->source[i].entry.sum) {
             status = bad_page(&chain->files[g->source->file], r, g->page + i);
         }
     }

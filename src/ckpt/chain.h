@@ -11,10 +11,7 @@
 
 /* Where the newest version of a page is. Sent between ranks as it is. */
 struct ckpt_source {
-    uint64_t uid;
-    uint64_t page;
-    uint64_t sum;
-    uint64_t rank;           /* CKPT_NO_RANK: shared */
+    struct ckpt_entry entry; /* first: runs and sources are looked up alike */
     uint64_t slot;           /* in the log of */
     uint32_t file;           /* this file of the chain */
     uint32_t to;             /* the rank that it is sent to */
@@ -53,7 +50,7 @@ int ckpt_chain_open(struct ckpt_chain *chain, const struct ckpt_dir *dir,
                     const struct ckpt_manifest *manifest, uint64_t index);
 void ckpt_chain_close(struct ckpt_chain *chain);
 
-/* Adds a source to a list. RECTO_ENOMEM. */
+/* Adds n sources to a list. RECTO_ENOMEM. */
 int ckpt_sources_add(struct ckpt_sources *list,
                      const struct ckpt_source *sources, uint64_t n);
 /* What of a log is wanted: pages of some objects, shared or of the first `ranks` ranks. */

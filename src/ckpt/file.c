@@ -106,8 +106,8 @@ int ckpt_job_lay_out(struct ckpt_job *job)
         job->epoch.pieces = 0;
         return status;
     }
-    ckpt_merge_decide(
-        job); /* before rank 0's epoch has what the others' lack */
+    /* before rank 0's epoch has what the others' lack */
+    ckpt_merge_decide(job);
     status = net_verdict(net_rank() == 0 ? image_make(job) : 0);
     if (status == 0) {
         ckpt_merge_prepare(job);

@@ -42,12 +42,13 @@ static const struct ckpt_part *route_part(struct route *r, uint64_t uid)
 /* Who needs the page, or knows who does. */
 static int target_of(struct route *r, const struct ckpt_source *s)
 {
-    if (s->rank != CKPT_NO_RANK) {
-        return (int)s->rank;
+    const struct ckpt_entry *e = &s->entry;
+    if (e->rank != CKPT_NO_RANK) {
+        return (int)e->rank;
     }
-    const struct ckpt_part *part = route_part(r, s->uid);
-    return part->segment != NULL ? space_home(part->segment, s->page)
-                                 : ckpt_tile_owner(s->page, part->pages);
+    const struct ckpt_part *part = route_part(r, e->uid);
+    return part->segment != NULL ? space_home(part->segment, e->page)
+                                 : ckpt_tile_owner(e->page, part->pages);
 }
 
 static int entry_take(void *route, const struct ckpt_source *source)
