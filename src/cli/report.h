@@ -212,6 +212,11 @@ void report_problem(struct report *r, const char *format, ...)
 void *report_grow(void *list, size_t count, size_t size);
 /* calloc, the same. */
 void *report_new(size_t count, size_t size);
+/* For comparisons: ascending. */
+static inline int report_order(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
 /* qsort and bsearch of lists that may be NULL when they are empty. */
 void report_sort(void *list, size_t count, size_t size,
                  int (*order)(const void *, const void *));

@@ -35,18 +35,13 @@ struct uses {
     size_t nheld;
 };
 
-static int order(uint64_t a, uint64_t b)
-{
-    return (a > b) - (a < b);
-}
-
 static int by_lock(const void *a, const void *b)
 {
     const struct use *x = a;
     const struct use *y = b;
-    return x->id != y->id       ? order(x->id, y->id)
+    return x->id != y->id       ? report_order(x->id, y->id)
            : x->rank != y->rank ? (x->rank > y->rank) - (x->rank < y->rank)
-                                : order(y->ns, x->ns);
+                                : report_order(y->ns, x->ns);
 }
 
 static void use_add(struct uses *u, struct use use)
@@ -130,8 +125,8 @@ static int by_wait(const void *a, const void *b)
 {
     const struct report_lock *x = a;
     const struct report_lock *y = b;
-    return x->wait_ns != y->wait_ns ? order(y->wait_ns, x->wait_ns)
-                                    : order(x->id, y->id);
+    return x->wait_ns != y->wait_ns ? report_order(y->wait_ns, x->wait_ns)
+                                    : report_order(x->id, y->id);
 }
 
 void report_locks(struct report *r)

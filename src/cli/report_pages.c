@@ -28,21 +28,16 @@ struct touch {
     bool write;
 };
 
-static int order(uint64_t a, uint64_t b)
-{
-    return (a > b) - (a < b);
-}
-
 /* Faults of one site, of those that write first, together. */
 static int by_part(const void *a, const void *b)
 {
     const struct touch *x = a;
     const struct touch *y = b;
-    return x->segment != y->segment ? order(x->segment, y->segment)
-           : x->page != y->page     ? order(x->page, y->page)
+    return x->segment != y->segment ? report_order(x->segment, y->segment)
+           : x->page != y->page     ? report_order(x->page, y->page)
            : x->rank != y->rank     ? (x->rank > y->rank) - (x->rank < y->rank)
            : x->write != y->write   ? y->write - x->write
-                                    : order(x->site, y->site);
+                                    : report_order(x->site, y->site);
 }
 
 static struct touch *touches_list(const struct report *r, size_t *count)
@@ -162,10 +157,10 @@ static int by_time(const void *a, const void *b)
 {
     const struct report_page *x = a;
     const struct report_page *y = b;
-    return x->ns != y->ns             ? order(y->ns, x->ns)
-           : x->faults != y->faults   ? order(y->faults, x->faults)
-           : x->segment != y->segment ? order(x->segment, y->segment)
-                                      : order(x->page, y->page);
+    return x->ns != y->ns             ? report_order(y->ns, x->ns)
+           : x->faults != y->faults   ? report_order(y->faults, x->faults)
+           : x->segment != y->segment ? report_order(x->segment, y->segment)
+                                      : report_order(x->page, y->page);
 }
 
 void report_pages(struct report *r)

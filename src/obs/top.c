@@ -58,7 +58,7 @@ static void *answer(void *argument)
     (void)argument;
     while (!atomic_load(&top.ending)) {
         ssize_t n = read(top.bell[0], asked, sizeof asked);
-        if (n <= 0 && errno != EINTR) {
+        if ((n <= 0 && errno != EINTR) || atomic_load(&top.ending)) {
             break;
         }
         fill(&top.now);
