@@ -272,8 +272,9 @@ def live():
     over.touch()
     out = job.communicate()[0]
     assert job.returncode == 0, out
-    lines += watching.communicate(timeout=60)[0].splitlines()
-    assert watching.returncode == 0
+    # Not communicate(): it would leave out what readline() has read ahead.
+    lines += watching.stdout.readlines()
+    assert watching.wait(timeout=60) == 0
     assert all(json.loads(line)["ranks"] for line in lines)
     top("--once", pid, code=3)
     top("--interval", "0", code=2)
