@@ -16,8 +16,9 @@
  * 1. A slot is written once, by the thread that claimed it.
  * 2. base_trace_add and base_trace_define are async-signal-safe: they take no lock,
  *    allocate nothing, and make no system call but clock_gettime.
- * 3. Times are of the rank's own CLOCK_MONOTONIC; adding clock_offset makes them rank
- *    0's, wrong by clock_error at most at the start (drift is not corrected).
+ * 3. Times are of the rank's own CLOCK_MONOTONIC; adding clock_offset, which is the same on
+ *    all ranks of a machine, makes them rank 0's, wrong by clock_error at most at the start
+ *    (drift is not corrected).
  */
 #ifndef RECTO_SRC_BASE_TRACE_H
 #define RECTO_SRC_BASE_TRACE_H

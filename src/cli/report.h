@@ -201,8 +201,9 @@ struct report {
 
 /* ---- report_read.c -------------------------------------------------------------------- */
 
-/* Reads files, and for a name FILE that is none all FILE.NUMBER. Says on stderr what is
- * wrong with those that cannot be used; false: none can. */
+/* Reads files, and for a name FILE that is none all FILE.NUMBER; of several runs the one
+ * that began last. Says on stderr what is wrong with those that cannot be used; false:
+ * none can. */
 bool report_read(struct report *r, char **paths, size_t count);
 void report_free(struct report *r);
 /* Adds one; takes the format's text. */

@@ -67,6 +67,7 @@ static void ranks(FILE *out, const struct report *r)
         number(out, "started", k->started);
         number(out, "time", report_rank_time(r, i));
         (void)fprintf(out, ", \"ended\": %s", k->ended > 0 ? "true" : "false");
+        (void)fprintf(out, ", \"clock_offset\": %" PRId64, k->h.clock_offset);
         number(out, "clock_error", k->h.clock_error);
         number(out, "events", k->nevents);
         number(out, "dropped", k->dropped);

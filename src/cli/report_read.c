@@ -6,7 +6,8 @@
  * 1. Nothing in a file is used as an index, a length or a text before it was checked.
  * 2. Slots that are no records are counted and passed over: a rank that died leaves
  *    some, a file that was cut off ends earlier.
- * 3. Files of another run than the first one's are refused.
+ * 3. One run is told of, that which began last; files of others are refused. A node may
+ *    have some left of an earlier run whose ranks were others.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -25,7 +26,8 @@ enum {
     RANKS_MOST = 1 << 20,
     THREADS_MOST = 1024, /* of a rank; more are counted as the first */
     PLACES_MOST = 4096,
-    MODULES_MOST = 1024
+    MODULES_MOST = 1024,
+    MISSING_TEXT = 320 /* of the numbers of missing ranks */
 };
 #define TIME_MOST (UINT64_MAX / 8) /* later is damage */
 
@@ -430,7 +432,24 @@ static void rank_read(struct report *r, const char *path, const struct bytes *b)
     slots_read(&in);
 }
 
-static bool file_read(struct report *r, const char *path)
+/* Its header alone: of a later run than those before? */
+static void run_choose(struct report *r, const char *path)
+{
+    struct trace_header h;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0 && read(fd, &h, sizeof h) == (ssize_t)sizeof h &&
+        header_wrong(&h) == NULL &&
+        (r->size == 0 || h.started_real > r->real)) {
+        r->run = h.run;
+        r->size = h.size;
+        r->real = h.started_real;
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+}
+
+static void file_read(struct report *r, const char *path)
 {
     struct bytes b = {NULL, 0};
     struct trace_header h;
@@ -439,7 +458,7 @@ static bool file_read(struct report *r, const char *path)
         memcpy(&h, b.at, sizeof h);
         wrong = header_wrong(&h);
     }
-    if (wrong == NULL && r->nranks > 0) {
+    if (wrong == NULL) {
         wrong = h.run != r->run || h.size != r->size ? "of another run"
                 : rank_known(r, h.rank) ? "of a rank that another file is of"
                                         : NULL;
@@ -448,12 +467,22 @@ static bool file_read(struct report *r, const char *path)
         (void)fprintf(stderr, "recto report: %s: %s\n", path, wrong);
         report_problem(r, "%s was not used: %s.", path, wrong);
     } else {
-        r->run = h.run;
-        r->size = h.size;
         rank_read(r, path, &b);
     }
     free(b.at);
-    return wrong == NULL;
+}
+
+/* ---- names ------------------------------------------------------------------------------- */
+
+struct names {
+    char **list;
+    size_t count;
+};
+
+static void name_add(struct names *names, char *name)
+{
+    names->list = report_grow(names->list, names->count, sizeof *names->list);
+    names->list[names->count++] = name;
 }
 
 /* "name.12" of a folder's entries for "name". */
@@ -474,8 +503,8 @@ static int by_length(const void *a, const void *b)
     return m != n ? (m > n) - (m < n) : strcmp(x, y);
 }
 
-/* All files of a name; returns how many could be used. The paths are kept for good. */
-static size_t parts_read(struct report *r, const char *path)
+/* All files of a name. The paths are kept for good. */
+static void parts_find(struct names *names, const char *path)
 {
     const char *slash = strrchr(path, '/');
     const char *name = slash != NULL ? slash + 1 : path;
@@ -484,32 +513,27 @@ static size_t parts_read(struct report *r, const char *path)
                        : strndup(slash != NULL ? path : ".",
                                  slash != NULL ? (size_t)(slash - path) : 1);
     DIR *dir = folder != NULL ? opendir(folder) : NULL;
-    char **found = NULL;
-    size_t count = 0;
+    size_t before = names->count;
     struct dirent *e = NULL;
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of its own */
     while (dir != NULL && (e = readdir(dir)) != NULL) {
         if (is_part(e->d_name, name)) {
             size_t bytes = strlen(folder) + strlen(e->d_name) + 2;
-            found = report_grow(found, count, sizeof *found);
-            found[count] = report_new(bytes, 1);
-            (void)snprintf(found[count++], bytes, "%s/%s", folder, e->d_name);
+            char *found = report_new(bytes, 1);
+            (void)snprintf(found, bytes, "%s/%s", folder, e->d_name);
+            name_add(names, found);
         }
     }
     if (dir != NULL) {
         (void)closedir(dir);
     }
-    size_t used = 0;
-    report_sort(found, count, sizeof *found, by_length);
-    for (size_t i = 0; i < count; i++) {
-        used += file_read(r, found[i]);
-    }
-    free(found);
     free(folder);
-    if (count == 0) {
+    if (names->count == before) {
         (void)fprintf(stderr, "recto report: %s: no such trace\n", path);
+    } else {
+        report_sort(names->list + before, names->count - before,
+                    sizeof *names->list, by_length);
     }
-    return used;
 }
 
 /* ---- all of them --------------------------------------------------------------------------- */
@@ -553,14 +577,37 @@ static void origin_set(struct report *r)
     }
 }
 
+/* "1, 3-5": the ranks whose files are not here, ascending as those that are. */
+static const char *missing_name(const struct report *r, char *text)
+{
+    size_t n = 0;
+    int32_t next = 0;
+    for (size_t i = 0; i <= r->nranks; i++) {
+        int32_t here = i < r->nranks ? r->ranks[i].h.rank : r->size;
+        if (here > next && n + 32 > MISSING_TEXT) {
+            (void)snprintf(text + n, MISSING_TEXT - n, ", ...");
+            return text;
+        }
+        if (here > next) {
+            n += (size_t)snprintf(text + n, MISSING_TEXT - n, "%s%d",
+                                  n > 0 ? ", " : "", next);
+        }
+        if (here > next + 1) {
+            n += (size_t)snprintf(text + n, MISSING_TEXT - n, "-%d", here - 1);
+        }
+        next = here + 1;
+    }
+    return text;
+}
+
 static void problems_find(struct report *r)
 {
     if ((int64_t)r->nranks < r->size) {
-        report_problem(
-            r,
-            "%zu of %d ranks' files are here; the others are missing "
-            "below.",
-            r->nranks, r->size);
+        char missing[MISSING_TEXT];
+        report_problem(r,
+                       "%zu of %d ranks' files are here; what follows is of "
+                       "these alone. Missing: %s.",
+                       r->nranks, r->size, missing_name(r, missing));
     }
     for (size_t i = 0; i < r->nranks; i++) {
         const struct report_rank *k = &r->ranks[i];
@@ -588,15 +635,23 @@ static void problems_find(struct report *r)
 
 bool report_read(struct report *r, char **paths, size_t count)
 {
+    struct names names = {NULL, 0};
     memset(r, 0, sizeof *r);
     for (size_t i = 0; i < count; i++) {
         struct stat s;
         if (stat(paths[i], &s) == 0) {
-            (void)file_read(r, paths[i]);
+            name_add(&names, paths[i]);
         } else {
-            (void)parts_read(r, paths[i]);
+            parts_find(&names, paths[i]);
         }
     }
+    for (size_t i = 0; i < names.count; i++) {
+        run_choose(r, names.list[i]);
+    }
+    for (size_t i = 0; i < names.count; i++) {
+        file_read(r, names.list[i]);
+    }
+    free(names.list);
     if (r->nranks == 0) {
         return false;
     }

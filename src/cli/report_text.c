@@ -49,8 +49,8 @@ static double seconds(uint64_t ns)
 
 static void ranks(const struct report *r, FILE *out)
 {
-    (void)fprintf(out, "\n%6s %9s %9s %9s %9s %9s %9s %9s %9s %6s\n", "rank",
-                  "faults/s", "fault-s", "in-MiB", "out-MiB", "lock-s",
+    (void)fprintf(out, "\n%6s %9s %9s %9s %9s %9s %9s %9s %9s %6s host\n",
+                  "rank", "faults/s", "fault-s", "in-MiB", "out-MiB", "lock-s",
                   "barrier-s", "late-s", "stop-s", "last");
     for (size_t i = 0; i < r->nranks && i < RANKS_MOST; i++) {
         const struct report_numbers *n = &r->of_rank[i];
@@ -58,12 +58,12 @@ static void ranks(const struct report *r, FILE *out)
         (void)fprintf(
             out,
             "%6d %9.0f %9.3f %9.1f %9.1f %9.3f %9.3f %9.3f %9.3f %6" PRIu64
-            "\n",
+            " %s\n",
             r->ranks[i].h.rank, time > 0 ? (double)report_faults(n) / time : 0,
             seconds(n->fault_ns), (double)n->in_bytes / 1048576,
             (double)n->out_bytes / 1048576, seconds(n->wait_ns),
             seconds(n->barrier_ns), seconds(n->late_ns), seconds(n->stop_ns),
-            n->last);
+            n->last, r->ranks[i].h.host);
     }
     if (r->nranks > RANKS_MOST) {
         (void)fprintf(out, "   ... %zu ranks more\n", r->nranks - RANKS_MOST);

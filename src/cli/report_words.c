@@ -205,6 +205,11 @@ static void barriers_tell(struct findings *f, const struct report *r)
     if (r->all.barrier_ns < f->time / 100) {
         return;
     }
+    if ((int64_t)r->nranks < r->size) { /* who came last is not known */
+        add(f, r->all.barrier_ns, "Barriers took %.1f %% of the ranks' time.",
+            percent(f, r->all.barrier_ns));
+        return;
+    }
     size_t late = 0;
     for (size_t i = 1; i < r->nranks; i++) {
         late = r->of_rank[i].last > r->of_rank[late].last ? i : late;

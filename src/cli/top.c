@@ -412,6 +412,7 @@ static int watch(const struct options *o)
         if (now.count > 0) {
             show(o, &before, &now);
         }
+        any = any && (!o->once || now.count > 0); /* it ended between them */
         free(before.ranks);
         before = now;
     }

@@ -6,14 +6,18 @@
  *
  * Invariants
  * 1. The name is new: a file that another job still maps is unlinked, not cut.
- * 2. Rank 0's clock is the trace's. Each rank asks it ROUNDS times what it shows and takes
- *    the quickest answer; it is wrong by half of that one's way there and back at most.
+ * 2. Rank 0's clock is the trace's. The lowest rank of each other machine asks it ROUNDS
+ *    times what it shows and takes the quickest answer, which is wrong by half of that
+ *    one's way there and back at most; the other ranks of the machine take it over. An
+ *    answer that cannot be told from "the same as mine" is that: machines may be
+ *    containers on one kernel.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <link.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -62,38 +66,65 @@ static int clock_answer(int rank)
     return r;
 }
 
-static int clock_ask(int64_t *offset, uint64_t *error)
+/* Another machine's clock. */
+struct clock {
+    int64_t offset; /* to rank 0's */
+    uint64_t error;
+};
+
+static int clock_ask(struct clock *mine)
 {
     int r = 0;
-    *error = UINT64_MAX;
+    mine->error = UINT64_MAX;
     for (int i = 0; i < ROUNDS && r == 0; i++) {
         char ask = 1;
         uint64_t theirs = 0;
         uint64_t before = base_now();
         r = net_sendrecv(&ask, sizeof ask, 0, NULL, 0, -1);
         r = r == 0 ? net_sendrecv(NULL, 0, -1, &theirs, sizeof theirs, 0) : r;
-        uint64_t half = (base_now() - before) / 2;
-        if (half < *error) {
-            *error = half;
-            *offset = (int64_t)(theirs - (before + half));
+        uint64_t half = (base_now() - before + 1) / 2;
+        if (half < mine->error) {
+            mine->error = half;
+            mine->offset = (int64_t)(theirs - (before + half));
+        }
+    }
+    if ((uint64_t)llabs(mine->offset) <= mine->error) {
+        mine->offset = 0;
+    }
+    return r;
+}
+
+/* From the lowest rank of a machine to its others. */
+static int clock_tell(struct clock *mine)
+{
+    int lowest = net_machine_of(net_rank());
+    int r = 0;
+    if (net_rank() != lowest) {
+        return net_sendrecv(NULL, 0, -1, mine, sizeof *mine, lowest);
+    }
+    for (int rank = lowest + 1; rank < net_size() && r == 0; rank++) {
+        if (net_machine_of(rank) == lowest) {
+            r = net_sendrecv(mine, sizeof *mine, rank, NULL, 0, -1);
         }
     }
     return r;
 }
 
-static int clocks_align(int64_t *offset, uint64_t *error)
+static int clocks_align(struct clock *mine)
 {
     int r = 0;
-    *offset = 0;
-    *error = 0;
+    *mine = (struct clock){0, 0};
     for (int rank = 1; rank < net_size() && r == 0; rank++) {
+        if (net_machine_of(rank) != rank) {
+            continue;
+        }
         if (net_rank() == 0) {
             r = clock_answer(rank);
         } else if (net_rank() == rank) {
-            r = clock_ask(offset, error);
+            r = clock_ask(mine);
         }
     }
-    return r;
+    return r == 0 ? clock_tell(mine) : r;
 }
 
 /* ---- what the program is made of ---------------------------------------------------- */
@@ -188,7 +219,7 @@ static void program_find(char *text, size_t size)
     text[n > 0 ? n : 0] = '\0';
 }
 
-static void header_make(struct trace_header *h, int64_t offset, uint64_t error)
+static void header_make(struct trace_header *h, const struct clock *clock)
 {
     struct timespec real;
     (void)clock_gettime(CLOCK_REALTIME, &real);
@@ -205,8 +236,8 @@ static void header_make(struct trace_header *h, int64_t offset, uint64_t error)
     h->pid = (uint32_t)getpid();
     h->page_bytes = (uint32_t)recto_vm_page_size();
     h->started = base_now();
-    h->clock_offset = offset;
-    h->clock_error = error;
+    h->clock_offset = clock->offset;
+    h->clock_error = clock->error;
     h->started_real = (int64_t)real.tv_sec * 1000000000 + real.tv_nsec;
     (void)snprintf(h->host, sizeof h->host, "%s", base_host());
     program_find(h->program, sizeof h->program);
@@ -222,7 +253,7 @@ static void file_remove(void)
     trace.fd = -1;
 }
 
-static int file_start(int64_t offset, uint64_t error)
+static int file_start(const struct clock *clock)
 {
     uint64_t bytes = 0;
     void *view = NULL;
@@ -242,7 +273,7 @@ static int file_start(int64_t offset, uint64_t error)
     }
     trace.bytes = bytes;
     trace.header = view;
-    header_make(trace.header, offset, error);
+    header_make(trace.header, clock);
     return 0;
 }
 
@@ -267,14 +298,13 @@ int obs_trace_start(void)
 {
     bool mine = base_env_given(BASE_ENV_TRACE);
     bool any = false;
-    int64_t offset = 0;
-    uint64_t error = 0;
+    struct clock clock;
     int r = agree(mine, &any);
     if (r != 0 || !any) {
         return r;
     }
-    r = clocks_align(&offset, &error);
-    r = r == 0 && mine ? file_start(offset, error) : r;
+    r = clocks_align(&clock);
+    r = r == 0 && mine ? file_start(&clock) : r;
     r = net_verdict(r);
     if (r != 0 && trace.header != NULL) { /* another rank has none */
         obs_trace_end();
