@@ -4,6 +4,7 @@
     report.py counts RANKS   records add up to the counters, in all forms of memory
     report.py planted        false sharing and a lock are named at their lines; the page
                              stands alone; dead ranks, cut and foreign files; bounds
+    report.py waits          events, semaphores, conditions, failed tries, recoveries
     report.py top            a running job, live
 """
 import html.parser
@@ -19,6 +20,7 @@ work = pathlib.Path(os.environ["TEST_WORK"])
 build = pathlib.Path(os.environ["TEST_BUILD"])
 source = pathlib.Path(os.environ["TEST_SOURCE"]) / "mpi-tests/mpi/false_sharing.c"
 recto = build / "bin/recto"
+waits_source = source.parent / "waits.c"
 planted = build / "mpi-tests/mpi_false_sharing"
 work.mkdir(parents=True, exist_ok=True)
 
@@ -113,8 +115,8 @@ def counts(ranks):
 
 # ---- what is planted ------------------------------------------------------------------
 
-def line_of(words):
-    lines = source.read_text().splitlines()
+def line_of(words, file=source):
+    lines = file.read_text().splitlines()
     return next(i for i, line in enumerate(lines, 1) if words in line)
 
 
@@ -234,6 +236,48 @@ def all_planted():
     print("planted: found")
 
 
+# ---- waits -----------------------------------------------------------------------------
+
+def waits():
+    trace = fresh("waits")
+    run(2, build / "mpi-tests/mpi_waits", RECTO_NODE="rank", RECTO_TRACE=str(trace),
+        RECTO_CKPT_DIR=str(work / "ckpt"))
+    r = told(trace)
+    assert not r["problems"], r["problems"]
+    first, second = r["ranks"]
+    assert (first["waits"], first["failed_tries"]) == (0, 0), first
+    # an event that was waited for and tested, a semaphore, a condition
+    assert (second["waits"], second["failed_tries"]) == (4, 206), second
+    assert 300_000_000 < second["told_ns"] < r["time"], second
+    assert [row["recovers"] for row in r["ranks"]] == [2, 2]
+    assert all(0 < row["recover_ns"] < r["time"] for row in r["ranks"])
+    objects = {x["name"].split()[0]: x for x in r["locks"]}
+    assert {n: x["failed_tries"] for n, x in objects.items()} == {
+        "lock": 100, "rwlock": 100, "event": 3, "semaphore": 3}, objects
+    assert [objects[n]["takes"] for n in ("rwlock", "event", "semaphore")] == [2, 2, 1], objects
+    assert objects["lock"]["takes"] >= 5, objects
+    for name, planted_at in (("event", "event"), ("semaphore", "sem")):
+        line = line_of("planted: " + planted_at, waits_source)
+        assert objects[name]["where"] == f"told (waits.c:{line})", objects[name]
+        assert objects[name]["wait_most"] > 50_000_000 and objects[name]["ranks"] == 1
+    assert any("event" in f and "(waits.c:" in f for f in r["findings"]), r["findings"]
+    text, page = report(trace)[0], work / "waits.html"
+    assert re.search(r"^  semaphore \w+: 1 waits by 1 ranks.*, 3 failed tries", text, re.M), text
+    events = work / "waits.json"
+    report(trace, "--html", page, "--perfetto", events)
+    page_check(page, 400_000)
+    assert page.read_text().count(">recover") >= 2
+    list_ = json.loads(events.read_text())["traceEvents"]
+    tried = [e for e in list_ if e["name"] == "failed try"]
+    # of a hundred the 1st, 2nd, 4th, ... and the rest; of three the 1st, 2nd, the rest
+    assert len(tried) == 2 * 8 + 2 * 3, len(tried)
+    assert sum(e["args"]["tries"] for e in tried) == 206
+    assert {e["args"]["where"] for e in tried} >= {
+        f"tries_make (waits.c:{line_of('planted: try', waits_source)})"}
+    assert {"wait for event", "wait for semaphore", "recover"} <= {e["name"] for e in list_}
+    print("waits: found")
+
+
 # ---- top ---------------------------------------------------------------------------------
 
 def top(*words, code=0):
@@ -293,5 +337,7 @@ if sys.argv[1] == "counts":
     counts(int(sys.argv[2]))
 elif sys.argv[1] == "planted":
     all_planted()
+elif sys.argv[1] == "waits":
+    waits()
 else:
     live()

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Shows that what threads record is in the file, all of it and whole, as long as there is
- * room, and counted where there is none; and that the reader gets it back, and neither
+ * room, and counted where there is none; that failed tries are all counted and take few
+ * records; and that the reader gets it back, and neither
  * crashes nor hangs on damaged, cut and hostile files.
  */
 #include <check.h>
@@ -13,6 +14,7 @@
 #include "base/base.h"
 #include "cli/report.h"
 #include "random.h"
+#include "sync/record.h"
 
 enum {
     SLOTS = 4096,
@@ -211,7 +213,7 @@ static size_t sample(void)
         for (unsigned i = 0; i < 8; i++) {
             base_trace_add(&(struct base_event){
                 .kind = kind,
-                .what = i % 3,
+                .what = i % 5,
                 .flags = i % 4,
                 .e = {.start = base_now(),
                       .ns = 1000 * i + 1,
@@ -270,6 +272,114 @@ START_TEST(damaged_files_are_read_or_refused)
 }
 END_TEST
 
+static void call_add(enum trace_kind kind, enum trace_lock what, uint64_t ns,
+                     unsigned flags, uint32_t tries)
+{
+    base_trace_add(&(struct base_event){
+        .kind = kind,
+        .what = what,
+        .flags = flags,
+        .e = {.start = base_now(),
+              .ns = ns,
+              .at = 0x100 + (what < TRACE_EVENT ? 0 : what),
+              .pages = tries}
+    });
+}
+
+/* By its kind. */
+static const struct report_lock *object(const struct report *r, uint32_t what)
+{
+    for (size_t i = 0; i < r->nlocks; i++) {
+        if (r->locks[i].what == what) {
+            return &r->locks[i];
+        }
+    }
+    ck_abort_msg("none is of kind %u", what);
+    return NULL;
+}
+
+START_TEST(waits_and_failed_tries_are_told_apart)
+{
+    struct report r;
+    char text[64];
+    struct trace_header *h = header_make(SLOTS);
+    base_trace_use(h);
+    call_add(TRACE_TRY, TRACE_LOCK, 9, 0, 1);
+    call_add(TRACE_TRY, TRACE_LOCK, 9, 0, 41);
+    call_add(TRACE_TAKE, TRACE_LOCK, 100, 0, 0);
+    call_add(TRACE_TAKE, TRACE_LOCK, 1000, TRACE_CONDITION, 0);
+    call_add(TRACE_WAIT, TRACE_EVENT, 20000, 0, 0);
+    call_add(TRACE_WAIT, TRACE_EVENT, 30000, 0, 0);
+    call_add(TRACE_WAIT, TRACE_SEM, 7000, 0, 0);
+    call_add(TRACE_RECOVER, 0, 12345, 0, 0);
+    base_trace_use(NULL);
+    h->ended = base_now() + 1000000;
+    file_write(memory, sizeof memory);
+    ck_assert(file_report(&r));
+    ck_assert_uint_eq(r.all.takes, 2);
+    ck_assert_uint_eq(r.all.wait_ns, 100);
+    ck_assert_uint_eq(r.all.tries, 42);
+    ck_assert_uint_eq(r.all.waits, 4);
+    ck_assert_uint_eq(r.all.told_ns, 58000);
+    ck_assert_uint_eq(r.all.recover_ns, 12345);
+    ck_assert_uint_eq(r.nlocks, 3);
+    ck_assert_uint_eq(object(&r, TRACE_LOCK)->tries, 42);
+    ck_assert_uint_eq(object(&r, TRACE_LOCK)->takes, 2);
+    ck_assert_uint_eq(object(&r, TRACE_EVENT)->wait_most, 30000);
+    ck_assert_uint_eq(object(&r, TRACE_EVENT)->takes, 2);
+    ck_assert_str_eq(report_lock_name(object(&r, TRACE_SEM), text),
+                     "semaphore 104");
+    report_free(&r);
+}
+END_TEST
+
+static void *tries_fail(void *argument)
+{
+    for (int i = 0; i < EACH; i++) {
+        for (uint64_t id = 1; id <= 3; id++) { /* in turn */
+            record_call(TRACE_TAKE, TRACE_LOCK, id, base_trace_clock(),
+                        RECTO_EBUSY, argument);
+        }
+    }
+    for (uint64_t id = 1; id <= 3; id++) {
+        record_call(TRACE_TAKE, TRACE_LOCK, id, base_trace_clock(), 0,
+                    argument);
+    }
+    return NULL;
+}
+
+START_TEST(polling_a_lock_takes_few_records_and_counts_all)
+{
+    struct report r;
+    for (int again = 0; again < 2; again++) {
+        pthread_t threads[THREADS];
+        struct trace_header *h = header_make(SLOTS);
+        base_trace_use(h);
+        for (int i = 0; i < THREADS; i++) {
+            pthread_create(&threads[i], NULL, tries_fail, memory);
+        }
+        for (int i = 0; i < THREADS; i++) {
+            pthread_join(threads[i], NULL);
+        }
+        /* left untold: not to be in the next trace */
+        for (int i = 0; i < 3; i++) {
+            record_call(TRACE_TAKE, TRACE_LOCK, 1, base_trace_clock(),
+                        RECTO_EBUSY, memory);
+        }
+        base_trace_use(NULL);
+        h->ended = base_now();
+        file_write(memory, sizeof memory);
+        ck_assert(file_report(&r));
+        ck_assert_uint_eq(r.all.tries, 3 * THREADS * EACH + 2);
+        ck_assert_uint_eq(r.all.takes, 3 * THREADS);
+        /* 1, 2, 4, ... 512, the rest, the take */
+        ck_assert_uint_eq(r.nevents, 3 * THREADS * 12 + 2);
+        ck_assert_uint_eq(r.nproblems, 0);
+        report_free(&r);
+    }
+}
+END_TEST
+
 int main(void)
 {
     seed = random_seed();
@@ -279,6 +389,8 @@ int main(void)
     tcase_add_test(tests, what_has_no_room_is_counted);
     tcase_add_test(tests, definitions_that_do_not_fit_are_dropped_whole);
     tcase_add_test(tests, what_was_claimed_and_not_written_is_passed_over);
+    tcase_add_test(tests, waits_and_failed_tries_are_told_apart);
+    tcase_add_test(tests, polling_a_lock_takes_few_records_and_counts_all);
     tcase_add_test(tests, damaged_files_are_read_or_refused);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

@@ -65,6 +65,11 @@ enum trace_kind {
     TRACE_FLIGHT, /* checkpoint beside the program; bytes: of this rank */
     TRACE_COMPACT, /* compaction of the chain beside the program */
     TRACE_RESTART, /* recto_restart; at: epoch + 1, 0: none; bytes: read */
+    TRACE_RECOVER, /* recto_recover; the same */
+    TRACE_WAIT, /* for an event or a semaphore; what: enum trace_lock; at: id; ns: waited;
+                      pc: caller */
+    TRACE_TRY, /* what, at, pc: the same; pages: tries that found it taken; the last's
+                      start and ns */
     TRACE_KINDS
 };
 
@@ -82,13 +87,15 @@ enum trace_lock {
     TRACE_LOCK,
     TRACE_LOCK_READ, /* reader-writer locks */
     TRACE_LOCK_WRITE,
+    TRACE_EVENT,
+    TRACE_SEM,
     TRACE_LOCKS
 };
 
 enum trace_flag {
     TRACE_WRITES = 1,   /* fault: the access writes */
     TRACE_FULL = 2,     /* checkpoint: a full epoch */
-    TRACE_FAILED = 4,   /* checkpoint, restart: the call failed */
+    TRACE_FAILED = 4,   /* checkpoint, restart, recover: the call failed */
     TRACE_CONDITION = 8 /* take: waited for a condition, too */
 };
 
@@ -177,6 +184,14 @@ extern struct trace_header *_Atomic base_trace;
 static inline bool base_tracing(void)
 {
     return atomic_load_explicit(&base_trace, memory_order_relaxed) != NULL;
+}
+
+/* When the trace that is recorded began, which tells traces apart; 0: none is. */
+static inline uint64_t base_trace_began(void)
+{
+    const struct trace_header *h =
+        atomic_load_explicit(&base_trace, memory_order_acquire);
+    return h != NULL ? h->started : 0;
 }
 
 /* base_now while a trace is recorded, else 0. */

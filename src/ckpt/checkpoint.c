@@ -500,27 +500,17 @@ int ckpt_meet(enum net_call call, const char *text, int mine)
     return status;
 }
 
-/* A call that the program waited for. */
-static void trace_call(enum trace_kind kind, uint64_t called, int status,
-                       uint64_t bytes, const void *caller)
+void ckpt_trace_call(enum trace_kind kind, uint64_t called, int status,
+                     int64_t epoch, uint64_t bytes, const void *caller)
 {
-    bool none = status < 0 || (kind == TRACE_RESTART && status == 0);
-    int64_t epoch =
-        kind == TRACE_RESTART ? ckpt_state.epoch : ckpt_flight_newest();
     base_trace_add(&(struct base_event){
         .kind = kind,
         .flags = status < 0 ? TRACE_FAILED : 0U,
         .e = {.start = called,
-              .at = none ? 0 : (uint64_t)(epoch + 1),
+              .at = (uint64_t)(epoch + 1),
               .bytes = bytes,
               .pc = (uintptr_t)caller}
     });
-}
-
-void ckpt_trace_restart(uint64_t called, int status, uint64_t bytes,
-                        const void *caller)
-{
-    trace_call(TRACE_RESTART, called, status, bytes, caller);
 }
 
 int recto_checkpoint(void)
@@ -539,7 +529,9 @@ int recto_checkpoint(void)
         ckpt_due_reset(start, status == 0);
     }
     heap_go();
-    trace_call(TRACE_STOP, called, status, 0, __builtin_return_address(0));
+    ckpt_trace_call(TRACE_STOP, called, status,
+                    status < 0 ? -1 : ckpt_flight_newest(), 0,
+                    __builtin_return_address(0));
     return status;
 }
 

@@ -70,12 +70,13 @@ static void mark(struct ckpt_part *part)
 struct wanted {
     const struct ckpt_epoch *declared;
     const struct ckpt_object *object;
+    int64_t epoch; /* that it came from; -1: none yet */
 };
 
 static int candidate_recover(void *argument, const struct ckpt_manifest *m,
                              uint64_t index)
 {
-    const struct wanted *wanted = argument;
+    struct wanted *wanted = argument;
     struct ckpt_job job = CKPT_JOB_NONE;
     bool touched = false;
     int status = ckpt_epoch_copy(&job.epoch, &m->epochs[index]);
@@ -96,7 +97,9 @@ static int candidate_recover(void *argument, const struct ckpt_manifest *m,
         mark(&job.parts[0]); /* damage was found late: what came is there */
     }
     ckpt_job_free(&job);
-    return net_verdict(status);
+    status = net_verdict(status);
+    wanted->epoch = status == 0 ? (int64_t)m->epochs[index].number : -1;
+    return status;
 }
 
 static int no_checkpoint(void)
@@ -124,11 +127,11 @@ static int declared_find(struct ckpt_job *job, const char *name,
                             name);
 }
 
-static int recover(const char *name)
+static int recover(const char *name, int64_t *epoch)
 {
     struct ckpt_manifest *m = NULL;
     struct ckpt_job declared = CKPT_JOB_NONE;
-    struct wanted wanted = {&declared.epoch, NULL};
+    struct wanted wanted = {&declared.epoch, NULL, -1};
     int status = ckpt_level_flush();
     if (status == 0) {
         status = ckpt_choice_open(&m);
@@ -140,6 +143,7 @@ static int recover(const char *name)
     if (status == 0) {
         status = ckpt_choice_try(m, candidate_recover, &wanted);
     }
+    *epoch = status == 0 ? wanted.epoch : -1;
     ckpt_job_free(&declared);
     ckpt_manifest_free(m);
     return status;
@@ -149,6 +153,9 @@ int recto_recover(const char *name)
 {
     char call[RECTO_NAME_MAX + 32];
     char text[RECTO_NAME_MAX + 64];
+    uint64_t called = base_trace_clock();
+    uint64_t before = ckpt_state.restart_bytes;
+    int64_t epoch = -1;
     if (!ckpt_state.started) {
         return base_error(RECTO_ESTATE, "recto_recover before recto_init");
     }
@@ -160,9 +167,12 @@ int recto_recover(const char *name)
                        ckpt_choice_text(call, text, sizeof text), status);
     if (status == 0 && name != NULL) {
         (void)pthread_mutex_lock(&ckpt_mutex);
-        status = recover(name);
+        status = recover(name, &epoch);
         (void)pthread_mutex_unlock(&ckpt_mutex);
     }
     heap_go();
+    ckpt_trace_call(TRACE_RECOVER, called, status, epoch,
+                    ckpt_state.restart_bytes - before,
+                    __builtin_return_address(0));
     return status;
 }

@@ -194,8 +194,9 @@ int recto_restart(int64_t *epoch)
         ckpt_due_reset(0, 0);
     }
     heap_go();
-    ckpt_trace_restart(called, status, ckpt_state.restart_bytes - before,
-                       __builtin_return_address(0));
+    ckpt_trace_call(
+        TRACE_RESTART, called, status, status == 1 ? ckpt_state.epoch : -1,
+        ckpt_state.restart_bytes - before, __builtin_return_address(0));
     if (status == 1 && epoch != NULL) {
         *epoch = ckpt_state.epoch;
     }

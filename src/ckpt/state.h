@@ -10,6 +10,7 @@
 #include <xxhash.h>
 
 #include "base/runs.h"
+#include "base/trace.h"
 #include "format.h"
 #include "io.h"
 #include "net/net.h"
@@ -171,9 +172,9 @@ struct ckpt_job {
 
 /* Bytes of the epoch under way that are with the kernel. */
 void ckpt_progress_add(uint64_t bytes);
-/* Records a call of recto_restart in the trace. */
-void ckpt_trace_restart(uint64_t called, int status, uint64_t bytes,
-                        const void *caller);
+/* Records in the trace a call that the program waited for; epoch -1: none. */
+void ckpt_trace_call(enum trace_kind kind, uint64_t called, int status,
+                     int64_t epoch, uint64_t bytes, const void *caller);
 
 /* ---- region.c ------------------------------------------------------------------- */
 

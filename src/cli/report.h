@@ -6,7 +6,7 @@
  *   report_read.c     files -> events, segments, modules of each rank
  *   report_sum.c      what they add up to: ranks, segments, sites, barriers, sharing
  *   report_pages.c    pages and who writes which part of them
- *   report_locks.c    waits and holds of locks
+ *   report_locks.c    waits and holds of locks, waits for events and semaphores
  *   report_lines.c    program counters -> lines of source, by addr2line(1)
  *   report_elf.c      build-ids and symbols, where that is not to be had
  *   report_words.c    names, index ranges, what strikes most
@@ -95,6 +95,9 @@ struct report_numbers {
     uint64_t takes;
     uint64_t wait_ns; /* for locks */
     uint64_t hold_ns;
+    uint64_t tries; /* that failed */
+    uint64_t waits; /* for events, semaphores, conditions */
+    uint64_t told_ns;
     uint64_t barriers;
     uint64_t barrier_ns;
     uint64_t late_ns; /* in barriers, until the last rank came */
@@ -105,6 +108,8 @@ struct report_numbers {
     uint64_t flight_ns;
     uint64_t flight_bytes;
     uint64_t restart_ns;
+    uint64_t recovers;
+    uint64_t recover_ns;
 };
 
 /* Of all ranks; of one name and size, however often it was allocated. */
@@ -155,10 +160,12 @@ struct report_page {
     bool false_sharing; /* ranks write it often, no two the same bytes */
 };
 
+/* A lock, an event, a semaphore. */
 struct report_lock {
     uint64_t id;
-    uint32_t what; /* enum trace_lock; REPORT_NONE: rw, both ways */
-    uint64_t takes;
+    uint32_t what;  /* enum trace_lock */
+    uint64_t takes; /* of events and semaphores: waits */
+    uint64_t tries; /* that failed */
     uint64_t wait_ns;
     uint64_t wait_most;
     uint64_t hold_ns;
@@ -264,6 +271,8 @@ const char *report_range(const struct report *r, uint32_t segment,
 const char *report_time(uint64_t ns, char *text);
 const char *report_site(const struct report *r, uint32_t site);
 const char *report_lock_name(const struct report_lock *lock, char *text);
+/* Not an event or a semaphore? */
+bool report_is_lock(const struct report_lock *lock);
 const char *report_fault_name(unsigned what);
 
 /* From its start to its end, or the last event of all. */

@@ -213,15 +213,16 @@ static void ranks(FILE *out, const struct report *r)
     (void)fputs(
         "<section id=\"ranks\"><h2>Ranks</h2>\n<p class=\"s\">Part of the time "
         "in<span class=\"k k1\"></span>page faults<span class=\"k "
-        "k2\"></span>locks<span class=\"k k3\"></span>barriers<span "
+        "k2\"></span>locks, events, semaphores<span class=\"k k3\"></span>barriers<span "
         "class=\"k k0\"></span>checkpoints and restarts; empty: the program's "
         "own work</p>\n<figure>\n",
         out);
     report_svg_ranks(r, out);
     (void)fputs("</figure>\n", out);
-    table_begin(out, "Ranks",
-                "rank,<host,time,faults/s,in faults,copied in,sent home,for "
-                "locks,in barriers,for late ranks,came last,stopped");
+    table_begin(
+        out, "Ranks",
+        "rank,<host,time,faults/s,in faults,copied in,sent home,for "
+        "locks,for events,in barriers,for late ranks,came last,stopped");
     size_t shown = r->nranks < RANK_ROWS ? r->nranks : RANK_ROWS;
     for (size_t i = 0; i < shown; i++) {
         const struct report_numbers *n = &r->of_rank[i];
@@ -234,6 +235,7 @@ static void ranks(FILE *out, const struct report *r)
         cell_bytes(out, n->in_bytes);
         cell_bytes(out, n->out_bytes);
         cell_time(out, n->wait_ns);
+        cell_time(out, n->told_ns);
         cell_time(out, n->barrier_ns);
         cell_time(out, n->late_ns);
         cell_number(out, n->last);
@@ -454,13 +456,14 @@ static void pages(FILE *out, const struct report *r)
 static void locks(FILE *out, const struct report *r)
 {
     char name[64];
-    (void)fputs("<section id=\"locks\"><h2>Locks</h2>\n", out);
+    (void)fputs("<section id=\"locks\"><h2>Locks, events, semaphores</h2>\n",
+                out);
     if (r->nlocks == 0) {
-        (void)fputs("<p>No lock was taken.</p></section>\n", out);
+        (void)fputs("<p>Nobody took or waited for one.</p></section>\n", out);
         return;
     }
-    table_begin(out, "Locks with longest waits",
-                "<lock,taken,by ranks,waits,longest,holds,a hold,<"
+    table_begin(out, "Those with longest waits",
+                "<what,taken,failed tries,by ranks,waits,longest,holds,a hold,<"
                 "waited for longest at");
     size_t shown = r->nlocks < ROWS ? r->nlocks : ROWS;
     for (size_t i = 0; i < shown; i++) {
@@ -468,6 +471,7 @@ static void locks(FILE *out, const struct report *r)
         (void)fputs("<tr>", out);
         cell_text(out, report_lock_name(l, name));
         cell_number(out, l->takes);
+        cell_number(out, l->tries);
         cell_number(out, l->ranks);
         cell_time(out, l->wait_ns);
         cell_time(out, l->wait_most);
@@ -506,7 +510,7 @@ static void lines(FILE *out, const struct report *r)
 /* Of all ranks. */
 struct epoch {
     uint64_t number; /* + 1; 0: none was made */
-    bool restart;
+    uint8_t back;    /* TRACE_RESTART, TRACE_RECOVER; 0: it was written */
     bool full;
     bool failed;
     uint64_t at;
@@ -529,14 +533,14 @@ static void epoch_add(struct epoch *p, const struct report_event *e)
 static bool of_epoch(const struct report_event *e)
 {
     return e->kind == TRACE_STOP || e->kind == TRACE_FLIGHT ||
-           e->kind == TRACE_RESTART;
+           e->kind == TRACE_RESTART || e->kind == TRACE_RECOVER;
 }
 
 static int by_epoch(const void *a, const void *b)
 {
     const struct epoch *x = a;
     const struct epoch *y = b;
-    return x->restart != y->restart ? y->restart - x->restart
+    return x->back != y->back ? y->back - x->back
            : x->number != y->number
                ? (x->number > y->number) - (x->number < y->number)
                : (x->at > y->at) - (x->at < y->at);
@@ -552,9 +556,10 @@ static struct epoch *epochs_list(const struct report *r, size_t *count)
             const struct report_event *e = &r->ranks[i].events[j];
             if (of_epoch(e)) {
                 list = report_grow(list, n, sizeof *list);
-                list[n] = (struct epoch){.number = e->at,
-                                         .restart = e->kind == TRACE_RESTART,
-                                         .at = e->start};
+                list[n] = (struct epoch){.number = e->at, .at = e->start};
+                if (e->kind == TRACE_RESTART || e->kind == TRACE_RECOVER) {
+                    list[n].back = e->kind;
+                }
                 epoch_add(&list[n++], e);
             }
         }
@@ -565,7 +570,7 @@ static struct epoch *epochs_list(const struct report *r, size_t *count)
         struct epoch *last = *count > 0 ? &list[*count - 1] : NULL;
         struct epoch now = list[i];
         if (last == NULL || last->number != now.number ||
-            last->restart != now.restart) {
+            last->back != now.back) {
             list[(*count)++] = now;
             continue;
         }
@@ -581,10 +586,11 @@ static struct epoch *epochs_list(const struct report *r, size_t *count)
 static void epoch_row(FILE *out, const struct epoch *p)
 {
     (void)fprintf(out, "<tr><td class=\"l\">%s%s</td>",
-                  p->restart     ? "restart"
-                  : p->full      ? "full"
-                  : p->write > 0 ? "differential"
-                                 : "",
+                  p->back == TRACE_RESTART   ? "restart"
+                  : p->back == TRACE_RECOVER ? "recover"
+                  : p->full                  ? "full"
+                  : p->write > 0             ? "differential"
+                                             : "",
                   p->failed ? " (failed)" : "");
     if (p->number > 0) {
         cell_number(out, p->number - 1);
@@ -604,7 +610,8 @@ static void checkpoints(FILE *out, const struct report *r)
         EVENTS = 100
     };
     (void)fputs("<section id=\"checkpoints\"><h2>Checkpoints</h2>\n", out);
-    if (r->all.stops + r->all.flights == 0 && r->all.restart_ns == 0) {
+    if (r->all.stops + r->all.flights == 0 &&
+        r->all.restart_ns + r->all.recover_ns == 0) {
         (void)fputs("<p>There were none.</p></section>\n", out);
         return;
     }

@@ -44,6 +44,9 @@ static void numbers_of_rank(FILE *out, const struct report_numbers *n)
     number(out, "takes", n->takes);
     number(out, "wait_ns", n->wait_ns);
     number(out, "hold_ns", n->hold_ns);
+    number(out, "failed_tries", n->tries);
+    number(out, "waits", n->waits);
+    number(out, "told_ns", n->told_ns);
     number(out, "barriers", n->barriers);
     number(out, "barrier_ns", n->barrier_ns);
     number(out, "late_ns", n->late_ns);
@@ -54,6 +57,8 @@ static void numbers_of_rank(FILE *out, const struct report_numbers *n)
     number(out, "ckpt_bytes", n->flight_bytes);
     number(out, "write_ns", n->flight_ns);
     number(out, "restart_ns", n->restart_ns);
+    number(out, "recovers", n->recovers);
+    number(out, "recover_ns", n->recover_ns);
 }
 
 static void ranks(FILE *out, const struct report *r)
@@ -153,6 +158,7 @@ static void locks(FILE *out, const struct report *r)
         (void)fprintf(out, "%s\n  {\"name\": ", i > 0 ? "," : "");
         cli_json_string(out, report_lock_name(l, name));
         number(out, "takes", l->takes);
+        number(out, "failed_tries", l->tries);
         number(out, "wait_ns", l->wait_ns);
         number(out, "wait_most", l->wait_most);
         number(out, "holds", l->holds);

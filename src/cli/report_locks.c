@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Locks: how long they were waited for and held. A hold is from a take to the next give
- * of the same lock by the same thread; a reader's lock may be held by many.
+ * of the same lock by the same thread; a reader's lock may be held by many. Events and
+ * semaphores: how long they were waited for.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,12 +13,13 @@ enum {
     HELD_MOST = 1024 /* by one rank at once; those beyond count as not held */
 };
 
-/* A take or a hold. */
+/* A take, a wait, a hold, failed tries. */
 struct use {
     uint64_t id;
     uint64_t ns;
     int32_t rank;
     uint32_t site;
+    uint32_t tries;
     uint8_t what;
     bool hold;
 };
@@ -81,7 +83,15 @@ static void rank_uses(struct uses *u, const struct report_rank *k)
     u->nheld = 0;
     for (uint64_t j = 0; j < k->nevents; j++) {
         const struct report_event *e = &k->events[j];
-        if (e->kind == TRACE_TAKE) {
+        if (e->kind == TRACE_WAIT || e->kind == TRACE_TRY) {
+            bool waits = e->kind == TRACE_WAIT;
+            use_add(u, (struct use){.id = e->at,
+                                    .ns = waits ? e->ns : 0,
+                                    .rank = k->h.rank,
+                                    .site = e->site,
+                                    .tries = waits ? 0 : e->pages,
+                                    .what = e->what});
+        } else if (e->kind == TRACE_TAKE) {
             bool waits = (e->flags & TRACE_CONDITION) == 0;
             use_add(u, (struct use){.id = e->at,
                                     .ns = waits ? e->ns : 0,
@@ -98,7 +108,7 @@ static void rank_uses(struct uses *u, const struct report_rank *k)
 static void lock_add(struct report *r, const struct use *list, size_t count)
 {
     struct report_lock lock = {
-        .id = list->id, .what = REPORT_NONE, .site = REPORT_NONE};
+        .id = list->id, .what = list->what, .site = REPORT_NONE};
     for (size_t i = 0; i < count; i++) {
         const struct use *u = &list[i];
         lock.ranks += i == 0 || list[i - 1].rank != u->rank;
@@ -107,10 +117,8 @@ static void lock_add(struct report *r, const struct use *list, size_t count)
             lock.hold_ns += u->ns;
             continue;
         }
-        lock.what = lock.what == REPORT_NONE || u->what == TRACE_LOCK_WRITE
-                        ? u->what
-                        : lock.what;
-        lock.takes++;
+        lock.tries += u->tries;
+        lock.takes += u->tries == 0;
         lock.wait_ns += u->ns;
         if (u->ns >= lock.wait_most) {
             lock.wait_most = u->ns;

@@ -15,8 +15,12 @@ static const char *name_of(const struct report_event *e)
         [TRACE_TAKE] = "lock",          [TRACE_GIVE] = "unlock",
         [TRACE_BARRIER] = "barrier",    [TRACE_STOP] = "checkpoint",
         [TRACE_FLIGHT] = "write epoch", [TRACE_COMPACT] = "compaction",
-        [TRACE_RESTART] = "restart"};
-    return e->kind == TRACE_FAULT ? report_fault_name(e->what)
+        [TRACE_RESTART] = "restart",    [TRACE_RECOVER] = "recover",
+        [TRACE_TRY] = "failed try"};
+    return e->kind == TRACE_FAULT  ? report_fault_name(e->what)
+           : e->kind == TRACE_WAIT ? e->what == TRACE_EVENT
+                                         ? "wait for event"
+                                         : "wait for semaphore"
            : e->kind < TRACE_KINDS && names[e->kind] != NULL ? names[e->kind]
                                                              : "?";
 }
@@ -28,7 +32,9 @@ static const char *category_of(const struct report_event *e)
     case TRACE_IN:
     case TRACE_OUT: return "transfer";
     case TRACE_TAKE:
-    case TRACE_GIVE: return "lock";
+    case TRACE_GIVE:
+    case TRACE_TRY: return "lock";
+    case TRACE_WAIT: return "wait";
     case TRACE_BARRIER: return "barrier";
     default: return "checkpoint";
     }
@@ -55,8 +61,13 @@ static void arguments(FILE *out, const struct report *r,
         (void)fprintf(out, "%s\"home\": %d", comma, e->peer);
         comma = ", ";
     }
-    if (e->kind == TRACE_TAKE || e->kind == TRACE_GIVE) {
+    if (e->kind == TRACE_TAKE || e->kind == TRACE_GIVE ||
+        e->kind == TRACE_WAIT || e->kind == TRACE_TRY) {
         (void)fprintf(out, "%s\"id\": \"%" PRIx64 "\"", comma, e->at);
+        comma = ", ";
+    }
+    if (e->kind == TRACE_TRY) {
+        (void)fprintf(out, "%s\"tries\": %u", comma, e->pages);
         comma = ", ";
     }
     if (e->site != REPORT_NONE) {
@@ -81,15 +92,21 @@ static void event(FILE *out, const struct report *r, int32_t rank,
 void report_perfetto(const struct report *r, FILE *out)
 {
     const char *comma = "";
+    char name[128];
     (void)fputs("{\"displayTimeUnit\": \"ns\", \"traceEvents\": [", out);
     for (size_t i = 0; i < r->nranks; i++) {
         const struct report_rank *k = &r->ranks[i];
         (void)fprintf(out,
                       "%s\n{\"ph\": \"M\", \"name\": \"process_name\", "
-                      "\"pid\": %d, \"args\": {\"name\": \"rank %d\"}},\n"
-                      "{\"ph\": \"M\", \"name\": \"process_sort_index\", "
+                      "\"pid\": %d, \"args\": {\"name\": ",
+                      comma, k->h.rank);
+        (void)snprintf(name, sizeof name, "rank %d on %s", k->h.rank,
+                       k->h.host);
+        cli_json_string(out, name);
+        (void)fprintf(out,
+                      "}},\n{\"ph\": \"M\", \"name\": \"process_sort_index\", "
                       "\"pid\": %d, \"args\": {\"sort_index\": %d}}",
-                      comma, k->h.rank, k->h.rank, k->h.rank, k->h.rank);
+                      k->h.rank, k->h.rank);
         comma = ",";
         for (uint64_t j = 0; j < k->nevents; j++) {
             event(out, r, k->h.rank, &k->events[j]);

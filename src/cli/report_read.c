@@ -370,9 +370,11 @@ static bool event_read(struct reader *in, const struct trace_slot *slot,
 
 static bool what_good(unsigned kind, unsigned what)
 {
-    return kind == TRACE_FAULT                        ? what < TRACE_FAULTS
-           : kind == TRACE_TAKE || kind == TRACE_GIVE ? what < TRACE_LOCKS
-                                                      : true;
+    return kind == TRACE_FAULT ? what < TRACE_FAULTS
+           : kind == TRACE_TAKE || kind == TRACE_GIVE || kind == TRACE_WAIT ||
+                   kind == TRACE_TRY
+               ? what < TRACE_LOCKS
+               : true;
 }
 
 static void slots_read(struct reader *in)

@@ -157,6 +157,18 @@ static void sites_find(struct report *r)
 
 /* ---- numbers -------------------------------------------------------------------------------- */
 
+/* For a lock, or to be told. */
+static void wait_add(struct report_numbers *n, const struct report_event *e)
+{
+    n->takes += e->kind == TRACE_TAKE;
+    if (e->kind == TRACE_WAIT || (e->flags & TRACE_CONDITION) != 0) {
+        n->waits++;
+        n->told_ns += e->ns;
+    } else {
+        n->wait_ns += e->ns;
+    }
+}
+
 static void numbers_add(struct report_numbers *n, const struct report_event *e)
 {
     switch ((enum trace_kind)e->kind) {
@@ -167,9 +179,8 @@ static void numbers_add(struct report_numbers *n, const struct report_event *e)
     case TRACE_IN: n->in_bytes += e->bytes; break;
     case TRACE_OUT: n->out_bytes += e->bytes; break;
     case TRACE_TAKE:
-        n->takes++;
-        n->wait_ns += (e->flags & TRACE_CONDITION) == 0 ? e->ns : 0;
-        break;
+    case TRACE_WAIT: wait_add(n, e); break;
+    case TRACE_TRY: n->tries += e->pages; break;
     case TRACE_BARRIER:
         n->barriers++;
         n->barrier_ns += e->ns;
@@ -184,6 +195,10 @@ static void numbers_add(struct report_numbers *n, const struct report_event *e)
         n->flight_bytes += e->bytes;
         break;
     case TRACE_RESTART: n->restart_ns += e->ns; break;
+    case TRACE_RECOVER:
+        n->recovers++;
+        n->recover_ns += e->ns;
+        break;
     default: break;
     }
 }

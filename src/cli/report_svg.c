@@ -218,9 +218,11 @@ static int doing(const struct report_event *e)
 {
     switch ((enum trace_kind)e->kind) {
     case TRACE_FAULT: return DOING_FAULT;
-    case TRACE_TAKE: return (e->flags & TRACE_CONDITION) == 0 ? DOING_LOCK : -1;
+    case TRACE_TAKE:
+    case TRACE_WAIT: return DOING_LOCK;
     case TRACE_BARRIER: return DOING_BARRIER;
     case TRACE_STOP:
+    case TRACE_RECOVER:
     case TRACE_RESTART: return DOING_STOP;
     default: return -1;
     }
@@ -269,7 +271,8 @@ static void lane_count(const struct report *r, size_t first, size_t end,
 static void lane_draw(FILE *out, double (*shares)[COLUMNS], int top)
 {
     static const char *const titles[DOINGS] = {
-        "checkpoint or restart", "page faults", "locks", "barriers"};
+        "checkpoint or restart", "page faults", "locks, events, semaphores",
+        "barriers"};
     double below[COLUMNS] = {0};
     double w = column_width();
     double height = LANE - 4;
@@ -327,18 +330,26 @@ void report_svg_ranks(const struct report *r, FILE *out)
 
 /* ---- checkpoints ---------------------------------------------------------------------------------- */
 
+/* Does the program wait for it? */
+static bool stops(const struct report_event *e)
+{
+    return e->kind == TRACE_STOP || e->kind == TRACE_RESTART ||
+           e->kind == TRACE_RECOVER;
+}
+
 static const char *bar_class(const struct report_event *e)
 {
-    return e->kind == TRACE_STOP || e->kind == TRACE_RESTART ? "d0"
-           : e->kind == TRACE_COMPACT                        ? "d5"
-           : (e->flags & TRACE_FULL) != 0                    ? "d6"
-                                                             : "d4";
+    return stops(e)                       ? "d0"
+           : e->kind == TRACE_COMPACT     ? "d5"
+           : (e->flags & TRACE_FULL) != 0 ? "d6"
+                                          : "d4";
 }
 
 static const char *bar_name(const struct report_event *e)
 {
     return e->kind == TRACE_STOP      ? "stop"
            : e->kind == TRACE_RESTART ? "restart"
+           : e->kind == TRACE_RECOVER ? "recover"
            : e->kind == TRACE_COMPACT ? "compaction"
                                       : "writing";
 }
@@ -346,7 +357,7 @@ static const char *bar_name(const struct report_event *e)
 /* What the program waits for is drawn above. */
 static bool bar_wanted(const struct report_event *e, bool *above)
 {
-    *above = e->kind == TRACE_STOP || e->kind == TRACE_RESTART;
+    *above = stops(e);
     return *above || e->kind == TRACE_FLIGHT || e->kind == TRACE_COMPACT;
 }
 

@@ -49,21 +49,21 @@ static double seconds(uint64_t ns)
 
 static void ranks(const struct report *r, FILE *out)
 {
-    (void)fprintf(out, "\n%6s %9s %9s %9s %9s %9s %9s %9s %9s %6s host\n",
+    (void)fprintf(out, "\n%6s %9s %9s %9s %9s %9s %9s %9s %9s %9s %6s host\n",
                   "rank", "faults/s", "fault-s", "in-MiB", "out-MiB", "lock-s",
-                  "barrier-s", "late-s", "stop-s", "last");
+                  "event-s", "barrier-s", "late-s", "stop-s", "last");
     for (size_t i = 0; i < r->nranks && i < RANKS_MOST; i++) {
         const struct report_numbers *n = &r->of_rank[i];
         double time = seconds(report_rank_time(r, i));
         (void)fprintf(
             out,
-            "%6d %9.0f %9.3f %9.1f %9.1f %9.3f %9.3f %9.3f %9.3f %6" PRIu64
+            "%6d %9.0f %9.3f %9.1f %9.1f %9.3f %9.3f %9.3f %9.3f %9.3f %6" PRIu64
             " %s\n",
             r->ranks[i].h.rank, time > 0 ? (double)report_faults(n) / time : 0,
             seconds(n->fault_ns), (double)n->in_bytes / 1048576,
             (double)n->out_bytes / 1048576, seconds(n->wait_ns),
-            seconds(n->barrier_ns), seconds(n->late_ns), seconds(n->stop_ns),
-            n->last, r->ranks[i].h.host);
+            seconds(n->told_ns), seconds(n->barrier_ns), seconds(n->late_ns),
+            seconds(n->stop_ns), n->last, r->ranks[i].h.host);
     }
     if (r->nranks > RANKS_MOST) {
         (void)fprintf(out, "   ... %zu ranks more\n", r->nranks - RANKS_MOST);
@@ -143,26 +143,35 @@ static void pages(const struct report *r, bool shared, FILE *out)
     }
 }
 
-static void locks(const struct report *r, FILE *out)
+static void lock(const struct report *r, const struct report_lock *l, FILE *out)
 {
     char name[64];
     char wait[32];
     char most[32];
     char hold[32];
+    bool holds = report_is_lock(l);
+    (void)fprintf(
+        out, "  %s: %" PRIu64 " %s by %u ranks, waits %s in all, %s at most",
+        report_lock_name(l, name), l->takes, holds ? "takes" : "waits",
+        l->ranks, report_time(l->wait_ns, wait),
+        report_time(l->wait_most, most));
+    if (holds) {
+        (void)fprintf(out, ", holds %s", report_time(l->hold_ns, hold));
+    }
+    if (l->tries > 0) {
+        (void)fprintf(out, ", %" PRIu64 " failed tries", l->tries);
+    }
+    (void)fprintf(out, "%s%s\n", l->site != REPORT_NONE ? ", at " : "",
+                  report_site(r, l->site));
+}
+
+static void locks(const struct report *r, FILE *out)
+{
     if (r->nlocks > 0) {
-        (void)fprintf(out, "\nlocks with longest waits\n");
+        (void)fprintf(out, "\nlocks, events, semaphores with longest waits\n");
     }
     for (size_t i = 0; i < r->nlocks && i < ROWS; i++) {
-        const struct report_lock *l = &r->locks[i];
-        (void)fprintf(
-            out,
-            "  %s: %" PRIu64
-            " takes by %u ranks, waits %s in all, %s at most, holds "
-            "%s%s%s\n",
-            report_lock_name(l, name), l->takes, l->ranks,
-            report_time(l->wait_ns, wait), report_time(l->wait_most, most),
-            report_time(l->hold_ns, hold),
-            l->site != REPORT_NONE ? ", at " : "", report_site(r, l->site));
+        lock(r, &r->locks[i], out);
     }
 }
 

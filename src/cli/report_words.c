@@ -54,9 +54,17 @@ const char *report_site(const struct report *r, uint32_t site)
 
 const char *report_lock_name(const struct report_lock *lock, char *text)
 {
+    static const char *const names[TRACE_LOCKS] = {"lock", "rwlock", "rwlock",
+                                                   "event", "semaphore"};
     (void)snprintf(text, 64, "%s %" PRIx64,
-                   lock->what == TRACE_LOCK ? "lock" : "rwlock", lock->id);
+                   lock->what < TRACE_LOCKS ? names[lock->what] : "?",
+                   lock->id);
     return text;
+}
+
+bool report_is_lock(const struct report_lock *lock)
+{
+    return lock->what <= TRACE_LOCK_WRITE;
 }
 
 /* Flat index -> an index in each dimension. */
@@ -224,9 +232,42 @@ static void barriers_tell(struct findings *f, const struct report *r)
         r->of_rank[late].barriers);
 }
 
+/* The lock, or the event or semaphore, that was waited for longest. */
+static const struct report_lock *hottest(const struct report *r, bool lock)
+{
+    for (size_t i = 0; i < r->nlocks; i++) {
+        if (report_is_lock(&r->locks[i]) == lock) {
+            return &r->locks[i];
+        }
+    }
+    return NULL;
+}
+
+static void waits_tell(struct findings *f, const struct report *r)
+{
+    const struct report_lock *l = hottest(r, false);
+    char name[64];
+    if (r->all.told_ns < f->time / 100) {
+        return;
+    }
+    if (l == NULL) {
+        add(f, r->all.told_ns,
+            "Waits for conditions took %.1f %% of the ranks' time.",
+            percent(f, r->all.told_ns));
+        return;
+    }
+    add(f, r->all.told_ns,
+        "Waits for events, semaphores and conditions took %.1f %% of the "
+        "ranks' time. %s was waited for %.1f %%, %" PRIu64
+        " times by %u ranks, longest at %s.",
+        percent(f, r->all.told_ns), report_lock_name(l, name),
+        percent(f, l->wait_ns), l->takes, l->ranks,
+        l->site != REPORT_NONE ? report_site(r, l->site) : "?");
+}
+
 static void locks_tell(struct findings *f, const struct report *r)
 {
-    const struct report_lock *l = r->nlocks > 0 ? &r->locks[0] : NULL;
+    const struct report_lock *l = hottest(r, true);
     char name[64];
     char held[32];
     if (l == NULL || r->all.wait_ns < f->time / 100) {
@@ -279,6 +320,7 @@ char **report_findings(const struct report *r, size_t *count)
     false_tell(&f, r);
     barriers_tell(&f, r);
     locks_tell(&f, r);
+    waits_tell(&f, r);
     checkpoints_tell(&f, r);
     report_sort(f.list, f.count, sizeof *f.list, by_weight);
     char **texts = report_new(f.count, sizeof *texts);

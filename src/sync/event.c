@@ -8,13 +8,18 @@
 #include "base/trace.h"
 #include "coherence/coherence.h"
 #include "sync/object.h"
+#include "sync/record.h"
 
-static int told(enum slot_kind kind, uint64_t id, enum slot_operation operation)
+static int told(enum slot_kind kind, uint64_t id, enum slot_operation operation,
+                const void *caller)
 {
+    uint64_t start = base_trace_clock();
     int r = object_call(kind, id, operation);
     if (r == 0) {
         coherence_acquire();
     }
+    record_call(TRACE_WAIT, kind == SLOT_EVENT ? TRACE_EVENT : TRACE_SEM, id,
+                start, r, caller);
     return r;
 }
 
@@ -23,6 +28,10 @@ static int tell(enum slot_kind kind, uint64_t id)
     coherence_release();
     return object_call(kind, id, SLOT_GIVE);
 }
+
+/* Where the program called us. */
+/* NOLINTNEXTLINE(readability-identifier-naming): reads as a function */
+#define caller() __builtin_return_address(0)
 
 /* ---- events --------------------------------------------------------------------- */
 
@@ -49,12 +58,12 @@ int recto_event_clear(recto_event_t event)
 
 int recto_event_wait(recto_event_t event)
 {
-    return told(SLOT_EVENT, event.id, SLOT_WAIT);
+    return told(SLOT_EVENT, event.id, SLOT_WAIT, caller());
 }
 
 int recto_event_test(recto_event_t event)
 {
-    int r = told(SLOT_EVENT, event.id, SLOT_TRY);
+    int r = told(SLOT_EVENT, event.id, SLOT_TRY, caller());
     return r == 0 ? 1 : r == RECTO_EBUSY ? 0 : r;
 }
 
@@ -73,12 +82,12 @@ int recto_sem_free(recto_sem_t *sem)
 
 int recto_sem_wait(recto_sem_t sem)
 {
-    return told(SLOT_SEM, sem.id, SLOT_WAIT);
+    return told(SLOT_SEM, sem.id, SLOT_WAIT, caller());
 }
 
 int recto_sem_trywait(recto_sem_t sem)
 {
-    return told(SLOT_SEM, sem.id, SLOT_TRY);
+    return told(SLOT_SEM, sem.id, SLOT_TRY, caller());
 }
 
 int recto_sem_post(recto_sem_t sem)
@@ -105,10 +114,8 @@ int recto_cond_wait(recto_cond_t cond, recto_lock_t lock)
     struct base_event event = {
         .kind = TRACE_GIVE,
         .what = TRACE_LOCK,
-        .e = {.start = start,
-              .ns = 1,
-              .at = lock.id,
-              .pc = (uintptr_t)__builtin_return_address(0)}
+        .e = {
+              .start = start, .ns = 1, .at = lock.id, .pc = (uintptr_t)caller()}
     };
     base_trace_add(&event);
     int r = object_cond_wait(cond.id, lock.id);

@@ -5,10 +5,9 @@
  */
 #include <recto.h>
 
-#include "base/base.h"
-#include "base/trace.h"
 #include "coherence/coherence.h"
 #include "sync/object.h"
+#include "sync/record.h"
 
 /* What it is in a trace. */
 static enum trace_lock traced(enum slot_kind kind,
@@ -20,19 +19,6 @@ static enum trace_lock traced(enum slot_kind kind,
                : TRACE_LOCK_WRITE;
 }
 
-/* Tries that found it taken are left out: a program may poll so. */
-static void trace(enum trace_kind kind, enum trace_lock what, uint64_t id,
-                  uint64_t start, int result, const void *caller)
-{
-    if (start != 0 && result == 0) {
-        base_trace_add(&(struct base_event){
-            .kind = kind,
-            .what = what,
-            .e = {.start = start, .at = id, .pc = (uintptr_t)caller}
-        });
-    }
-}
-
 /* Takes by `operation`; what was given to us is to be seen. */
 static int take(enum slot_kind kind, uint64_t id, enum slot_operation operation,
                 const void *caller)
@@ -42,7 +28,7 @@ static int take(enum slot_kind kind, uint64_t id, enum slot_operation operation,
     if (r == 0) {
         coherence_acquire();
     }
-    trace(TRACE_TAKE, traced(kind, operation), id, start, r, caller);
+    record_call(TRACE_TAKE, traced(kind, operation), id, start, r, caller);
     return r;
 }
 
@@ -52,7 +38,7 @@ static int give(enum slot_kind kind, uint64_t id, const void *caller)
     uint64_t start = base_trace_clock();
     coherence_release();
     int r = object_call(kind, id, SLOT_GIVE);
-    trace(TRACE_GIVE, traced(kind, SLOT_GIVE), id, start, r, caller);
+    record_call(TRACE_GIVE, traced(kind, SLOT_GIVE), id, start, r, caller);
     return r;
 }
 
