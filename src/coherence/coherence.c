@@ -349,24 +349,28 @@ uint64_t coherence_clock(void)
     return times.measured || base_tracing() ? base_now() : 0;
 }
 
-static void took(_Atomic uint64_t *total, uint64_t start)
+/* How long it was, not 0; 0: it was not measured. */
+static uint64_t took(_Atomic uint64_t *total, uint64_t start)
 {
-    if (start != 0) {
-        atomic_fetch_add_explicit(total, base_now() - start,
-                                  memory_order_relaxed);
+    if (start == 0) {
+        return 0;
     }
+    uint64_t ns = base_now() - start;
+    atomic_fetch_add_explicit(total, ns, memory_order_relaxed);
+    return ns > 0 ? ns : 1;
 }
 
 void coherence_fault_took(const struct recto_vm_fault *fault,
                           enum trace_fault what, uint64_t start)
 {
-    took(&times.fault_ns, start);
+    uint64_t ns = took(&times.fault_ns, start);
     if (base_tracing()) {
         base_trace_add(&(struct base_event){
             .kind = TRACE_FAULT,
             .what = what,
             .flags = fault->access == RECTO_VM_ACCESS_WRITE ? TRACE_WRITES : 0U,
             .e = {.start = start,
+                  .ns = ns,
                   .at = (uintptr_t)fault->address,
                   .pc = (uintptr_t)fault->instruction}
         });
@@ -375,11 +379,12 @@ void coherence_fault_took(const struct recto_vm_fault *fault,
 
 void coherence_barrier_took(uint64_t start, const void *caller)
 {
-    took(&times.barrier_ns, start);
+    uint64_t ns = took(&times.barrier_ns, start);
     if (base_tracing()) {
         base_trace_add(&(struct base_event){
             .kind = TRACE_BARRIER,
             .e = {.start = start,
+                  .ns = ns,
                   .at = times.barriers,
                   .pc = (uintptr_t)caller}
         });
