@@ -81,6 +81,22 @@ static void home_check(const struct pages *p)
     ck_assert_msg(wrong < 0, "byte %d", wrong);
 }
 
+/* It is that of the changes, if it was wanted. */
+static void range_check(const struct pages *p, const uint32_t *range,
+                        bool wanted)
+{
+    uint32_t low = 0;
+    uint32_t high = PAGE;
+    while (low < PAGE && p->page[low] == p->twin_before[low]) {
+        low++;
+    }
+    while (high > low && p->page[high - 1] == p->twin_before[high - 1]) {
+        high--;
+    }
+    ck_assert_uint_eq(range[0], !wanted ? 7 : low < PAGE ? low : 0);
+    ck_assert_uint_eq(range[1], !wanted ? 7 : low < PAGE ? high - 1 : 0);
+}
+
 /* False when the processor lacks the path of this loop. */
 static bool path_take(int which)
 {
@@ -97,8 +113,13 @@ START_TEST(stores_what_changed)
     for (int turn = 0; path_take(_i) && turn < TURNS; turn++) {
         size_t changed = 0;
         int keep = turn % 2;
+        bool wanted = turn / 2 % 2 == 0;
         pages_make(&p, &changed);
-        ck_assert_uint_eq(diff_store(p.home, p.page, p.twin, keep), changed);
+        uint32_t range[2] = {7, 7};
+        ck_assert_uint_eq(
+            diff_store(p.home, p.page, p.twin, keep, wanted ? range : NULL),
+            changed);
+        range_check(&p, range, wanted);
         home_check(&p);
         ck_assert(memcmp(p.twin, keep ? p.page : p.twin_before, PAGE) == 0);
     }
@@ -112,9 +133,13 @@ START_TEST(packs_what_changed)
     for (int turn = 0; path_take(_i) && turn < TURNS; turn++) {
         size_t changed = 0;
         size_t counted = 0;
+        uint32_t range[2] = {7, 7};
+        bool wanted = turn % 2 == 0;
         pages_make(&p, &changed);
-        size_t length = diff_pack(packed, p.page, p.twin, 1, &counted);
+        size_t length = diff_pack(packed, p.page, p.twin, 1, &counted,
+                                  wanted ? range : NULL);
         ck_assert_uint_eq(counted, changed);
+        range_check(&p, range, wanted);
         ck_assert(memcmp(p.twin, p.page, PAGE) == 0);
         ck_assert((length == 0) == (changed == 0));
         if (length > 0) {
@@ -137,28 +162,6 @@ START_TEST(patches_what_changed)
         diff_patch(p.home, p.twin, p.page);
         home_check(&p);
         ck_assert(memcmp(p.twin, p.page, PAGE) == 0);
-    }
-}
-END_TEST
-
-START_TEST(finds_the_range_of_changes)
-{
-    static struct pages p;
-    for (int turn = 0; turn < TURNS; turn++) {
-        size_t changed = 0;
-        uint32_t range[2] = {7, 7};
-        uint32_t low = 0;
-        uint32_t high = PAGE - 1;
-        pages_make(&p, &changed);
-        diff_range(p.page, p.twin, range);
-        while (low < high && p.page[low] == p.twin[low]) {
-            low++;
-        }
-        while (high > low && p.page[high] == p.twin[high]) {
-            high--;
-        }
-        ck_assert_uint_eq(range[0], changed > 0 ? low : 0);
-        ck_assert_uint_eq(range[1], changed > 0 ? high : 0);
     }
 }
 END_TEST
@@ -196,7 +199,7 @@ START_TEST(leaves_neighbours_alone)
         for (int i = 0; i < PAGE; i += 2 + 2 * (turn % 5)) {
             page[i] = (char)(turn + 1);
         }
-        (void)diff_store((char *)shared, page, twin, 1);
+        (void)diff_store((char *)shared, page, twin, 1, NULL);
     }
     atomic_store(&stop, true);
     ck_assert_int_eq(pthread_join(thread, &lost), 0);
@@ -214,7 +217,6 @@ int main(void)
     tcase_add_loop_test(tests, stores_what_changed, 0, paths);
     tcase_add_loop_test(tests, packs_what_changed, 0, paths);
     tcase_add_loop_test(tests, patches_what_changed, 0, paths);
-    tcase_add_test(tests, finds_the_range_of_changes);
     tcase_add_loop_test(tests, leaves_neighbours_alone, 0, paths);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

@@ -27,14 +27,45 @@ enum diff_path diff_init(enum diff_path most)
     return path;
 }
 
+/* ---- where the differences begin and end ------------------------------------------ */
+
+/* Two of each function are made, with a range to find and without one. */
+#define BOTH static inline __attribute__((always_inline))
+
+/* The first and the last line that differ, one bit per byte. */
+struct edges {
+    uint64_t first_mask;
+    uint64_t last_mask; /* 0: none yet */
+    uint32_t first;
+    uint32_t last;
+};
+
+BOTH void edges_add(struct edges *e, size_t line, uint64_t mask)
+{
+    if (e->last_mask == 0) {
+        e->first = (uint32_t)line;
+        e->first_mask = mask;
+    }
+    e->last = (uint32_t)line;
+    e->last_mask = mask;
+}
+
+BOTH void edges_range(const struct edges *e, uint32_t *range)
+{
+    bool any = e->last_mask != 0;
+    range[0] = any ? e->first + (uint32_t)__builtin_ctzll(e->first_mask) : 0;
+    range[1] = any ? e->last + 63 - (uint32_t)__builtin_clzll(e->last_mask) : 0;
+}
+
 /* ---- AVX-512: a line at a time ---------------------------------------------------- */
 
 #if defined(__x86_64__)
 #    define WIDE __attribute__((target("avx512f,avx512bw")))
 
-WIDE static size_t wide_store(char *home, const char *page, char *twin,
-                              int keep)
+WIDE BOTH size_t wide_store_any(char *home, const char *page, char *twin,
+                                int keep, uint32_t *range)
 {
+    struct edges edges = {0};
     size_t changed = 0;
     for (size_t i = 0; i < PAGE_BYTES; i += DIFF_LINE) {
         __m512i line = _mm512_loadu_si512(page + i);
@@ -45,10 +76,23 @@ WIDE static size_t wide_store(char *home, const char *page, char *twin,
             if (keep) {
                 _mm512_mask_storeu_epi8(twin + i, mask, line);
             }
+            if (range != NULL) {
+                edges_add(&edges, i, mask);
+            }
             changed += (size_t)__builtin_popcountll(mask);
         }
     }
+    if (range != NULL) {
+        edges_range(&edges, range);
+    }
     return changed;
+}
+
+WIDE static size_t wide_store(char *home, const char *page, char *twin,
+                              int keep, uint32_t *range)
+{
+    return range != NULL ? wide_store_any(home, page, twin, keep, range)
+                         : wide_store_any(home, page, twin, keep, NULL);
 }
 
 WIDE static void wide_patch(char *page, char *twin, const char *incoming)
@@ -64,9 +108,10 @@ WIDE static void wide_patch(char *page, char *twin, const char *incoming)
     }
 }
 #else
-static size_t wide_store(char *home, const char *page, char *twin, int keep)
+static size_t wide_store(char *home, const char *page, char *twin, int keep,
+                         uint32_t *range)
 {
-    (void)home, (void)page, (void)twin, (void)keep;
+    (void)home, (void)page, (void)twin, (void)keep, (void)range;
     return 0; /* never chosen */
 }
 
@@ -147,11 +192,10 @@ static inline void line_store(char *to, const char *from, uint64_t mask)
     }
 }
 
-size_t diff_store(char *home, const char *page, char *twin, int keep)
+BOTH size_t store_any(char *home, const char *page, char *twin, int keep,
+                      uint32_t *range)
 {
-    if (path == DIFF_AVX512) {
-        return wide_store(home, page, twin, keep);
-    }
+    struct edges edges = {0};
     size_t changed = 0;
     char line[DIFF_LINE] __attribute__((aligned(16)));
     for (size_t i = 0; i < PAGE_BYTES; i += DIFF_LINE) {
@@ -164,16 +208,31 @@ size_t diff_store(char *home, const char *page, char *twin, int keep)
         if (keep) {
             line_store(twin + i, line, mask);
         }
+        if (range != NULL && mask != 0) { /* 0: written back meanwhile */
+            edges_add(&edges, i, mask);
+        }
         changed += (size_t)__builtin_popcountll(mask);
+    }
+    if (range != NULL) {
+        edges_range(&edges, range);
     }
     return changed;
 }
 
-size_t diff_pack(char *out, const char *page, char *twin, int keep,
-                 size_t *changed)
+size_t diff_store(char *home, const char *page, char *twin, int keep,
+                  uint32_t *range)
+{
+    return path == DIFF_AVX512 ? wide_store(home, page, twin, keep, range)
+           : range != NULL     ? store_any(home, page, twin, keep, range)
+                               : store_any(home, page, twin, keep, NULL);
+}
+
+BOTH size_t pack_any(char *out, const char *page, char *twin, int keep,
+                     size_t *changed, uint32_t *range)
 {
     uint64_t lines = 0;
     size_t length = sizeof lines;
+    struct edges edges = {0};
     char line[DIFF_LINE] __attribute__((aligned(16)));
     for (unsigned n = 0; n < DIFF_LINES; n++) {
         size_t i = (size_t)n * DIFF_LINE;
@@ -198,10 +257,23 @@ size_t diff_pack(char *out, const char *page, char *twin, int keep,
         if (keep) {
             line_store(twin + i, line, mask);
         }
+        if (range != NULL) {
+            edges_add(&edges, i, mask);
+        }
         *changed += (size_t)__builtin_popcountll(mask);
+    }
+    if (range != NULL) {
+        edges_range(&edges, range);
     }
     memcpy(out, &lines, sizeof lines);
     return lines == 0 ? 0 : length;
+}
+
+size_t diff_pack(char *out, const char *page, char *twin, int keep,
+                 size_t *changed, uint32_t *range)
+{
+    return range != NULL ? pack_any(out, page, twin, keep, changed, range)
+                         : pack_any(out, page, twin, keep, changed, NULL);
 }
 
 size_t diff_apply(char *home, const char *packed, size_t most)
@@ -264,39 +336,4 @@ void diff_copy(char *to, const char *from, size_t bytes)
         memcpy(to + i, from + i, DIFF_LINE);
     }
     memcpy(to + i, from + i, bytes - i);
-}
-
-static bool line_same(const char *a, const char *b)
-{
-    uint64_t x[DIFF_LINE / 8];
-    uint64_t y[DIFF_LINE / 8];
-    uint64_t different = 0;
-    memcpy(x, a, sizeof x);
-    memcpy(y, b, sizeof y);
-    for (size_t i = 0; i < DIFF_LINE / 8; i++) {
-        different |= x[i] ^ y[i];
-    }
-    return different == 0;
-}
-
-/* Forward, as the comparison that follows goes, which then finds both in the cache. */
-void diff_range(const char *page, const char *twin, uint32_t *range)
-{
-    uint32_t low = DIFF_LINES * DIFF_LINE;
-    uint32_t high = 0;
-    for (uint32_t at = 0; at < DIFF_LINES * DIFF_LINE; at += DIFF_LINE) {
-        if (!line_same(page + at, twin + at)) {
-            low = at < low ? at : low;
-            high = at + DIFF_LINE;
-        }
-    }
-    /* a byte may become the same again meanwhile */
-    while (low < high && page[low] == twin[low]) {
-        low++;
-    }
-    while (high > low && page[high - 1] == twin[high - 1]) {
-        high--;
-    }
-    range[0] = low < high ? low : 0;
-    range[1] = low < high ? high - 1 : 0;
 }

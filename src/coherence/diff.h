@@ -36,17 +36,16 @@ enum diff_path {
  * Before the other functions are called; until then DIFF_PLAIN. */
 enum diff_path diff_init(enum diff_path most);
 
-/* Offsets of the first and the last byte that differ; 0 and 0 where none does. */
-void diff_range(const char *page, const char *twin, uint32_t *range);
-
 /* Stores the bytes of `page` that differ from `twin` into `home`, and into
- * `twin` if `keep`. Returns how many. */
-size_t diff_store(char *home, const char *page, char *twin, int keep);
+ * `twin` if `keep`. Returns how many. `range`: the offsets of the first and the last
+ * one, 0 and 0 where none differs; not looked for if it is NULL. */
+size_t diff_store(char *home, const char *page, char *twin, int keep,
+                  uint32_t *range);
 
 /* The same packed into `out` (DIFF_MOST bytes); returns its length, 0 when
  * nothing differs. *changed grows by the number of bytes that differ. */
 size_t diff_pack(char *out, const char *page, char *twin, int keep,
-                 size_t *changed);
+                 size_t *changed, uint32_t *range);
 
 /* Stores a packed difference into `home`. Returns its length; 0 when more than
  * `most` bytes would be read. */

@@ -182,18 +182,17 @@ void rel_stage_add(struct rel_stage *stage, uint64_t page, bool dirty, bool all)
     struct rel_segment *m = stage->m;
     int home = space_home(m->s, page);
     size_t changed = 0;
+    uint32_t range[2] = {0, 0};
     struct record record = {.page = page, .all = all};
     char *at = rel.staging + stage->used;
     RECTO_ASSERT(stage->used + sizeof record + DIFF_MOST + 8 <=
                  rel_stage_bytes());
     size_t bytes = 0;
-    uint32_t range[2] = {0, 0};
     if (dirty) {
-        rel_trace_range(m, page, range);
         bytes = diff_pack(at + sizeof record, space_verso(m->s, page),
                           m->twins + page * SPACE_PAGE,
                           rel_writers(m, page) > 1 || rel_pinned_write(m, page),
-                          &changed);
+                          &changed, stage->now != 0 ? range : NULL);
     }
     if (bytes == 0 && !all) {
         return; /* written, but nothing changed */

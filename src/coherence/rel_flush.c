@@ -149,11 +149,11 @@ static void near_flush(struct flush *f, uint64_t page, unsigned flags)
     if (flags & REL_DIRTY) {
         space_before_write(m->s, page);
         uint32_t range[2] = {0, 0};
-        rel_trace_range(m, page, range);
         changed =
             diff_store(m->s->versos[domain] + page * SPACE_PAGE,
                        space_verso(m->s, page), m->twins + page * SPACE_PAGE,
-                       rel_writers(m, page) > 1 || rel_pinned_write(m, page));
+                       rel_writers(m, page) > 1 || rel_pinned_write(m, page),
+                       f->stage.now != 0 ? range : NULL);
         rel_writer_add(m, page, rel_pinned_write(m, page) ? 0 : -1);
         f->diffs++;
         f->changed += changed;

@@ -395,15 +395,4 @@ uint64_t rel_operate(enum coherence_operation op, void *word, uint64_t operand,
 uint64_t rel_atomic(struct rel_segment *m, enum coherence_operation op,
                     uint64_t offset, uint64_t operand, uint64_t desired);
 
-/* Which bytes of a page are about to be compared with its twin and sent, for a trace; left
- * alone while none is recorded. */
-static inline void rel_trace_range(const struct rel_segment *m, uint64_t page,
-                                   uint32_t *range)
-{
-    if (base_tracing()) {
-        diff_range(space_verso(m->s, page), m->twins + page * SPACE_PAGE,
-                   range);
-    }
-}
-
 #endif
