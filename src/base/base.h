@@ -166,8 +166,8 @@ void base_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
     X(STATS, "RECTO_STATS", "0", "0|1",                                         \
       "recto_finalize prints a table of each rank's counters on stderr")        \
     X(TRACE, "RECTO_TRACE", "", "FILE",                                         \
-      "each rank records faults, transfers, locks, barriers, checkpoints in "   \
-      "FILE.RANK, for `recto report`; empty: nothing")                          \
+      "each rank records faults, transfers, locks, events, barriers, "          \
+      "checkpoints in FILE.RANK, for `recto report`; empty: nothing")           \
     X(TRACE_SIZE, "RECTO_TRACE_SIZE", "32M", "BYTES",                           \
       "bound of a rank's trace; what comes when it is full is counted only")    \
     X(TOP, "RECTO_TOP", "1", "0|1", "`recto top` sees this job")                \

@@ -258,8 +258,8 @@ static void waits_tell(struct findings *f, const struct report *r)
     }
     add(f, r->all.told_ns,
         "Waits for events, semaphores and conditions took %.1f %% of the "
-        "ranks' time. %s was waited for %.1f %%, %" PRIu64
-        " times by %u ranks, longest at %s.",
+        "ranks' time. The longest are for %s, %.1f %%: %" PRIu64
+        " by %u ranks, the longest at %s.",
         percent(f, r->all.told_ns), report_lock_name(l, name),
         percent(f, l->wait_ns), l->takes, l->ranks,
         l->site != REPORT_NONE ? report_site(r, l->site) : "?");
