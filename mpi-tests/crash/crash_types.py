@@ -5,7 +5,8 @@ epochs, in what export writes (plain and deflated) and after compact, as h5py an
 read them; that they restart, on other numbers of ranks too, when size and members
 are the same, and only then; that diff names the elements that differ, wherever pages
 cut them; that epochs which came through nodes' own folders say the same; that arrays of many
-chunks come back deflated, zeros and noise as they should; that a full disk leaves no
+chunks come back deflated, zeros and noise as they should, exported or in place; that
+deflated epochs restart on other numbers of ranks; that a full disk leaves no
 file; and what the calls refuse."""
 import os
 import resource
@@ -151,6 +152,8 @@ def elastic(driver, types):
         driver.check(code == 0 and out.split() == [str(at)],
                      "%d ranks" % ranks, out + err)
         at += 2
+        code, out, err = driver.recto("compact", folder, "--deflate")
+        driver.check(code == 0 and " of " in out, "deflate", out + err)
 
 
 def nodes(driver, types):
@@ -170,6 +173,29 @@ def nodes(driver, types):
     told(driver, folder)
     exported(driver, folder, STEPS)
     exported(driver, folder, STEPS - 1)
+
+
+def deflated(driver, folder, plain, names):
+    """The newest epoch, whose file is `plain`, deflated in its place."""
+    before = driver.path("before.h5")
+    shutil.copy(plain, before)
+    code, out, err = driver.recto("compact", folder, "--deflate")
+    driver.check(code == 0, "compact --deflate", out + err)
+    epoch = manifest.read(folder)[-1]
+    with h5py.File(before, "r") as one, \
+            h5py.File(os.path.join(folder, epoch.file), "r") as other:
+        for name in names:
+            driver.check(one[name][...].tobytes() == other[name][...].tobytes() and
+                         one[name].dtype == other[name].dtype, "deflated epoch: " + name)
+            driver.check(other[name].compression == "gzip" and
+                         other[name].id.get_num_chunks() <= int(epoch.fields["entries"]),
+                         "chunks of " + name)
+        row = other["recto/chunks"].dtype
+        driver.check(row.names == ("offset", "bytes", "raw") and row.itemsize == 16,
+                     "rows of chunks", str(row))
+    code, out, err = driver.recto("verify", folder)
+    driver.check(code == 0, "verify", out + err)
+    os.unlink(before)
 
 
 def large(driver, types):
@@ -201,15 +227,17 @@ def large(driver, types):
                      other["deep"].chunks == (1, 20, 131, 64) and
                      other["tall"].chunks[1] == 999, "shapes of chunks")
     os.unlink(path)
+    deflated(driver, folder, os.path.join(folder, manifest.read(folder)[-1].file), names)
 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-    for option in ("--deflate", "--json"):
-        done = subprocess.run(
-            [driver.recto_path, "export", folder, "0", path, option], text=True,
-            capture_output=True, check=False, preexec_fn=limit)
+    for words in (["export", folder, "0", path, "--deflate"],
+                  ["export", folder, "0", path], ["compact", folder, "0", "--deflate"]):
+        done = subprocess.run([driver.recto_path, *words], text=True,
+                              capture_output=True, check=False, preexec_fn=limit)
         driver.check(done.returncode == 1 and "too large" in done.stderr,
-                     "export past a limit", done.stderr)
+                     "past a limit: " + " ".join(words), done.stderr)
+    driver.check(not driver.strays(folder), "strays", str(driver.strays(folder)))
     left = [n for n in os.listdir(driver.work) if "large.h5" in n]
     driver.check(not left, "nothing left behind", left)
 

@@ -257,13 +257,13 @@ START_TEST(another_version_is_told_from_damage)
     size_t n = 0;
     struct ckpt_manifest *m = manifest_make();
     char *text = print(m, &bytes);
-    char *other = edit(text, bytes, "recto-manifest 2", "recto-manifest 3", &n);
+    char *other = edit(text, bytes, "recto-manifest 3", "recto-manifest 4", &n);
     ck_assert_int_eq(parse(other, n), RECTO_EVERSION);
     free(other);
     other = edit(text, bytes, "page=4096", "page=16384", &n);
     ck_assert_int_eq(parse(other, n), RECTO_EVERSION);
     free(other);
-    text[15] = '3'; /* without a right checksum: damage */
+    text[15] = '1' + CKPT_FORMAT_MAJOR; /* without a right checksum: damage */
     ck_assert_int_eq(parse(text, bytes), RECTO_ECORRUPT);
     free(text);
     ckpt_manifest_free(m);
@@ -313,6 +313,95 @@ START_TEST(a_packed_log_has_its_table)
         free(other);
     }
     free(text);
+    ckpt_manifest_free(m);
+}
+END_TEST
+
+/* Its first array in chunks. */
+static void pack_first(struct ckpt_manifest *m)
+{
+    struct ckpt_epoch *e = &m->epochs[0];
+    for (int i = 0; i < 3; i++) { /* 2 MiB: two chunks */
+        m->epochs[i].objects[0].dims[0] = 16384;
+        m->epochs[i].objects[0].bytes = 2 << 20;
+    }
+    e->objects[0].sums = 40000;
+    e->objects[0].nsums = 512;
+    e->objects[0].data = e->blocks_at = 48000;
+    e->entries = 2;
+    e->packed = true;
+    e->length = 1 << 20;
+}
+
+START_TEST(a_packed_full_epoch_has_its_table)
+{
+    size_t bytes = 0;
+    size_t n = 0;
+    struct ckpt_manifest *again = NULL;
+    struct ckpt_manifest *m = manifest_make();
+    pack_first(m);
+    char *text = print(m, &bytes);
+    ck_assert_int_eq(ckpt_manifest_parse(text, bytes, &again), 0);
+    ck_assert(again->epochs[0].packed && !again->epochs[1].packed);
+    ck_assert_uint_eq(again->epochs[0].entries, 2);
+    ckpt_manifest_free(again);
+    static const char *const wrong[][2] = {
+        {"blocks_at=48000",  "blocks_at=48016"               },
+        {"blocks_at=48000",  "blocks_at=0"                   },
+        {"blocks_at=48000",  "blocks_at=18446744073709551600"},
+        {"data=48000",       "data=48016"                    },
+        {"data=48000",       "data=0"                        },
+        {"sums=40000",       "sums=45000"                    }, /* in the table */
+        {"entries=2",        "entries=1"                     },
+        {"entries=2",        "entries=3"                     },
+        {"entries=2",        "entries=1152921504606846978"   },
+        {"log_at=0",         "log_at=4096"                   },
+        {"index_at=0",       "index_at=4096"                 },
+        {"length=1048576",   "length=48016"                  },
+        {"recto-manifest 3", "recto-manifest 2"              },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char *other = edit(text, bytes, wrong[i][0], wrong[i][1], &n);
+        int status = parse(other, n);
+        ck_assert_msg(status == RECTO_ECORRUPT, "%s -> %s: %d", wrong[i][0],
+                      wrong[i][1], status);
+        free(other);
+    }
+    free(text);
+    ckpt_manifest_free(m);
+}
+END_TEST
+
+/* Chunks are where their table says, and no metadata. */
+START_TEST(chunks_are_extents)
+{
+    struct ckpt_manifest *m = manifest_make();
+    struct ckpt_extent *extents = NULL;
+    size_t count = 0;
+    pack_first(m);
+    struct ckpt_chunk chunks[] = {
+        {.offset = 100000, .bytes = 50000},
+        {.offset = 0,      .bytes = 0    }
+    };
+    ck_assert_int_eq(
+        ckpt_epoch_extents(&m->epochs[0], chunks, &extents, &count), 0);
+    ck_assert_uint_eq(count, 4); /* data of one, sums of two, a chunk */
+    ck_assert_uint_eq(extents[3].offset, 100000);
+    ck_assert_uint_eq(extents[3].bytes, 50000);
+    free(extents);
+    static const struct ckpt_chunk wrong[] = {
+        {.offset = 140000,     .bytes = 20000},
+        {.offset = 90000,      .bytes = 10001},
+        {.offset = 16384,      .bytes = 1    },
+        {.offset = 1 << 20,    .bytes = 1    },
+        {.offset = UINT64_MAX, .bytes = 2    },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        chunks[1] = wrong[i];
+        ck_assert_int_eq(
+            ckpt_epoch_extents(&m->epochs[0], chunks, &extents, &count),
+            RECTO_ECORRUPT);
+    }
     ckpt_manifest_free(m);
 }
 END_TEST
@@ -568,6 +657,8 @@ int main(void)
     tcase_add_test(t, structs_and_attributes_come_back);
     tcase_add_test(t, structs_and_attributes_are_within_bounds);
     tcase_add_test(t, a_packed_log_has_its_table);
+    tcase_add_test(t, a_packed_full_epoch_has_its_table);
+    tcase_add_test(t, chunks_are_extents);
     tcase_add_test(t, random_edits_never_break_the_parser);
     suite_add_tcase(suite, t);
     t = tcase_create("words");

@@ -275,30 +275,50 @@ uint64_t ckpt_chain_measure(const struct ckpt_manifest *manifest,
     return bytes > full ? bytes : full;
 }
 
+static void full_extents(const struct ckpt_epoch *epoch,
+                         const struct ckpt_chunk *chunks,
+                         struct ckpt_extent *list, size_t *n)
+{
+    for (uint64_t i = 0; i < epoch->nobjects; i++) {
+        const struct ckpt_object *o = &epoch->objects[i];
+        if (!ckpt_is_chunked(epoch, o)) {
+            extent_add(list, n, o->data, o->bytes);
+        }
+        extent_add(list, n, o->sums, o->nsums * sizeof(uint64_t));
+    }
+    for (uint64_t i = 0; chunks != NULL && i < epoch->entries; i++) {
+        extent_add(list, n, chunks[i].offset, chunks[i].bytes);
+    }
+}
+
+static void log_extents(const struct ckpt_epoch *epoch,
+                        struct ckpt_extent *list, size_t *n)
+{
+    extent_add(list, n, epoch->pages_at, epoch->entries * CKPT_PAGE);
+    extent_add(list, n, epoch->index_at,
+               epoch->entries * sizeof(struct ckpt_entry));
+    if (epoch->packed) {
+        extent_add(list, n, epoch->blocks_at,
+                   epoch->entries * sizeof(struct ckpt_block));
+    }
+}
+
 int ckpt_epoch_extents(const struct ckpt_epoch *epoch,
+                       const struct ckpt_chunk *chunks,
                        struct ckpt_extent **extents, size_t *count)
 {
     size_t n = 0;
-    struct ckpt_extent *list =
-        calloc(2 * (size_t)epoch->nobjects + 3, sizeof *list);
+    size_t most = 2 * (size_t)epoch->nobjects + 3;
+    most += chunks != NULL ? (size_t)epoch->entries : 0;
+    struct ckpt_extent *list = calloc(most, sizeof *list);
     if (list == NULL) {
         return base_error(RECTO_ENOMEM, "extents of epoch %llu",
                           (unsigned long long)epoch->number);
     }
     if (epoch->full) {
-        for (uint64_t i = 0; i < epoch->nobjects; i++) {
-            const struct ckpt_object *o = &epoch->objects[i];
-            extent_add(list, &n, o->data, o->bytes);
-            extent_add(list, &n, o->sums, o->nsums * sizeof(uint64_t));
-        }
+        full_extents(epoch, chunks, list, &n);
     } else {
-        extent_add(list, &n, epoch->pages_at, epoch->entries * CKPT_PAGE);
-        extent_add(list, &n, epoch->index_at,
-                   epoch->entries * sizeof(struct ckpt_entry));
-        if (epoch->packed) {
-            extent_add(list, &n, epoch->blocks_at,
-                       epoch->entries * sizeof(struct ckpt_block));
-        }
+        log_extents(epoch, list, &n);
     }
     qsort(list, n, sizeof *list, extent_order);
     int status = extents_check(list, n, epoch);

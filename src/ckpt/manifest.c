@@ -3,7 +3,7 @@
  * The manifest: the one file that says which epochs exist. Lines of text,
  * closed by a checksum.
  *
- *   recto-manifest 2
+ *   recto-manifest 3
  *   order=little page=4096 generation=G run=UUID next_uid=U epochs=N
  *   epoch number=... objects=M        N times, each followed by
  *   struct bytes=... name="..."       a line for each struct type, and its
@@ -116,7 +116,7 @@ static void print_object(FILE *out, const struct ckpt_object *o)
     (void)fputc('\n', out);
 }
 
-/* Format 1 has no packed logs, structs and attributes. */
+/* Format 1 has no packed logs, structs and attributes, format 2 no packed full epochs. */
 static void print_epoch(FILE *out, const struct ckpt_epoch *e, uint64_t format)
 {
     char blocks[40] = "";
@@ -476,7 +476,7 @@ static int take_epoch(struct cursor *c, struct ckpt_epoch *e, uint64_t format)
     e->pages_at = take_u64(c, " log_at=");
     e->index_at = take_u64(c, " index_at=");
     e->blocks_at = format > 1 ? take_u64(c, " blocks_at=") : 0;
-    e->packed = e->blocks_at != 0;
+    e->packed = e->blocks_at != 0 && (format > 2 || !e->full);
     e->entries = take_u64(c, " entries=");
     uint64_t objects = take_u64(c, " objects=");
     take(c, "\n");
