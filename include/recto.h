@@ -300,7 +300,7 @@ int recto_unprotect(const char *name);
 
 /*
  * A checkpoint: all shared memory and all protected memory as they are at the
- * call. The first is full, later ones hold the pages that changed. It returns as
+ * call. The first two are full, later ones hold the pages that changed. It returns as
  * soon as the memory may change, and a thread of each rank writes: pages that
  * are overwritten before their turn are copied first, by whoever overwrites them,
  * into a buffer of RECTO_CKPT_BUFFER bytes a rank; who finds it full waits until

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The `recto` command: looks at checkpoint folders, prunes them, tells their jobs to
- * end, and runs jobs. All but the last needs neither MPI nor a running job; a folder in use
- * may be looked at, too.
+ * end; runs jobs, and tells what traces, running jobs, the environment and this machine
+ * say. Only `recto run` and `recto doctor` need MPI; a folder in use may be looked at, too.
  */
 #include <errno.h>
 #include <recto.h>
