@@ -143,7 +143,7 @@ def by_the_book(driver, folder, epoch):
         size, dims = int(o["bytes"]), [int(d) for d in o["dims"].split(",")]
         start = int(o["data"])
         data = content[start:start + size]
-        if size >= 16384:
+        if epoch.is_chunked(o):
             driver.check(start == at + 16 * chunked, "rows of " + o["name"])
             data, element = b"", size // math.prod(dims)
             for whole, used in chunks_of(element, dims):
@@ -160,22 +160,14 @@ def by_the_book(driver, folder, epoch):
     driver.check(chunked == int(epoch.fields["entries"]) > 0, "rows of /recto/chunks")
 
 
-def places_of(content, epoch):
-    """Where the chunks of an epoch lie."""
-    rows = struct.iter_unpack("<QII", content[int(epoch.fields["blocks_at"]):][
-        :16 * int(epoch.fields["entries"])])
-    return [(where, stored) for where, stored, _ in rows if stored]
-
-
 def chunk_damaged(driver, victim, folder, env):
     """A byte of a chunk: it is named, and neither exported nor restored."""
     copy = driver.path("chunk-damaged")
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(folder, copy)
     epoch = manifest.read(copy)[-1]
-    path = os.path.join(copy, epoch.file)
-    with open(path, "r+b") as file:
-        where, stored = places_of(file.read(), epoch)[0]
+    where, stored = epoch.chunks(copy)[0]
+    with open(os.path.join(copy, epoch.file), "r+b") as file:
         file.seek(where + stored // 2)
         byte = file.read(1)
         file.seek(-1, os.SEEK_CUR)

@@ -480,7 +480,7 @@ static int full_read(struct ckpt_chain *chain, const struct ckpt_range *r,
                      const struct group *g, char *to)
 {
     uint64_t sums[GROUP_PAGES];
-    struct place place;
+    struct place place = {NULL, 0, 0};
     int status = full_place(chain, r, g, &place);
     if (status == 0) {
         status =
