@@ -250,6 +250,11 @@ def spoken(driver, folder):
                   ["ls", folder, "1"], ["export", folder, "1", "x", "y"], ["nothing"]):
         code, out, err = driver.recto(*words)
         driver.check(code == 2 and not out and "recto" in err, " ".join(words), err)
+    for words in (["info", folder, "99"], ["verify", folder, "99"], ["compact", folder, "99"],
+                  ["export", folder, "99", "x"], ["diff", folder, "1", "99"]):
+        code, out, err = driver.recto(*words)
+        driver.check(code == 3 and not out and "holds no epoch 99" in err and
+                     "recto ls" in err, "an epoch that is not there", out + err)
     copy = driver.path("bars")
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(folder, copy)

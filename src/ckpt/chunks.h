@@ -36,7 +36,7 @@ uint64_t ckpt_chunk_find(const struct ckpt_chunking *chunking,
                          size_t *at);
 /* HDF5's mask of all filters that the object's chunks pass. */
 uint32_t ckpt_chunk_filters(const struct ckpt_object *object);
-/* How many rows the table of a full epoch's chunks has. */
+/* How many rows the table of a packed full epoch's chunks has. */
 uint64_t ckpt_epoch_chunks(const struct ckpt_epoch *epoch);
 
 /* ---- one chunk back ------------------------------------------------------------------ */

@@ -97,8 +97,7 @@ enum cli_exit cli_compact(const struct cli_request *request)
         status = ckpt_keep_read(base_env(BASE_ENV_CKPT_KEEP), &store.keep);
     }
     r.manifest = store.manifest;
-    if (status == 0 && (r.manifest == NULL || !cli_epoch_index(&r, &index))) {
-        (void)fprintf(stderr, "recto: %s holds no such epoch\n", r.path);
+    if (status == 0 && !cli_epoch_index(&r, &index)) {
         ckpt_store_close(&store);
         return CLI_NO_CHECKPOINT;
     }

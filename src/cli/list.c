@@ -259,7 +259,6 @@ enum cli_exit cli_info(const struct cli_request *r)
 {
     uint64_t index = 0;
     if (!cli_epoch_index(r, &index)) {
-        (void)fprintf(stderr, "recto: %s holds no such epoch\n", r->dir.path);
         return CLI_NO_CHECKPOINT;
     }
     if (r->json) {

@@ -389,9 +389,6 @@ enum cli_exit cli_verify(const struct cli_request *request)
     uint64_t last = m->nepochs;
     if (request->has_epoch) {
         if (!cli_epoch_index(request, &last)) {
-            (void)fprintf(stderr, "recto: %s holds no epoch %llu\n",
-                          request->dir.path,
-                          (unsigned long long)request->epoch);
             return CLI_NO_CHECKPOINT;
         }
         first = ckpt_chain_start(m, last);
