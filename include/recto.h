@@ -14,7 +14,7 @@
  *                 recto/atomic.h: recto_fetch_add_* recto_exchange_* recto_cas_*
  *                 recto_load_* recto_store_*
  *   types         recto/types.h: recto_type_size recto_type_create
- *                 recto_attribute_set
+ *                 recto_attribute_set recto_attribute_numbers
  *   checkpoints   recto_protect recto_protect_block recto_unprotect
  *                 recto_checkpoint recto_checkpoint_wait
  *                 recto_restart recto_epoch

@@ -27,7 +27,9 @@ ODD = numpy.dtype({"names": ["a", "b", "c"], "formats": ["<i2", "<f8", ("u1", 3)
 # name: (number, type, dimensions)
 ARRAYS = {"particles": (0, PARTICLE, (3000,)), "mesh/odd": (1, ODD, (300, 7)),
           "tiles": (3, ODD, (40, 31))}
-ATTRIBUTES = {"particles": {"long_name": "\"where\" \\ \u00e4ther", "units": "m"},
+ATTRIBUTES = {"particles": {"box": [-1.5, 0.1], "long_name": "\"where\" \\ \u00e4ther",
+                            "units": "m"},
+              "mesh/odd": {"count": (1 << 64) - 1},
               "tiles": {"units": ""}}
 
 
@@ -47,7 +49,10 @@ def objects(step, ranks=RANKS):
     return found
 
 
-def text(found):
+def said(found):
+    """An attribute as h5py has it."""
+    if isinstance(found, (numpy.ndarray, numpy.number)):
+        return found.tolist()
     return found.decode() if isinstance(found, bytes) else str(found)
 
 
@@ -60,7 +65,7 @@ def look(driver, path, step, what):
                          str(file[name].dtype))
             driver.check(file[name][...].tobytes() == want.tobytes(),
                          what + ": " + name)
-            told = {key: text(found) for key, found in file[name].attrs.items()}
+            told = {key: said(found) for key, found in file[name].attrs.items()}
             driver.check(told == ATTRIBUTES.get(name, {}),
                          what + ": attributes of " + name, told)
             if name in ARRAYS:
@@ -107,7 +112,8 @@ def told(driver, folder):
                   ("charge \u00b5", "float32", 28, 1)], "info: members", listed)
     _, out, _ = driver.recto("info", folder)
     driver.check("300 x 7 odd" in out and ".x: float64[3] at 0" in out and
-                 "units = \"m\"" in out, "info as text", out)
+                 "units = \"m\"" in out and "box = [-1.5, 0.10000000000000001]" in out and
+                 "count = 18446744073709551615" in out, "info as text", out)
 
 
 def differs(driver, folder, a, b):

@@ -420,9 +420,14 @@ static void describe(struct ckpt_epoch *e)
         {.offset = 6, .count = 2, .type = RECTO_UINT8,  .name = "z"}
     };
     static const struct ckpt_attribute attributes[] = {
-        {.uid = 3, .name = "long_name", .text = "a \\ \"b\""},
-        {.uid = 3, .name = "units",     .text = ""          },
-        {.uid = 9, .name = "units",     .text = "K"         }
+        {.uid = 3,            .name = "long_name", .text = "a \\ \"b\""},
+        {.uid = 3,            .name = "units",     .text = ""          },
+        {.uid = 9,
+         .name = "range",
+         .text = "\xff\xff\x07",
+         .count = 2,
+         .type = RECTO_INT16},
+        {.uid = 9, .name = "units",                    .text = "K"                                }
     };
     e->nstructs = 2;
     e->structs = malloc(sizeof structs);
@@ -430,7 +435,7 @@ static void describe(struct ckpt_epoch *e)
     e->nmembers = 3;
     e->members = malloc(sizeof members);
     memcpy(e->members, members, sizeof members);
-    e->nattributes = 3;
+    e->nattributes = 4;
     e->attributes = malloc(sizeof attributes);
     memcpy(e->attributes, attributes, sizeof attributes);
     e->objects[0].type = (recto_type)(RECTO_STRUCT_FIRST + 1);
@@ -448,18 +453,18 @@ START_TEST(structs_and_attributes_come_back)
     ck_assert_int_eq(ckpt_manifest_parse(text, bytes, &again), 0);
     struct ckpt_epoch *a = &m->epochs[0];
     const struct ckpt_epoch *b = &again->epochs[0];
-    ck_assert(b->nstructs == 2 && b->nmembers == 3 && b->nattributes == 3);
+    ck_assert(b->nstructs == 2 && b->nmembers == 3 && b->nattributes == 4);
     ck_assert_mem_eq(a->structs, b->structs, 2 * sizeof *a->structs);
     ck_assert_mem_eq(a->members, b->members, 3 * sizeof *a->members);
-    ck_assert_mem_eq(a->attributes, b->attributes, 3 * sizeof *a->attributes);
+    ck_assert_mem_eq(a->attributes, b->attributes, 4 * sizeof *a->attributes);
     ck_assert_uint_eq(b->objects[0].element, 8);
     ck_assert_str_eq(ckpt_object_type(b, &b->objects[0]), "a \"b\" \\");
     ck_assert_str_eq(ckpt_object_type(b, &b->objects[1]), "float64");
     ck_assert_ptr_eq(ckpt_object_attributes(b, 9, &count), &b->attributes[2]);
-    ck_assert_uint_eq(count, 1);
+    ck_assert_uint_eq(count, 2);
     ck_assert_ptr_null(ckpt_object_attributes(b, 5, &count));
     ck_assert_int_eq(ckpt_epoch_copy(&copy, b), 0);
-    ck_assert(copy.structs != b->structs && copy.nattributes == 3);
+    ck_assert(copy.structs != b->structs && copy.nattributes == 4);
     recto_type one = RECTO_STRUCT_FIRST;
     recto_type two = (recto_type)(RECTO_STRUCT_FIRST + 1);
     recto_type none = (recto_type)(RECTO_STRUCT_FIRST + 2);
@@ -522,6 +527,19 @@ START_TEST(structs_and_attributes_are_within_bounds)
          "\nmember offset=0 type=byte count=1 name=\"a\"\nstruct bytes=16"           },
         {"\nstruct bytes=16",
          "\nstruct bytes=1 name=\"empty\"\nstruct bytes=16"                          },
+        {"count=2 bytes=",                       "count=3 bytes="                    },
+        {"count=2 bytes=",                       "count=1 bytes="                    },
+        {"count=2 bytes=",                       "count=0 bytes="                    },
+        {"count=2 bytes=",                       "count=33 bytes="                   },
+        {"count=2 bytes=",                       "count=18446744073709551615 bytes=" },
+        {"bytes=ffff0700",                       "bytes=ffff070"                     },
+        {"bytes=ffff0700",                       "bytes=ffff07000"                   },
+        {"bytes=ffff0700",                       "bytes=FFFF0700"                    },
+        {"bytes=ffff0700",                       "bytes=fffg0700"                    },
+        {"bytes=ffff0700",                       "bytes="                            },
+        {"type=int16 count=2 bytes=",            "type=struct0 count=2 bytes="       },
+        {"type=int16 count=2 bytes=",            "type=int32 count=2 bytes="         },
+        {"recto-manifest 3",                     "recto-manifest 2"                  },
     };
     size_t bytes = 0;
     char long_one[400];

@@ -107,8 +107,7 @@ static int words_good(const struct ckpt_epoch *e)
         const struct ckpt_attribute *a = &e->attributes[i];
         bool next = i > 0 && a[-1].uid == a->uid;
         of_one = next ? of_one + 1 : 1;
-        good = ckpt_attribute_good(a->name, a->text) &&
-               of_one <= RECTO_ATTRIBUTES_MAX &&
+        good = ckpt_attribute_good(a) && of_one <= RECTO_ATTRIBUTES_MAX &&
                (!next || strcmp(a[-1].name, a->name) < 0);
     }
     return good ? 0

@@ -24,7 +24,7 @@
  *     image.c     the file in memory that it does that in
  *   every rank
  *     region.c    recto_protect, recto_protect_block, hashes of private memory
- *     describe.c  recto_type_create, recto_attribute_set
+ *     describe.c  recto_type_create, recto_attribute_*
  *     tile.c      blocks of a distributed array to pieces of its pages, and back
  *     agree.c     which objects an epoch holds
  *     collect.c   which pages each rank writes

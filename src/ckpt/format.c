@@ -114,7 +114,7 @@ const char *ckpt_object_type(const struct ckpt_epoch *epoch,
     return name != NULL ? name : "?";
 }
 
-bool ckpt_attribute_good(const char *name, const char *text)
+static bool text_good(const char *text)
 {
     size_t length = strnlen(text, RECTO_ATTRIBUTE_TEXT_MAX + 1);
     for (size_t i = 0; i < length; i++) {
@@ -122,7 +122,18 @@ bool ckpt_attribute_good(const char *name, const char *text)
             return false;
         }
     }
-    return base_label_good(name) && length <= RECTO_ATTRIBUTE_TEXT_MAX;
+    return length <= RECTO_ATTRIBUTE_TEXT_MAX;
+}
+
+bool ckpt_attribute_good(const struct ckpt_attribute *a)
+{
+    _Static_assert(sizeof a->text ==
+                       RECTO_ATTRIBUTE_NUMBERS_MAX * sizeof(uint64_t),
+                   "there is room for as many numbers");
+    bool numbers = a->count > 0;
+    return base_label_good(a->name) &&
+           (numbers ? a->type < TYPES && a->count <= RECTO_ATTRIBUTE_NUMBERS_MAX
+                    : a->type == 0 && text_good(a->text));
 }
 
 const struct ckpt_attribute *

@@ -76,8 +76,10 @@ struct ckpt_struct {
 /* What is said of an object. */
 struct ckpt_attribute {
     uint64_t uid;
+    uint32_t count; /* of numbers; 0: it is a text */
+    uint32_t type;  /* of numbers, a recto_type; else 0 */
     char name[RECTO_LABEL_MAX + 1];
-    char text[RECTO_ATTRIBUTE_TEXT_MAX + 1];
+    char text[RECTO_ATTRIBUTE_TEXT_MAX + 1]; /* or numbers; zeros behind */
 };
 
 struct ckpt_epoch {
@@ -236,8 +238,13 @@ const char *ckpt_object_type(const struct ckpt_epoch *epoch,
 const char *ckpt_object_shape(const struct ckpt_epoch *epoch,
                               const struct ckpt_object *object, char *text,
                               size_t size);
-/* Are they name and text of an attribute? */
-bool ckpt_attribute_good(const char *name, const char *text);
+/* Is it such as a program may set, but for its uid? */
+bool ckpt_attribute_good(const struct ckpt_attribute *attribute);
+/* Of all its numbers, which are good. */
+static inline size_t ckpt_attribute_bytes(const struct ckpt_attribute *a)
+{
+    return (size_t)a->count * recto_type_size((recto_type)a->type);
+}
 /* The attributes of an object: `count` from the result on. */
 const struct ckpt_attribute *
 ckpt_object_attributes(const struct ckpt_epoch *epoch, uint64_t uid,

@@ -90,7 +90,7 @@ static uint64_t table(struct layout *l, const char *name, hid_t type,
 static void attribute_u64(struct layout *l, const char *name, uint64_t value)
 {
     l->failed = l->failed || !ckpt_h5_attribute(l->recto, ".", name,
-                                                H5T_NATIVE_UINT64, &value);
+                                                H5T_NATIVE_UINT64, 1, &value);
 }
 
 static void attribute_text(struct layout *l, const char *name,
