@@ -12,6 +12,11 @@ if(NOT HDF5_IS_PARALLEL)
                       "libhdf5-openmpi-dev; elsewhere set HDF5_ROOT")
 endif()
 
+if(HDF5_VERSION AND HDF5_VERSION VERSION_LESS 1.10.5)
+  message(FATAL_ERROR "Recto needs HDF5 1.10.5 or later (H5Dget_chunk_info_by_coord); "
+                      "found ${HDF5_VERSION} in ${HDF5_INCLUDE_DIRS}")
+endif()
+
 # recto_needed(FILE EXPRESSION RESULT): those libraries that FILE was linked with, or its
 # own name, that match.
 function(recto_needed file expression result)

@@ -14,7 +14,7 @@
  *                 recto/atomic.h: recto_fetch_add_* recto_exchange_* recto_cas_*
  *                 recto_load_* recto_store_*
  *   types         recto/types.h: recto_type_size recto_type_create
- *                 recto_attribute_set
+ *                 recto_attribute_set recto_attribute_numbers
  *   checkpoints   recto_protect recto_protect_block recto_unprotect
  *                 recto_checkpoint recto_checkpoint_wait
  *                 recto_restart recto_epoch
@@ -300,7 +300,7 @@ int recto_unprotect(const char *name);
 
 /*
  * A checkpoint: all shared memory and all protected memory as they are at the
- * call. The first is full, later ones hold the pages that changed. It returns as
+ * call. The first two are full, later ones hold the pages that changed. It returns as
  * soon as the memory may change, and a thread of each rank writes: pages that
  * are overwritten before their turn are copied first, by whoever overwrites them,
  * into a buffer of RECTO_CKPT_BUFFER bytes a rank; who finds it full waits until

@@ -11,6 +11,7 @@
  *     recto_type_create("particle", sizeof(struct particle), members, 2, &particle);
  *     p = recto_array("particles", particle, 1, &n, NULL);
  *     recto_attribute_set("particles", "units", "m");
+ *     recto_attribute_numbers("particles", "box", RECTO_DOUBLE, (double[]){0, 1}, 2);
  */
 #ifndef RECTO_TYPES_H
 #define RECTO_TYPES_H
@@ -52,7 +53,8 @@ enum {
     RECTO_MEMBERS_MAX = 64, /* of a struct */
     RECTO_STRUCT_BYTES_MAX = 65536, /* of an element */
     RECTO_ATTRIBUTES_MAX = 32,      /* of a name */
-    RECTO_ATTRIBUTE_TEXT_MAX = 255  /* bytes */
+    RECTO_ATTRIBUTE_TEXT_MAX = 255, /* bytes */
+    RECTO_ATTRIBUTE_NUMBERS_MAX = 32
 };
 
 /* Bytes of one element; 0 for an unknown type. Local. */
@@ -95,6 +97,16 @@ int recto_type_create(const char *name, size_t bytes,
  */
 int recto_attribute_set(const char *name, const char *attribute,
                         const char *text);
+
+/*
+ * The same with numbers, `count` (1 to 32) of a type that is no struct: "valid_range",
+ * "scale_factor", "_FillValue". One number is a scalar of HDF5, several are an array of one
+ * dimension. An attribute that is there already is replaced, whatever it was;
+ * recto_attribute_set with NULL takes it away. The same errors.
+ */
+int recto_attribute_numbers(const char *name, const char *attribute,
+                            recto_type type, const void *numbers,
+                            uint64_t count);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

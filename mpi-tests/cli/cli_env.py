@@ -71,11 +71,8 @@ def check_defaults():
         assert v["good"] and v["origin"] == "default" and v["value"] == v["default"], v
         assert v["text"] and v["allowed"], v
     text = run(BIN / "recto", "env").stdout
-    man = run(BIN / "recto", "env", "--man").stdout
     for name, default in listed:
         assert f"{name}={default} " in text, name
-        assert f".TP\n.B {name}\n" in man, name
-    assert man.startswith(".SH ENVIRONMENT\n") and "-" not in man.replace("\\-", "")
 
 
 def check_origin():

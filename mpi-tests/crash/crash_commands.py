@@ -15,7 +15,7 @@ from common import Driver, seed_option
 
 RANKS = 2
 COMMANDS = {"prune": ["prune", "--keep", "last=2"], "newest": ["compact"],
-            "within": ["compact", "6"]}
+            "within": ["compact", "6"], "deflated": ["compact", "--deflate"]}
 
 
 class Case:

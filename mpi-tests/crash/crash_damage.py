@@ -37,14 +37,19 @@ class Case:
 
 
 class Suite:
-    def __init__(self, driver, victim, steps):
+    def __init__(self, driver, victim, steps, deflate=None):
+        """deflate: the epoch that is compressed."""
         self.driver = driver
         self.victim = victim
         self.cases = []
-        self.template = driver.path("template%d" % steps)
+        self.template = driver.path("template%d-%s" % (steps, deflate))
         code, out, err = driver.mpirun(RANKS, [victim, "run", str(steps)],
                                        driver.environment(self.template))
         driver.check(code == 0, "template", out + err)
+        if deflate is not None:
+            code, out, err = driver.recto("compact", self.template, str(deflate),
+                                          "--deflate")
+            driver.check(code == 0, "template", out + err)
         self.epochs = manifest.read(self.template)
 
     def judge(self):
@@ -62,6 +67,7 @@ class Suite:
                 answer in case.allowed, case.what,
                 "restart: %s instead of %s\n%s" % (answer, case.allowed,
                                                    err[-2000:]))
+            shutil.rmtree(case.folder, ignore_errors=True)
 
 
 def newest_epoch(suite):
@@ -69,6 +75,9 @@ def newest_epoch(suite):
     last = suite.epochs[-1]
     allowed = {str(last.number - 1)}
     places = last.places()
+    if last.full and last.fields["blocks_at"] != "0":
+        places += [("chunk %d" % i, *place)
+                   for i, place in enumerate(last.chunks(suite.template))]
     for what, offset, size in places:
         for where in (0, size // 2, size - 1):
             case = Case(suite, "newest: byte %d of %s" % (where, what), allowed)
@@ -170,6 +179,9 @@ def base_epoch(suite):
     for epoch in suite.epochs:
         if epoch.full:
             case.flip(epoch.file, epoch.places()[1][1] + 5)
+    for i, (offset, size) in enumerate(base.chunks(suite.template)):
+        case = Case(suite, "base: chunk %d" % i, before)
+        case.flip(base.file, offset + size // 2)
 
 
 def anywhere(suite, rng, count):
@@ -188,8 +200,9 @@ def main():
     driver = Driver(__doc__, seed_option)
     victim = driver.program("victim")
     rng = driver.random()
-    for steps in (5, 2):  # the newest is differential, full
-        suite = Suite(driver, victim, steps)
+    # the newest is differential, full, full and compressed
+    for steps, deflate in ((5, None), (2, None), (2, 1)):
+        suite = Suite(driver, victim, steps, deflate)
         allowed = newest_epoch(suite)
         files(suite, allowed)
         if steps == 5:
@@ -197,11 +210,10 @@ def main():
             stale(suite)
             anywhere(suite, rng, 500 if driver.args.long else 30)
         suite.judge()
-        for case in suite.cases:
-            shutil.rmtree(case.folder, ignore_errors=True)
-    suite = Suite(driver, victim, 3)
-    base_epoch(suite)
-    suite.judge()
+    for deflate in (None, 1):
+        suite = Suite(driver, victim, 3, deflate)
+        base_epoch(suite)
+        suite.judge()
     driver.end()
 
 

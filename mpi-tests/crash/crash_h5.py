@@ -34,7 +34,7 @@ def full_epoch(driver, path, step):
                      "clock/step")
         driver.check("scratch" not in file, "what is left out is left out")
         about = file["recto"].attrs
-        driver.check(about["format_major"] == 2 and about["kind"] == b"full" and
+        driver.check(about["format_major"] == 3 and about["kind"] == b"full" and
                      about["epoch"] == step and about["page_size"] == 4096,
                      "attributes of /recto")
         driver.check(file["recto/sums/grid/field"].shape == (10,),

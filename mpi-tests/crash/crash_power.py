@@ -205,6 +205,7 @@ def commands(bench, most):
     job(bench.driver, folder, 2, 10, RECTO_CKPT_FULL="3", RECTO_CKPT_KEEP="all")
     for name, words in (("prune", ["prune", "--keep", "last=2"]),
                         ("compact the newest", ["compact"]),
+                        ("deflate the newest", ["compact", "--deflate"]),
                         ("compact one within", ["compact", "6"])):
         folder = command(bench, name.replace(" ", "-"), folder, words, most)
 

@@ -5,7 +5,8 @@ epochs, in what export writes (plain and deflated) and after compact, as h5py an
 read them; that they restart, on other numbers of ranks too, when size and members
 are the same, and only then; that diff names the elements that differ, wherever pages
 cut them; that epochs which came through nodes' own folders say the same; that arrays of many
-chunks come back deflated, zeros and noise as they should; that a full disk leaves no
+chunks come back deflated, zeros and noise as they should, exported or in place; that
+deflated epochs restart on other numbers of ranks; that a full disk leaves no
 file; and what the calls refuse."""
 import os
 import resource
@@ -26,7 +27,9 @@ ODD = numpy.dtype({"names": ["a", "b", "c"], "formats": ["<i2", "<f8", ("u1", 3)
 # name: (number, type, dimensions)
 ARRAYS = {"particles": (0, PARTICLE, (3000,)), "mesh/odd": (1, ODD, (300, 7)),
           "tiles": (3, ODD, (40, 31))}
-ATTRIBUTES = {"particles": {"long_name": "\"where\" \\ \u00e4ther", "units": "m"},
+ATTRIBUTES = {"particles": {"box": [-1.5, 0.1], "long_name": "\"where\" \\ \u00e4ther",
+                            "units": "m"},
+              "mesh/odd": {"count": (1 << 64) - 1},
               "tiles": {"units": ""}}
 
 
@@ -46,7 +49,10 @@ def objects(step, ranks=RANKS):
     return found
 
 
-def text(found):
+def said(found):
+    """An attribute as h5py has it."""
+    if isinstance(found, (numpy.ndarray, numpy.number)):
+        return found.tolist()
     return found.decode() if isinstance(found, bytes) else str(found)
 
 
@@ -59,7 +65,7 @@ def look(driver, path, step, what):
                          str(file[name].dtype))
             driver.check(file[name][...].tobytes() == want.tobytes(),
                          what + ": " + name)
-            told = {key: text(found) for key, found in file[name].attrs.items()}
+            told = {key: said(found) for key, found in file[name].attrs.items()}
             driver.check(told == ATTRIBUTES.get(name, {}),
                          what + ": attributes of " + name, told)
             if name in ARRAYS:
@@ -106,7 +112,8 @@ def told(driver, folder):
                   ("charge \u00b5", "float32", 28, 1)], "info: members", listed)
     _, out, _ = driver.recto("info", folder)
     driver.check("300 x 7 odd" in out and ".x: float64[3] at 0" in out and
-                 "units = \"m\"" in out, "info as text", out)
+                 "units = \"m\"" in out and "box = [-1.5, 0.10000000000000001]" in out and
+                 "count = 18446744073709551615" in out, "info as text", out)
 
 
 def differs(driver, folder, a, b):
@@ -151,6 +158,8 @@ def elastic(driver, types):
         driver.check(code == 0 and out.split() == [str(at)],
                      "%d ranks" % ranks, out + err)
         at += 2
+        code, out, err = driver.recto("compact", folder, "--deflate")
+        driver.check(code == 0 and " of " in out, "deflate", out + err)
 
 
 def nodes(driver, types):
@@ -170,6 +179,29 @@ def nodes(driver, types):
     told(driver, folder)
     exported(driver, folder, STEPS)
     exported(driver, folder, STEPS - 1)
+
+
+def deflated(driver, folder, plain, names):
+    """The newest epoch, whose file is `plain`, deflated in its place."""
+    before = driver.path("before.h5")
+    shutil.copy(plain, before)
+    code, out, err = driver.recto("compact", folder, "--deflate")
+    driver.check(code == 0, "compact --deflate", out + err)
+    epoch = manifest.read(folder)[-1]
+    with h5py.File(before, "r") as one, \
+            h5py.File(os.path.join(folder, epoch.file), "r") as other:
+        for name in names:
+            driver.check(one[name][...].tobytes() == other[name][...].tobytes() and
+                         one[name].dtype == other[name].dtype, "deflated epoch: " + name)
+            driver.check(other[name].compression == "gzip" and
+                         other[name].id.get_num_chunks() <= int(epoch.fields["entries"]),
+                         "chunks of " + name)
+        row = other["recto/chunks"].dtype
+        driver.check(row.names == ("offset", "bytes", "raw") and row.itemsize == 16,
+                     "rows of chunks", str(row))
+    code, out, err = driver.recto("verify", folder)
+    driver.check(code == 0, "verify", out + err)
+    os.unlink(before)
 
 
 def large(driver, types):
@@ -201,15 +233,17 @@ def large(driver, types):
                      other["deep"].chunks == (1, 20, 131, 64) and
                      other["tall"].chunks[1] == 999, "shapes of chunks")
     os.unlink(path)
+    deflated(driver, folder, os.path.join(folder, manifest.read(folder)[-1].file), names)
 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-    for option in ("--deflate", "--json"):
-        done = subprocess.run(
-            [driver.recto_path, "export", folder, "0", path, option], text=True,
-            capture_output=True, check=False, preexec_fn=limit)
+    for words in (["export", folder, "0", path, "--deflate"],
+                  ["export", folder, "0", path], ["compact", folder, "0", "--deflate"]):
+        done = subprocess.run([driver.recto_path, *words], text=True,
+                              capture_output=True, check=False, preexec_fn=limit)
         driver.check(done.returncode == 1 and "too large" in done.stderr,
-                     "export past a limit", done.stderr)
+                     "past a limit: " + " ".join(words), done.stderr)
+    driver.check(not driver.strays(folder), "strays", str(driver.strays(folder)))
     left = [n for n in os.listdir(driver.work) if "large.h5" in n]
     driver.check(not left, "nothing left behind", left)
 

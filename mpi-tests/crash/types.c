@@ -9,7 +9,7 @@
  *   types changed     declares another struct under the same names: prints the verdict
  *   types renamed     the same members in a struct of another name: it restarts
  *   types large       two epochs of arrays of many chunks
- *   types calls       what recto_type_create and recto_attribute_set refuse
+ *   types calls       what recto_type_create and recto_attribute_* refuse
  */
 #include <recto.h>
 #include <signal.h>
@@ -153,6 +153,14 @@ static void declare(const char *name, int members)
     expect("long_name",
            recto_attribute_set("particles", "long_name",
                                "\"where\" \\ \xc3\xa4ther"),
+           0);
+    expect("box",
+           recto_attribute_numbers("particles", "box", RECTO_DOUBLE,
+                                   (double[]){-1.5, 0.1}, 2),
+           0);
+    expect("count",
+           recto_attribute_numbers("mesh/odd", "count", RECTO_UINT64,
+                                   &(uint64_t){UINT64_MAX}, 1),
            0);
     expect("of a tile", recto_attribute_set("tiles", "units", ""), 0);
     expect("of nothing", recto_attribute_set("nothing", "units", "K"), 0);
@@ -317,6 +325,42 @@ static void types_refused(void)
            1);
 }
 
+static void numbers_refused(void)
+{
+    static const char many[(RECTO_ATTRIBUTE_NUMBERS_MAX + 1) * 8];
+    recto_type type = RECTO_DOUBLE;
+    expect("most",
+           recto_attribute_numbers("n", "a", type, many,
+                                   RECTO_ATTRIBUTE_NUMBERS_MAX),
+           0);
+    expect("too many",
+           recto_attribute_numbers("n", "a", type, many,
+                                   RECTO_ATTRIBUTE_NUMBERS_MAX + 1),
+           RECTO_EINVAL);
+    expect("none", recto_attribute_numbers("n", "a", type, many, 0),
+           RECTO_EINVAL);
+    expect("at NULL", recto_attribute_numbers("n", "a", type, NULL, 1),
+           RECTO_EINVAL);
+    expect("no type",
+           recto_attribute_numbers("n", "a", (recto_type)11, many, 1),
+           RECTO_EINVAL);
+    expect("a struct",
+           recto_attribute_numbers("n", "a", RECTO_STRUCT_FIRST, many, 1),
+           RECTO_EINVAL);
+    expect("of no name", recto_attribute_numbers("n", NULL, type, many, 1),
+           RECTO_EINVAL);
+    expect("by a text", recto_attribute_set("n", "a", "text"), 0);
+    expect("by numbers", recto_attribute_numbers("n", "a", RECTO_INT8, many, 3),
+           0);
+    expect("gone", recto_attribute_set("n", "a", NULL), 0);
+    if (recto_size() > 1) {
+        int64_t mine = recto_rank();
+        expect("ranks differ",
+               recto_attribute_numbers("n", "a", RECTO_INT64, &mine, 1),
+               RECTO_EMISMATCH);
+    }
+}
+
 static void attributes_refused(void)
 {
     char name[16];
@@ -360,6 +404,7 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "calls") == 0) {
         types_refused();
         attributes_refused();
+        numbers_refused();
     } else if (strcmp(argv[1], "large") == 0) {
         large();
     } else if (strcmp(argv[1], "changed") == 0) {

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Shows that epochs of format 1, as the project keeps them in data/epoch-v1,
+ * Shows that epochs of older formats, as the project keeps them in data/,
  * restore. For 2 ranks.
  *
- *   v1 write     writes epochs 0 (full), 1 (full), 2 (differential)
- *   v1 read      restarts, compares, prints the epoch
+ *   v1 write [large]   writes epochs 0 (full), 1 (full), 2 (differential)
+ *   v1 read [large]    restarts, compares, prints the epoch
+ *
+ * `large`: with an array that a packed full epoch has in chunks.
  */
 #include <recto.h>
 #include <stdbool.h>
@@ -15,11 +17,13 @@ enum {
     ROWS = 24,
     COLUMNS = 32,
     COUNTS = 300,
-    VALUES = 20
+    VALUES = 20,
+    LARGE = 2300
 };
 
 static double *grid;
 static int32_t *counts;
+static double *large; /* NULL without */
 static float values[VALUES];
 static int64_t step;
 
@@ -30,14 +34,18 @@ static int fail(const char *what)
     return 1;
 }
 
-static int declare(void)
+static int declare(bool with_large)
 {
     static const uint64_t dims[] = {ROWS, COLUMNS};
     static const uint64_t count = COUNTS;
+    static const uint64_t many = LARGE;
     grid = recto_array("model/grid", RECTO_DOUBLE, 2, dims, NULL);
     counts = recto_array("counts", RECTO_INT32, 1, &count,
                          &(recto_attr){.placement = RECTO_AT(1)});
-    return grid == NULL || counts == NULL ||
+    if (with_large) {
+        large = recto_array("model/large", RECTO_DOUBLE, 1, &many, NULL);
+    }
+    return grid == NULL || counts == NULL || (with_large && large == NULL) ||
            recto_protect("model/values", values, RECTO_FLOAT,
                          VALUES - (uint64_t)recto_rank()) != 0 ||
            recto_protect("step", &step, RECTO_INT64, 1) != 0;
@@ -47,6 +55,12 @@ static int declare(void)
 static double grid_value(int i, int j, int64_t s)
 {
     return 100.0 * i + j + (i < ROWS / 3 || s < 1 ? 0.25 * (double)s : 0.25);
+}
+
+/* Its last page changes, and zeros stay. */
+static double large_value(int i, int64_t s)
+{
+    return i < LARGE / 4 ? 0 : i / 10 + (i > LARGE - 100 ? (double)s : 0);
 }
 
 static void set(int64_t s)
@@ -61,6 +75,9 @@ static void set(int64_t s)
         for (int i = 0; i < COUNTS; i++) {
             counts[i] = (int32_t)(i * 3 + s);
         }
+    }
+    for (int i = 0; large != NULL && recto_rank() == 0 && i < LARGE; i++) {
+        large[i] = large_value(i, s);
     }
     for (int i = 0; i < VALUES; i++) {
         values[i] = (float)(i * (recto_rank() + 1)) + 0.5F * (float)s;
@@ -80,6 +97,9 @@ static int compare(int64_t s)
     for (int i = 0; i < COUNTS; i++) {
         wrong += counts[i] != (int32_t)(i * 3 + (s < 2 ? s : 1));
     }
+    for (int i = 0; large != NULL && i < LARGE; i++) {
+        wrong += large[i] != large_value(i, s);
+    }
     for (int i = 0; i < VALUES - recto_rank(); i++) {
         wrong += values[i] != (float)(i * (recto_rank() + 1)) + 0.5F * (float)s;
     }
@@ -92,7 +112,8 @@ static int compare(int64_t s)
 
 int main(int argc, char **argv)
 {
-    if (recto_init(&argc, &argv) != 0 || declare() != 0) {
+    bool with_large = argc > 2 && strcmp(argv[2], "large") == 0;
+    if (recto_init(&argc, &argv) != 0 || declare(with_large) != 0) {
         return fail("start");
     }
     int wrong = 0;

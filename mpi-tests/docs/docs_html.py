@@ -2,23 +2,11 @@
 """Shows that doxygen made HTML of all Markdown pages and of the manual without a warning,
 that no link in it is dead once it is installed, and that it names no folder of the build."""
 import html.parser
-import os
-import pathlib
 import re
-import shutil
 import subprocess
-import sys
 import urllib.parse
 
-SOURCE = pathlib.Path(os.environ["TEST_SOURCE"])
-BUILD = pathlib.Path(os.environ["TEST_BUILD"])
-WORK = pathlib.Path(os.environ["TEST_WORK"])
-faults = []
-
-
-def expect(good, what):
-    if not good:
-        faults.append(what)
+from common import BUILD, SOURCE, WORK, expect, finish, fresh, skip_unless
 
 
 class Page(html.parser.HTMLParser):
@@ -77,11 +65,8 @@ def check_pages(pages):
 
 def main():
     warnings = BUILD / "docs" / "html.warnings"
-    if not (BUILD / "docs" / "html").is_dir():
-        print("skip: built without HTML documentation")
-        sys.exit(77)
-    shutil.rmtree(WORK, ignore_errors=True)
-    WORK.mkdir(parents=True)
+    skip_unless((BUILD / "docs" / "html").is_dir(), "built without HTML documentation")
+    fresh()
     expect(warnings.read_text(encoding="utf-8") == "", warnings.read_text(encoding="utf-8"))
     folder = install()
     texts = {f.name: f.read_text(encoding="utf-8") for f in folder.glob("*.html")}
@@ -91,11 +76,7 @@ def main():
     for file in folder.rglob("*"):
         expect(file.is_dir() or str(SOURCE).encode() not in file.read_bytes(),
                f"{file.name} names {SOURCE}")
-    for fault in faults:
-        print(fault)
-    if faults:
-        sys.exit(1)
-    print(f"passed: {len(pages)} pages, {sum(len(p.links) for p in pages.values())} links")
+    finish(f"{len(pages)} pages, {sum(len(p.links) for p in pages.values())} links")
 
 
 main()

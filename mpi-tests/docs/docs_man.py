@@ -4,30 +4,21 @@ each variable is in exactly one page, with all options that --help names; that m
 nothing to say against a page, that each can be rendered, that what they refer to is there;
 and that a function which no page takes is an error."""
 import json
-import os
-import pathlib
 import re
 import shutil
 import subprocess
 import sys
 
-SOURCE = pathlib.Path(os.environ["TEST_SOURCE"])
-BUILD = pathlib.Path(os.environ["TEST_BUILD"])
-WORK = pathlib.Path(os.environ["TEST_WORK"])
+from common import BUILD, SOURCE, WORK, expect, finish, fresh, skip_unless
+
 MAN = BUILD / "docs" / "man"
 RECTO = BUILD / "bin" / "recto"
 LINK = re.compile(r"\.so (man(\d)/[\w-]+\.\2)\n")
-faults = []
 
 
 def run(*words):
     return subprocess.run([str(w) for w in words], stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=60, check=False)
-
-
-def expect(good, what):
-    if not good:
-        faults.append(what)
 
 
 def read_pages():
@@ -122,14 +113,9 @@ def check_failure():
 
 
 def main():
-    if not MAN.is_dir():
-        print("skip: built without the manual")
-        sys.exit(77)
-    if not shutil.which("mandoc"):
-        print("skip: no mandoc")
-        sys.exit(77)
-    shutil.rmtree(WORK, ignore_errors=True)
-    WORK.mkdir(parents=True)
+    skip_unless(MAN.is_dir(), "built without the manual")
+    skip_unless(shutil.which("mandoc"), "no mandoc")
+    fresh()
     pages, links = read_pages()
     if (BUILD / "lib" / "librecto.so").exists():
         check_functions(pages, links)
@@ -138,11 +124,7 @@ def main():
     check_variables(pages)
     check_form(pages)
     check_failure()
-    for fault in faults:
-        print(fault)
-    if faults:
-        sys.exit(1)
-    print(f"passed: {len(pages)} pages, {len(links)} links to them")
+    finish(f"{len(pages)} pages, {len(links)} links to them")
 
 
 main()

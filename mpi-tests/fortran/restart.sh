@@ -33,7 +33,8 @@ run 3 14 0 10 RECTO_RESTART=lazy
 "$TEST_BUILD/bin/recto" verify "$RECTO_CKPT_DIR"
 "$TEST_BUILD/bin/recto" info "$RECTO_CKPT_DIR" | tee "$TEST_WORK/info"
 for object in '23 x 7 float64 +u$' '101 x 2 float64 +w$' '101 .*particle.* p$' \
-    '23 x 7 float32 +block$' '23 x 7 x 2 float64 +half$' 'units.*K'; do
+    '23 x 7 float32 +block$' '23 x 7 x 2 float64 +half$' 'units.*K' \
+    'scale = 0.5$' 'range = .-1, 40.$'; do
     grep -qE "$object" "$TEST_WORK/info"
 done
 

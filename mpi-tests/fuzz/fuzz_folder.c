@@ -92,6 +92,23 @@ static void blocks_follow(const struct ckpt_file *file,
     ckpt_rows_free(&rows);
 }
 
+/* Reads the bytes of a piece of a full epoch, those of chunks above all. */
+static void data_follow(const struct ckpt_file *file,
+                        const struct ckpt_object *o, const struct ckpt_piece *p)
+{
+    static char page[CKPT_PAGE];
+    struct ckpt_unpacking unpacking;
+    if (ckpt_unpacking_open(&unpacking) != 0) {
+        return;
+    }
+    for (uint64_t i = 0; i < p->sums; i++) {
+        (void)ckpt_file_data_read(file, &unpacking, o,
+                                  p->offset + i * CKPT_PAGE,
+                                  ckpt_page_bytes(p->bytes, i), page);
+    }
+    ckpt_unpacking_close(&unpacking);
+}
+
 /* Reads what the table of pieces leads to. */
 static void pieces_follow(const struct ckpt_file *file)
 {
@@ -108,6 +125,7 @@ static void pieces_follow(const struct ckpt_file *file)
             uint64_t *sums = malloc(p->sums * sizeof *sums + 1);
             (void)ckpt_file_sums_read(file, o, p, sums);
             free(sums);
+            data_follow(file, o, p);
         }
     }
 }
@@ -179,6 +197,21 @@ static void runs_forge(const struct ckpt_epoch *e, uint8_t *bytes)
     }
 }
 
+/* Of an epoch that is good in itself. */
+static int extents_find(const struct ckpt_epoch *e, const uint8_t *data,
+                        struct ckpt_extent **extents, size_t *count)
+{
+    struct ckpt_chunk *chunks = NULL;
+    if (e->full && e->packed) {
+        size_t bytes = (size_t)e->entries * sizeof *chunks;
+        chunks = malloc(bytes + 1);
+        memcpy(chunks, data + e->blocks_at, bytes);
+    }
+    int status = ckpt_epoch_extents(e, chunks, extents, count);
+    free(chunks);
+    return status;
+}
+
 /* Writes the file of an epoch, and has the manifest vouch for it. */
 static bool file_make(struct ckpt_epoch *e, const uint8_t *data, size_t size)
 {
@@ -187,11 +220,8 @@ static bool file_make(struct ckpt_epoch *e, const uint8_t *data, size_t size)
     size_t count = 0;
     e->length = size;
     ckpt_epoch_file(e, name);
-    if (ckpt_epoch_extents(e, &extents, &count) != 0) {
-        return false; /* as ckpt_manifest_check would have said */
-    }
-    if (ckpt_epoch_check(e, UINT64_MAX) != 0) {
-        free(extents);
+    if (ckpt_epoch_check(e, UINT64_MAX) != 0 ||
+        extents_find(e, data, &extents, &count) != 0) {
         return false;
     }
     uint8_t *bytes = malloc(size + 1);

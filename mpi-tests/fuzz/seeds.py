@@ -17,6 +17,7 @@ def described(lines):
                    b"member offset=8 type=int16 count=3 name=\"b\"\n")
         elif line.startswith(b"object "):
             yield (b"attribute name=\"long_name\" text=\"\\\"x\\\" \\\\\"\n"
+                   b"attribute name=\"range\" type=int16 count=2 bytes=ffff0700\n"
                    b"attribute name=\"units\" text=\"K\"\n")
 
 

@@ -8,39 +8,18 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
+
+from common import BUILD, SOURCE, WORK, fresh, need, say
 
 HERE = pathlib.Path(__file__).parent
-SOURCE = pathlib.Path(os.environ["TEST_SOURCE"])
-BUILD = pathlib.Path(os.environ["TEST_BUILD"])
-WORK = pathlib.Path(os.environ["TEST_WORK"])
 STRICT = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-D_DEFAULT_SOURCE",
           "-DOMPI_SKIP_MPICXX", "-DMPICH_SKIP_MPICXX"]
-LIMIT = 100  # seconds for one command: none hangs
-
-
-def say(command, env=None, cwd=None, code=0):
-    """Runs a command; what it printed."""
-    result = subprocess.run(
-        list(map(str, command)), env={**os.environ, **(env or {})}, cwd=cwd or WORK,
-        timeout=LIMIT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, check=False)
-    if result.returncode != code:
-        sys.exit(f"{' '.join(map(str, command))}: exit code {result.returncode}\n"
-                 f"{result.stdout}")
-    return result.stdout
-
-
-def need(condition, what):
-    if not condition:
-        sys.exit(what)
 
 
 def run(program, env=None, word="good"):
     """A program on two ranks that share no memory as the protocols see it."""
     settings = {"RECTO_NODE": "rank", "RECTO_CKPT_DIR": str(WORK / "run" / "ckpt")}
-    text = say([os.environ["TEST_MPIRUN"], WORK / "run", 2, program],
+    text = say(os.environ["TEST_MPIRUN"], WORK / "run", 2, program,
                env={**settings, **(env or {})})
     need(word in text, f"{program} printed\n{text}")
     print(f"ran {program.relative_to(WORK)}")
@@ -54,7 +33,7 @@ def cache(name):
 def install():
     """The prefix, moved to where nothing knows it."""
     first, moved = WORK / "first", WORK / "moved"
-    say(["cmake", "--install", BUILD, "--prefix", first])
+    say("cmake", "--install", BUILD, "--prefix", first)
     first.rename(moved)
     return moved
 
@@ -76,7 +55,7 @@ def check_leaks(prefix):
                 count += 1
     need(count > 15, f"only {count} files looked at")
     for name in ["lib/librecto.so", "bin/recto", "bin/recto-files"]:
-        text = say(["readelf", "-d", prefix / name])
+        text = say("readelf", "-d", prefix / name)
         paths = re.findall(r"R(?:UN)?PATH.*\[(.*)\]", text)
         for path in forbidden[:3]:
             need(path not in "".join(paths), f"{name}: RPATH {paths}")
@@ -84,15 +63,15 @@ def check_leaks(prefix):
 
 
 def check_soname(prefix):
-    version = say([prefix / "bin" / "recto", "--version"]).split()[1]
+    version = say(prefix / "bin" / "recto", "--version").split()[1]
     library = prefix / "lib" / "librecto.so"
-    need("soname: [librecto.so.0]" in say(["readelf", "-d", library]), "SONAME")
+    need("soname: [librecto.so.0]" in say("readelf", "-d", library), "SONAME")
     need(os.readlink(library) == "librecto.so.0", "librecto.so")
     need(os.readlink(f"{library}.0") == f"librecto.so.{version}", "librecto.so.0")
 
 
 def pkg_config(prefix, *arguments, module="recto"):
-    return say(["pkg-config", *arguments, module],
+    return say("pkg-config", *arguments, module,
                env={"PKG_CONFIG_PATH": str(prefix / "lib" / "pkgconfig")}).split()
 
 
@@ -109,9 +88,9 @@ def check_pkg_config(prefix):
             print(f"no {compiler}")
             continue
         program = WORK / f"pc-{compiler}"
-        say([compiler, f"-std={standard}", *STRICT, *flags, "-x", language,
-             HERE / "consumer.c", "-x", "none", "-o", program, *libs,
-             *pkg_config_mpi(prefix)])
+        say(compiler, f"-std={standard}", *STRICT, *flags, "-x", language,
+            HERE / "consumer.c", "-x", "none", "-o", program, *libs,
+            *pkg_config_mpi(prefix))
         run(program, here)
 
 
@@ -130,9 +109,9 @@ def check_static(prefix):
     for name, libs in [("pc-static", pkg_config(prefix, "--libs", module="recto-static")),
                        ("pc-alone", pkg_config(alone, "--static", "--libs"))]:
         program = WORK / name
-        say(["gcc", "-std=c11", *STRICT, *pkg_config(alone, "--cflags"),
-             HERE / "consumer.c", "-o", program, *libs])
-        need("librecto" not in say(["ldd", program]), f"{name} is not static")
+        say("gcc", "-std=c11", *STRICT, *pkg_config(alone, "--cflags"),
+            HERE / "consumer.c", "-o", program, *libs)
+        need("librecto" not in say("ldd", program), f"{name} is not static")
         run(program)
 
 
@@ -140,11 +119,11 @@ def check_cmake(prefix):
     for folder, programs in [("project", ["c-default", "c-static", "cxx-shared"]),
                              ("cxx", ["cxx-alone"])]:
         build = WORK / f"cmake-{folder}"
-        say(["cmake", "-G", "Ninja", "-S", HERE / folder, "-B", build,
-             f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCONSUMER={HERE / 'consumer.c'}"])
-        say(["cmake", "--build", build])
+        say("cmake", "-G", "Ninja", "-S", HERE / folder, "-B", build,
+            f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCONSUMER={HERE / 'consumer.c'}")
+        say("cmake", "--build", build)
         for program in programs:
-            shared = "librecto.so.0 =>" in say(["ldd", build / program])
+            shared = "librecto.so.0 =>" in say("ldd", build / program)
             need(shared == ("static" not in program), f"{program}: shared is {shared}")
             run(build / program)
 
@@ -155,17 +134,17 @@ def check_examples(prefix):
     if not folder.is_dir():
         print("no examples")
         return
-    say(["sh", "-c", f"cmake -S {folder} -B {WORK}/examples "
-         f"-DCMAKE_PREFIX_PATH={prefix} && cmake --build {WORK}/examples"])
+    say("sh", "-c", f"cmake -S {folder} -B {WORK}/examples "
+        f"-DCMAKE_PREFIX_PATH={prefix} && cmake --build {WORK}/examples")
     run(WORK / "examples" / "hello", word="ok")
     if not (prefix / "include" / "recto" / "fortran").is_dir():
         print("no Fortran module")
         return
     run(WORK / "examples" / "hello_fortran", word="ok")
     program = WORK / "pc-fortran"
-    say(["gfortran", *pkg_config(prefix, "--cflags", module="recto-fortran"),
-         folder / "hello.f90", "-o", program,
-         *pkg_config(prefix, "--libs", module="recto-fortran")])
+    say("gfortran", *pkg_config(prefix, "--cflags", module="recto-fortran"),
+        folder / "hello.f90", "-o", program,
+        *pkg_config(prefix, "--libs", module="recto-fortran"))
     run(program, {"LD_LIBRARY_PATH": str(prefix / "lib")}, word="ok")
 
 
@@ -177,17 +156,13 @@ def check_modules(prefix):
         script = (f". {systems[0]}; module use {prefix}/share/modulefiles; "
                   "module load recto && recto --version && pkg-config --modversion recto "
                   "&& echo $LD_LIBRARY_PATH && module unload recto && ! command -v recto")
-        text = say(["bash", "-c", script], env={"PATH": "/usr/bin:/bin"})
+        text = say("bash", "-c", script, env={"PATH": "/usr/bin:/bin"})
         need(f"{prefix}/lib" in text and "recto 0" in text, text)
         print(f"loaded the module by {systems[0]}")
 
 
 def main():
-    if not (BUILD / "lib" / "librecto.so").exists():
-        print("skip: librecto is built as a static library")
-        sys.exit(77)
-    shutil.rmtree(WORK, ignore_errors=True)
-    WORK.mkdir(parents=True)
+    fresh()
     prefix = install()
     check_leaks(prefix)
     check_soname(prefix)

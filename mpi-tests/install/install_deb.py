@@ -2,31 +2,11 @@
 """Shows that the Debian packages depend on the libraries that they use, hold what they should
 and no RPATH into the system, and that dpkg installs them into an empty root, where the
 commands run, and removes them without a trace."""
-import os
-import pathlib
 import re
 import shutil
-import subprocess
 import sys
 
-BUILD = pathlib.Path(os.environ["TEST_BUILD"])
-WORK = pathlib.Path(os.environ["TEST_WORK"])
-LIMIT = 200  # seconds
-
-
-def say(*command):
-    result = subprocess.run(
-        list(map(str, command)), timeout=LIMIT, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if result.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}: exit code {result.returncode}\n"
-                 f"{result.stdout}")
-    return result.stdout
-
-
-def need(condition, what):
-    if not condition:
-        sys.exit(what)
+from common import BUILD, WORK, fresh, need, say
 
 
 def make_packages():
@@ -82,14 +62,10 @@ def check_install(packages):
 
 
 def main():
-    if not (BUILD / "lib" / "librecto.so").exists():
-        print("skip: librecto is built as a static library")
-        sys.exit(77)
     if not shutil.which("dpkg-shlibdeps"):
         print("skip: no dpkg-shlibdeps")
         sys.exit(77)
-    shutil.rmtree(WORK, ignore_errors=True)
-    WORK.mkdir(parents=True)
+    fresh()
     packages = make_packages()
     check_contents(packages)
     check_install(packages)

@@ -8,29 +8,20 @@ import ast
 import builtins
 import contextlib
 import os
-import pathlib
 import re
 import shutil
-import subprocess
 import sys
 import types
 
-SOURCE = pathlib.Path(os.environ["TEST_SOURCE"])
-BUILD = pathlib.Path(os.environ["TEST_BUILD"])
-WORK = pathlib.Path(os.environ["TEST_WORK"])
+from common import BUILD, SOURCE, WORK, fresh, need, say
+
 RECIPE = SOURCE / "spack" / "packages" / "recto" / "package.py"
-LIMIT = 100  # seconds
 
 # What CMake looks for, and Spack's names of it.
 SPACK = {"MPI": "mpi", "HDF5": "hdf5", "PkgConfig": "pkgconfig", "hwloc": "hwloc",
          "libxxhash": "xxhash", "liblz4": "lz4", "libzstd": "zstd", "libisal": "isa-l",
          "zlib": "zlib-api", "check": "check", "PNG": "libpng"}
 WITHOUT = {"Threads", "OpenMP"}  # come with the compiler
-
-
-def need(condition, what):
-    if not condition:
-        sys.exit(what)
 
 
 class Executable:
@@ -40,11 +31,8 @@ class Executable:
         self.path = str(path)
 
     def __call__(self, *arguments, output=None, error=None):
-        result = subprocess.run(
-            [self.path, *map(str, arguments)], timeout=LIMIT, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        need(result.returncode == 0, f"{self.path} {arguments}:\n{result.stdout}")
-        return result.stdout if output is str else None
+        text = say(self.path, *arguments)
+        return text if output is str else None
 
 
 def which(*names, required=False):
@@ -222,7 +210,6 @@ def run_tests(recipe):
     launcher.chmod(0o755)
     package.spec["mpi"] = types.SimpleNamespace(
         prefix=Prefix(WORK), mpicc=shutil.which("mpicc"), mpifc=shutil.which("mpifort"))
-    os.chdir(WORK)
     tests = sorted(name for name in dir(recipe) if name.startswith("test_") and
                    callable(getattr(recipe, name)))
     need(len(tests) > 1, "no stand-alone tests")
@@ -236,13 +223,8 @@ def run_tests(recipe):
 
 
 def main():
-    if not (BUILD / "lib" / "librecto.so").exists():
-        print("skip: librecto is built as a static library")
-        sys.exit(77)
-    shutil.rmtree(WORK, ignore_errors=True)
-    WORK.mkdir(parents=True)
-    subprocess.run(["cmake", "--install", str(BUILD), "--prefix", str(WORK / "prefix")],
-                   check=True, stdout=subprocess.DEVNULL, timeout=LIMIT)
+    fresh()
+    say("cmake", "--install", BUILD, "--prefix", WORK / "prefix")
     check_folders()
     for new in [False, True]:
         recipe, record = read_recipe(new)

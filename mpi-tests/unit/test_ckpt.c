@@ -544,7 +544,7 @@ START_TEST(damaged_manifests_are_no_fresh_start)
 {
     checkpoint();
     begin(16);
-    rewrite("manifest", "recto-manifest 2", "recto-manifest 3");
+    rewrite("manifest", "recto-manifest 3", "recto-manifest 4");
     restart(0); /* by the copy */
     begin(16);
     rewrite("manifest.copy", "epoch", "epocH");
@@ -569,7 +569,7 @@ START_TEST(a_later_format_is_named)
     ck_assert_int_eq(ckpt_io_dir_open(&dir, folder, false), 0);
     ck_assert_int_eq(ckpt_io_slurp(&dir, "manifest", 1 << 20, &text, &bytes),
                      0);
-    text[15] = '3';
+    text[15] = '1' + CKPT_FORMAT_MAJOR;
     (void)sprintf(text + bytes - 21, "sum %016llx\n",
                   (unsigned long long)ckpt_hash(text, bytes - 21));
     for (int i = 0; i < 2; i++) {
@@ -583,6 +583,52 @@ START_TEST(a_later_format_is_named)
     free(text);
     ckpt_io_dir_close(&dir);
     ck_assert_int_eq(recto_restart(NULL), RECTO_EVERSION);
+}
+END_TEST
+
+/* The page of an epoch's log, which holds one. */
+static void page_read(const struct ckpt_dir *dir, const struct ckpt_epoch *e,
+                      struct ckpt_file *file, struct ckpt_unpacking *unpacking)
+{
+    static char page[PAGE];
+    struct ckpt_rows rows;
+    ck_assert_uint_eq(e->entries, 1);
+    ck_assert_int_eq(ckpt_file_open(file, dir, e), 0);
+    ck_assert_int_eq(ckpt_file_pieces_read(file), 0);
+    ck_assert_int_eq(
+        ckpt_file_rows_read(file, ckpt_file_piece(file, 0, 0), &rows), 0);
+    ck_assert_int_eq(ckpt_file_block_page(file, unpacking, rows.blocks, page),
+                     0);
+    ck_assert_uint_eq(ckpt_hash(page, PAGE), rows.entries->sum);
+    ckpt_rows_free(&rows);
+    ckpt_file_close(file);
+}
+
+/* Blocks of two files at one place and of one size, read one after the other into the
+ * same memory. */
+START_TEST(a_block_is_of_its_file)
+{
+    struct ckpt_dir dir;
+    struct ckpt_folder f;
+    struct ckpt_file file;
+    struct ckpt_unpacking unpacking;
+    ck_assert_int_eq(setenv("RECTO_CKPT_COMPRESS", "zstd", 1), 0);
+    begin(16);
+    ck_assert_int_eq(unsetenv("RECTO_CKPT_COMPRESS"), 0);
+    for (int i = 0; i < 5; i++) {
+        memset(shared, i + 1, PAGE);
+        checkpoint();
+    }
+    const struct ckpt_manifest *m = look(&f);
+    ck_assert_int_eq(ckpt_io_dir_open(&dir, folder, false), 0);
+    ck_assert_int_eq(ckpt_unpacking_open(&unpacking), 0);
+    ck_assert_uint_eq(m->nepochs, 5);
+    for (uint64_t i = 2; i < m->nepochs; i++) {
+        page_read(&dir, &m->epochs[i], &file, &unpacking);
+    }
+    ckpt_unpacking_close(&unpacking);
+    ckpt_io_dir_close(&dir);
+    ckpt_folder_clear(&f);
 }
 END_TEST
 
@@ -675,6 +721,7 @@ int main(void)
     tcase_add_test(t, another_address_is_refused);
     tcase_add_test(t, damaged_manifests_are_no_fresh_start);
     tcase_add_test(t, a_later_format_is_named);
+    tcase_add_test(t, a_block_is_of_its_file);
     tcase_add_test(t, an_unreadable_epoch_is_skipped);
     tcase_add_test(t, the_kernel_and_mpi_write_to_protected_memory);
     tcase_add_test(t, counters_count);

@@ -257,13 +257,13 @@ START_TEST(another_version_is_told_from_damage)
     size_t n = 0;
     struct ckpt_manifest *m = manifest_make();
     char *text = print(m, &bytes);
-    char *other = edit(text, bytes, "recto-manifest 2", "recto-manifest 3", &n);
+    char *other = edit(text, bytes, "recto-manifest 3", "recto-manifest 4", &n);
     ck_assert_int_eq(parse(other, n), RECTO_EVERSION);
     free(other);
     other = edit(text, bytes, "page=4096", "page=16384", &n);
     ck_assert_int_eq(parse(other, n), RECTO_EVERSION);
     free(other);
-    text[15] = '3'; /* without a right checksum: damage */
+    text[15] = '1' + CKPT_FORMAT_MAJOR; /* without a right checksum: damage */
     ck_assert_int_eq(parse(text, bytes), RECTO_ECORRUPT);
     free(text);
     ckpt_manifest_free(m);
@@ -317,6 +317,95 @@ START_TEST(a_packed_log_has_its_table)
 }
 END_TEST
 
+/* Its first array in chunks. */
+static void pack_first(struct ckpt_manifest *m)
+{
+    struct ckpt_epoch *e = &m->epochs[0];
+    for (int i = 0; i < 3; i++) { /* 2 MiB: two chunks */
+        m->epochs[i].objects[0].dims[0] = 16384;
+        m->epochs[i].objects[0].bytes = 2 << 20;
+    }
+    e->objects[0].sums = 40000;
+    e->objects[0].nsums = 512;
+    e->objects[0].data = e->blocks_at = 48000;
+    e->entries = 2;
+    e->packed = true;
+    e->length = 1 << 20;
+}
+
+START_TEST(a_packed_full_epoch_has_its_table)
+{
+    size_t bytes = 0;
+    size_t n = 0;
+    struct ckpt_manifest *again = NULL;
+    struct ckpt_manifest *m = manifest_make();
+    pack_first(m);
+    char *text = print(m, &bytes);
+    ck_assert_int_eq(ckpt_manifest_parse(text, bytes, &again), 0);
+    ck_assert(again->epochs[0].packed && !again->epochs[1].packed);
+    ck_assert_uint_eq(again->epochs[0].entries, 2);
+    ckpt_manifest_free(again);
+    static const char *const wrong[][2] = {
+        {"blocks_at=48000",  "blocks_at=48016"               },
+        {"blocks_at=48000",  "blocks_at=0"                   },
+        {"blocks_at=48000",  "blocks_at=18446744073709551600"},
+        {"data=48000",       "data=48016"                    },
+        {"data=48000",       "data=0"                        },
+        {"sums=40000",       "sums=45000"                    }, /* in the table */
+        {"entries=2",        "entries=1"                     },
+        {"entries=2",        "entries=3"                     },
+        {"entries=2",        "entries=1152921504606846978"   },
+        {"log_at=0",         "log_at=4096"                   },
+        {"index_at=0",       "index_at=4096"                 },
+        {"length=1048576",   "length=48016"                  },
+        {"recto-manifest 3", "recto-manifest 2"              },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char *other = edit(text, bytes, wrong[i][0], wrong[i][1], &n);
+        int status = parse(other, n);
+        ck_assert_msg(status == RECTO_ECORRUPT, "%s -> %s: %d", wrong[i][0],
+                      wrong[i][1], status);
+        free(other);
+    }
+    free(text);
+    ckpt_manifest_free(m);
+}
+END_TEST
+
+/* Chunks are where their table says, and no metadata. */
+START_TEST(chunks_are_extents)
+{
+    struct ckpt_manifest *m = manifest_make();
+    struct ckpt_extent *extents = NULL;
+    size_t count = 0;
+    pack_first(m);
+    struct ckpt_chunk chunks[] = {
+        {.offset = 100000, .bytes = 50000},
+        {.offset = 0,      .bytes = 0    }
+    };
+    ck_assert_int_eq(
+        ckpt_epoch_extents(&m->epochs[0], chunks, &extents, &count), 0);
+    ck_assert_uint_eq(count, 4); /* data of one, sums of two, a chunk */
+    ck_assert_uint_eq(extents[3].offset, 100000);
+    ck_assert_uint_eq(extents[3].bytes, 50000);
+    free(extents);
+    static const struct ckpt_chunk wrong[] = {
+        {.offset = 140000,     .bytes = 20000},
+        {.offset = 90000,      .bytes = 10001},
+        {.offset = 16384,      .bytes = 1    },
+        {.offset = 1 << 20,    .bytes = 1    },
+        {.offset = UINT64_MAX, .bytes = 2    },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        chunks[1] = wrong[i];
+        ck_assert_int_eq(
+            ckpt_epoch_extents(&m->epochs[0], chunks, &extents, &count),
+            RECTO_ECORRUPT);
+    }
+    ckpt_manifest_free(m);
+}
+END_TEST
+
 /* Gives the first epoch two structs, of which its first object is the second, and
  * attributes. */
 static void describe(struct ckpt_epoch *e)
@@ -331,9 +420,14 @@ static void describe(struct ckpt_epoch *e)
         {.offset = 6, .count = 2, .type = RECTO_UINT8,  .name = "z"}
     };
     static const struct ckpt_attribute attributes[] = {
-        {.uid = 3, .name = "long_name", .text = "a \\ \"b\""},
-        {.uid = 3, .name = "units",     .text = ""          },
-        {.uid = 9, .name = "units",     .text = "K"         }
+        {.uid = 3,            .name = "long_name", .text = "a \\ \"b\""},
+        {.uid = 3,            .name = "units",     .text = ""          },
+        {.uid = 9,
+         .name = "range",
+         .text = "\xff\xff\x07",
+         .count = 2,
+         .type = RECTO_INT16},
+        {.uid = 9, .name = "units",                    .text = "K"                                }
     };
     e->nstructs = 2;
     e->structs = malloc(sizeof structs);
@@ -341,7 +435,7 @@ static void describe(struct ckpt_epoch *e)
     e->nmembers = 3;
     e->members = malloc(sizeof members);
     memcpy(e->members, members, sizeof members);
-    e->nattributes = 3;
+    e->nattributes = 4;
     e->attributes = malloc(sizeof attributes);
     memcpy(e->attributes, attributes, sizeof attributes);
     e->objects[0].type = (recto_type)(RECTO_STRUCT_FIRST + 1);
@@ -359,18 +453,18 @@ START_TEST(structs_and_attributes_come_back)
     ck_assert_int_eq(ckpt_manifest_parse(text, bytes, &again), 0);
     struct ckpt_epoch *a = &m->epochs[0];
     const struct ckpt_epoch *b = &again->epochs[0];
-    ck_assert(b->nstructs == 2 && b->nmembers == 3 && b->nattributes == 3);
+    ck_assert(b->nstructs == 2 && b->nmembers == 3 && b->nattributes == 4);
     ck_assert_mem_eq(a->structs, b->structs, 2 * sizeof *a->structs);
     ck_assert_mem_eq(a->members, b->members, 3 * sizeof *a->members);
-    ck_assert_mem_eq(a->attributes, b->attributes, 3 * sizeof *a->attributes);
+    ck_assert_mem_eq(a->attributes, b->attributes, 4 * sizeof *a->attributes);
     ck_assert_uint_eq(b->objects[0].element, 8);
     ck_assert_str_eq(ckpt_object_type(b, &b->objects[0]), "a \"b\" \\");
     ck_assert_str_eq(ckpt_object_type(b, &b->objects[1]), "float64");
     ck_assert_ptr_eq(ckpt_object_attributes(b, 9, &count), &b->attributes[2]);
-    ck_assert_uint_eq(count, 1);
+    ck_assert_uint_eq(count, 2);
     ck_assert_ptr_null(ckpt_object_attributes(b, 5, &count));
     ck_assert_int_eq(ckpt_epoch_copy(&copy, b), 0);
-    ck_assert(copy.structs != b->structs && copy.nattributes == 3);
+    ck_assert(copy.structs != b->structs && copy.nattributes == 4);
     recto_type one = RECTO_STRUCT_FIRST;
     recto_type two = (recto_type)(RECTO_STRUCT_FIRST + 1);
     recto_type none = (recto_type)(RECTO_STRUCT_FIRST + 2);
@@ -433,6 +527,19 @@ START_TEST(structs_and_attributes_are_within_bounds)
          "\nmember offset=0 type=byte count=1 name=\"a\"\nstruct bytes=16"           },
         {"\nstruct bytes=16",
          "\nstruct bytes=1 name=\"empty\"\nstruct bytes=16"                          },
+        {"count=2 bytes=",                       "count=3 bytes="                    },
+        {"count=2 bytes=",                       "count=1 bytes="                    },
+        {"count=2 bytes=",                       "count=0 bytes="                    },
+        {"count=2 bytes=",                       "count=33 bytes="                   },
+        {"count=2 bytes=",                       "count=18446744073709551615 bytes=" },
+        {"bytes=ffff0700",                       "bytes=ffff070"                     },
+        {"bytes=ffff0700",                       "bytes=ffff07000"                   },
+        {"bytes=ffff0700",                       "bytes=FFFF0700"                    },
+        {"bytes=ffff0700",                       "bytes=fffg0700"                    },
+        {"bytes=ffff0700",                       "bytes="                            },
+        {"type=int16 count=2 bytes=",            "type=struct0 count=2 bytes="       },
+        {"type=int16 count=2 bytes=",            "type=int32 count=2 bytes="         },
+        {"recto-manifest 3",                     "recto-manifest 2"                  },
     };
     size_t bytes = 0;
     char long_one[400];
@@ -568,6 +675,8 @@ int main(void)
     tcase_add_test(t, structs_and_attributes_come_back);
     tcase_add_test(t, structs_and_attributes_are_within_bounds);
     tcase_add_test(t, a_packed_log_has_its_table);
+    tcase_add_test(t, a_packed_full_epoch_has_its_table);
+    tcase_add_test(t, chunks_are_extents);
     tcase_add_test(t, random_edits_never_break_the_parser);
     suite_add_tcase(suite, t);
     t = tcase_create("words");

@@ -8,8 +8,8 @@
  * 2. Rows of tables of pieces and indexes that come in are good (reader.c): what is left
  *    to check is that they agree with the epoch at the chain's end.
  * 3. Memory is for the runs as they lie in the logs, 32 bytes a page or 48 of a packed log,
- *    the sources, 64 bytes each, and a few blocks (reader.h).
- * 4. ckpt_chain_read takes no memory, unless a log is packed.
+ *    the sources, 64 bytes each, and a few blocks and a chunk (reader.h).
+ * 4. ckpt_chain_read takes no memory, unless a file is packed.
  */
 #include "chain.h"
 
@@ -408,27 +408,53 @@ static uint64_t zeros_count(const struct ckpt_range *r, uint64_t page,
     return n;
 }
 
-/* Pages of a full epoch, whose object begins at `data`, in one piece. */
-static int data_read(const struct ckpt_file *file, const struct ckpt_range *r,
-                     const struct group *g, uint64_t data, const uint64_t *sums,
-                     char *to)
+/* Where a range is in the full epoch. */
+struct place {
+    const struct ckpt_object *object; /* as that epoch has it */
+    uint64_t data;                    /* its first byte, of the object's */
+    uint64_t sums;                    /* of its first page, in the file */
+};
+
+/* The bytes of a group, in one piece; of chunks page by page, so that the one whose chunk
+ * is damaged is known. */
+static int data_bytes(struct ckpt_chain *chain, const struct ckpt_range *r,
+                      const struct group *g, const struct place *p, char *to)
 {
+    const struct ckpt_file *file = &chain->files[0];
     size_t bytes = (size_t)(g->count - 1) * CKPT_PAGE +
                    ckpt_page_bytes(r->bytes, g->page + g->count - 1);
+    uint64_t from = p->data + g->page * CKPT_PAGE;
+    size_t step =
+        ckpt_is_chunked(file->epoch, p->object) ? (size_t)CKPT_PAGE : bytes;
+    int status = 0;
     memset(to + bytes, 0, g->count * CKPT_PAGE - bytes);
-    int status = ckpt_io_read(&file->io, to, bytes, data + g->page * CKPT_PAGE);
-    for (uint64_t i = 0; i < g->count && status == 0; i++) {
-        if (ckpt_hash(to + i * CKPT_PAGE, CKPT_PAGE) != sums[i]) {
-            status = bad_page(file, r, g->page + i);
+    for (size_t done = 0; done < bytes && status == 0; done += step) {
+        size_t n = bytes - done < step ? bytes - done : step;
+        status = ckpt_file_data_read(file, &chain->unpacking, p->object,
+                                     from + done, n, to + done);
+        if (status == RECTO_ECORRUPT) {
+            status = bad_page(file, r, g->page + done / CKPT_PAGE);
         }
     }
     return status;
 }
 
-/* Where the range begins in the full epoch. */
+static int data_read(struct ckpt_chain *chain, const struct ckpt_range *r,
+                     const struct group *g, const struct place *p,
+                     const uint64_t *sums, char *to)
+{
+    int status = data_bytes(chain, r, g, p, to);
+    for (uint64_t i = 0; i < g->count && status == 0; i++) {
+        if (ckpt_hash(to + i * CKPT_PAGE, CKPT_PAGE) != sums[i]) {
+            status = bad_page(&chain->files[0], r, g->page + i);
+        }
+    }
+    return status;
+}
+
 static int full_place(const struct ckpt_chain *chain,
                       const struct ckpt_range *r, const struct group *g,
-                      uint64_t *data, uint64_t *sums)
+                      struct place *place)
 {
     const struct ckpt_file *file = &chain->files[0];
     const struct ckpt_object *o =
@@ -444,22 +470,22 @@ static int full_place(const struct ckpt_chain *chain,
         return ckpt_file_corrupt(file, "page %llu of \"%s\" is in no epoch",
                                  (unsigned long long)g->page, r->object->name);
     }
-    *data = o->data + (shared ? 0 : piece->offset);
-    *sums = o->sums + (shared ? 0 : piece->first_sum) * sizeof(uint64_t);
+    place->object = o;
+    place->data = shared ? 0 : piece->offset;
+    place->sums = o->sums + (shared ? 0 : piece->first_sum) * sizeof(uint64_t);
     return 0;
 }
 
-static int full_read(const struct ckpt_chain *chain, const struct ckpt_range *r,
+static int full_read(struct ckpt_chain *chain, const struct ckpt_range *r,
                      const struct group *g, char *to)
 {
-    const struct ckpt_file *file = &chain->files[0];
     uint64_t sums[GROUP_PAGES];
-    uint64_t data = 0;
-    uint64_t sums_at = 0;
-    int status = full_place(chain, r, g, &data, &sums_at);
+    struct place place = {NULL, 0, 0};
+    int status = full_place(chain, r, g, &place);
     if (status == 0) {
-        status = ckpt_io_read(&file->io, sums, g->count * sizeof *sums,
-                              sums_at + g->page * sizeof *sums);
+        status =
+            ckpt_io_read(&chain->files[0].io, sums, g->count * sizeof *sums,
+                         place.sums + g->page * sizeof *sums);
     }
     for (uint64_t i = 0; i < g->count && status == 0;) {
         uint64_t n = zeros_count(r, g->page + i, sums + i, g->count - i);
@@ -472,7 +498,8 @@ static int full_read(const struct ckpt_chain *chain, const struct ckpt_range *r,
              n++) {
         }
         struct group some = {.page = g->page + i, .count = n};
-        status = data_read(file, r, &some, data, sums + i, to + i * CKPT_PAGE);
+        status =
+            data_read(chain, r, &some, &place, sums + i, to + i * CKPT_PAGE);
         i += n;
     }
     return status;

@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "format.h"
+#include "chunks.h"
 
 int ckpt_manifest_corrupt(const char *format, ...)
 {
@@ -107,8 +107,7 @@ static int words_good(const struct ckpt_epoch *e)
         const struct ckpt_attribute *a = &e->attributes[i];
         bool next = i > 0 && a[-1].uid == a->uid;
         of_one = next ? of_one + 1 : 1;
-        good = ckpt_attribute_good(a->name, a->text) &&
-               of_one <= RECTO_ATTRIBUTES_MAX &&
+        good = ckpt_attribute_good(a) && of_one <= RECTO_ATTRIBUTES_MAX &&
                (!next || strcmp(a[-1].name, a->name) < 0);
     }
     return good ? 0
@@ -123,26 +122,71 @@ static bool table_inside(const struct ckpt_epoch *e, uint64_t at,
     return count <= e->length / size && at <= e->length - count * size;
 }
 
-/* The pieces are metadata: inside the file, outside the bulk extents. */
-static int pieces_apart(const struct ckpt_epoch *e)
+/* Rows of the table of chunks lie in the order of the objects, and are all of it. */
+static bool chunks_good(const struct ckpt_epoch *e)
+{
+    uint64_t at = e->blocks_at;
+    uint64_t left = e->entries;
+    for (uint64_t i = 0; i < e->nobjects; i++) {
+        const struct ckpt_object *o = &e->objects[i];
+        if (!ckpt_is_chunked(e, o)) {
+            continue;
+        }
+        uint64_t count = ckpt_chunking_of(o).count;
+        if (o->data != at || count > left) {
+            return false;
+        }
+        left -= count;
+        at += count * sizeof(struct ckpt_chunk);
+    }
+    return left == 0 && e->entries > 0;
+}
+
+static bool overlaps(const struct ckpt_extent *e, uint64_t at, uint64_t bytes)
+{
+    return bytes > 0 && e->offset < at + bytes && at < e->offset + e->bytes;
+}
+
+/* The tables of pieces and chunks are metadata: inside the file, outside the bulk
+ * extents. */
+static int tables_apart(const struct ckpt_epoch *e)
 {
     struct ckpt_extent *extents = NULL;
     size_t count = 0;
-    int status = ckpt_epoch_extents(e, &extents, &count);
+    uint64_t chunks = e->full ? e->entries * sizeof(struct ckpt_chunk) : 0;
+    int status = ckpt_epoch_extents(e, NULL, &extents, &count);
     if (status != 0) {
         return status;
     }
-    uint64_t end = e->pieces_at + e->pieces * sizeof(struct ckpt_piece);
     for (size_t i = 0; i < count && status == 0; i++) {
-        if (e->pieces > 0 && extents[i].offset < end &&
-            e->pieces_at < extents[i].offset + extents[i].bytes) {
+        if (overlaps(&extents[i], e->pieces_at,
+                     e->pieces * sizeof(struct ckpt_piece)) ||
+            overlaps(&extents[i], e->blocks_at, chunks)) {
             status = ckpt_manifest_corrupt(
-                "epoch %llu: the table of pieces overlaps data",
+                "epoch %llu: the table of pieces or chunks overlaps data",
                 (unsigned long long)e->number);
         }
     }
     free(extents);
     return status;
+}
+
+static bool log_inside(const struct ckpt_epoch *e)
+{
+    return table_inside(e, e->pages_at, e->entries, CKPT_PAGE) &&
+           table_inside(e, e->index_at, e->entries,
+                        sizeof(struct ckpt_entry)) &&
+           (!e->packed || table_inside(e, e->blocks_at, e->entries,
+                                       sizeof(struct ckpt_block)));
+}
+
+static bool chunks_inside(const struct ckpt_epoch *e)
+{
+    return (e->pages_at | e->index_at) == 0 &&
+           (e->packed ? table_inside(e, e->blocks_at, e->entries,
+                                     sizeof(struct ckpt_chunk)) &&
+                            chunks_good(e)
+                      : (e->blocks_at | e->entries) == 0);
 }
 
 static int file_good(const struct ckpt_epoch *e)
@@ -157,16 +201,11 @@ static int file_good(const struct ckpt_epoch *e)
     }
     if (e->length > INT64_MAX ||
         !table_inside(e, e->pieces_at, e->pieces, sizeof(struct ckpt_piece)) ||
-        !table_inside(e, e->pages_at, e->entries, CKPT_PAGE) ||
-        !table_inside(e, e->index_at, e->entries, sizeof(struct ckpt_entry)) ||
-        (e->packed && !table_inside(e, e->blocks_at, e->entries,
-                                    sizeof(struct ckpt_block))) ||
-        (e->full &&
-         (e->pages_at | e->index_at | e->entries | e->blocks_at) != 0)) {
+        !(e->full ? chunks_inside(e) : log_inside(e))) {
         return ckpt_manifest_corrupt("epoch %llu: a table leaves the file",
                                      (unsigned long long)e->number);
     }
-    return pieces_apart(e);
+    return tables_apart(e);
 }
 
 int ckpt_epoch_check(const struct ckpt_epoch *e, uint64_t next_uid)

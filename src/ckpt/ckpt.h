@@ -11,6 +11,7 @@
  *     manifest.c  the manifest: text <-> struct, strict
  *     check.c     what a manifest must fulfil
  *     reader.c    one epoch file: verified reading
+ *     chunks.c    how arrays of packed full epochs are cut, and back
  *     folder.c    which manifest of a folder counts
  *     halt.c      the request of `recto halt`
  *   rank 0 of a job
@@ -18,12 +19,12 @@
  *     store.c     cleaning, commit, pruning
  *     layout.c    where HDF5 puts the datasets of an epoch file
  *     deflate.c   compresses chunks of arrays, by threads
- *     chunked.c   a compressed HDF5 file of them
+ *     chunked.c   has HDF5 store them in a packed full epoch
  *     h5.c        types and attributes of objects as HDF5 has them
  *     image.c     the file in memory that it does that in
  *   every rank
  *     region.c    recto_protect, recto_protect_block, hashes of private memory
- *     describe.c  recto_type_create, recto_attribute_set
+ *     describe.c  recto_type_create, recto_attribute_*
  *     tile.c      blocks of a distributed array to pieces of its pages, and back
  *     agree.c     which objects an epoch holds
  *     collect.c   which pages each rank writes

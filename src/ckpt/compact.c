@@ -5,7 +5,8 @@
  *
  * Invariants
  * 1. The file is durable, and its metadata read back, before a manifest names it.
- * 2. Pages of zeros are not written: the new file has them.
+ * 2. Pages of zeros are not written: the new file has them. Nor are chunks of zeros, in
+ *    an epoch that is packed.
  * 3. Epochs on the nodes' own disks that build on the old one build on the new one.
  */
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "chunked.h"
 #include "compact.h"
 #include "image.h"
 #include "state.h"
@@ -26,6 +28,8 @@ struct compaction {
     struct ckpt_io_file file;
     struct ckpt_piece *pieces;
     struct ckpt_copy copy;
+    struct ckpt_chunked chunked;
+    int level; /* of deflate; 0: all is in one piece */
     const struct ckpt_progress *progress;
 };
 
@@ -109,7 +113,9 @@ static int pages_copy(const struct ckpt_copy *c, const struct ckpt_range *r,
     for (uint64_t i = 0; i < count && status == 0; i++) {
         sums[i] = ckpt_hash(c->buffer + i * CKPT_PAGE, CKPT_PAGE);
     }
-    if (status == 0 && !zero(c->buffer, bytes)) {
+    if (status == 0 && c->put != NULL) {
+        status = c->put(c->argument, c->buffer, bytes);
+    } else if (status == 0 && !zero(c->buffer, bytes)) {
         status = ckpt_io_write(
             c->file, c->buffer, bytes,
             r->object->data + row->offset + first * CKPT_PAGE, "compact-write");
@@ -200,14 +206,36 @@ static int private_copy(struct compaction *c, const struct ckpt_object *o,
     return status;
 }
 
-static int objects_copy(struct compaction *c)
+static int object_copy(struct compaction *c, uint64_t i)
 {
+    const struct ckpt_object *o = &c->epoch.objects[i];
+    struct ckpt_piece *rows = &c->pieces[i * c->epoch.ranks];
+    return o->kind == CKPT_SHARED ? shared_copy(c, o, rows)
+                                  : private_copy(c, o, rows);
+}
+
+static int chunk_put(void *argument, const char *data, size_t bytes)
+{
+    struct compaction *c = argument;
+    return ckpt_chunked_put(&c->chunked, data, bytes);
+}
+
+/* `file`: of HDF5, if some are in chunks. */
+static int objects_copy(hid_t file, void *compaction)
+{
+    struct compaction *c = compaction;
     int status = 0;
     for (uint64_t i = 0; i < c->epoch.nobjects && status == 0; i++) {
         const struct ckpt_object *o = &c->epoch.objects[i];
-        struct ckpt_piece *rows = &c->pieces[i * c->epoch.ranks];
-        status = o->kind == CKPT_SHARED ? shared_copy(c, o, rows)
-                                        : private_copy(c, o, rows);
+        if (!ckpt_is_chunked(&c->epoch, o)) {
+            status = object_copy(c, i);
+            continue;
+        }
+        status = ckpt_chunked_begin(&c->chunked, file, o);
+        c->copy.put = chunk_put;
+        status = status == 0 ? object_copy(c, i) : status;
+        c->copy.put = NULL;
+        status = ckpt_chunked_end(&c->chunked, status);
     }
     return status;
 }
@@ -223,7 +251,31 @@ static int read_back(struct compaction *c)
     return status;
 }
 
-static int file_write(struct compaction *c)
+/* All but the end: the tables and metadata, which wait in the image. */
+static int plain_write(struct compaction *c, const char *run)
+{
+    struct ckpt_epoch *e = &c->epoch;
+    int status = ckpt_layout_create(e, run, &c->image);
+    if (status == 0) {
+        status =
+            ckpt_io_allocate(&c->file, e->length, false, "compact-allocate");
+    }
+    return status == 0 ? objects_copy(H5I_INVALID_HID, c) : status;
+}
+
+/* How long it will be is known when all is compressed. */
+static int packed_write(struct compaction *c, const char *run)
+{
+    const struct ckpt_filler filler = {c->level, objects_copy, c};
+    c->image.file = &c->file;
+    c->image.label = "compact-write";
+    int status = ckpt_layout_packed(&c->epoch, run, &c->image, &filler);
+    return status == 0 ? ckpt_io_allocate(&c->file, c->epoch.length, false,
+                                          "compact-allocate")
+                       : status;
+}
+
+static int file_write(struct compaction *c, const char *run)
 {
     char name[CKPT_FILE_NAME_MAX + 1];
     struct ckpt_epoch *e = &c->epoch;
@@ -231,14 +283,11 @@ static int file_write(struct compaction *c)
     int status = ckpt_io_open(&c->file, &c->store->dir, name,
                               O_RDWR | O_CREAT | O_EXCL, "compact-open");
     if (status == 0) {
-        status =
-            ckpt_io_allocate(&c->file, e->length, false, "compact-allocate");
+        status = c->level > 0 ? packed_write(c, run) : plain_write(c, run);
     }
     if (status == 0) {
-        status = objects_copy(c);
-    }
-    if (status == 0) {
-        status = ckpt_layout_write(e, &c->image, c->pieces, &c->file);
+        status = ckpt_layout_write(e, &c->image, c->pieces, c->chunked.rows,
+                                   &c->file);
     }
     if (status == 0) {
         status = ckpt_io_sync(&c->file, "compact-sync");
@@ -248,21 +297,35 @@ static int file_write(struct compaction *c)
     return status;
 }
 
+static int buffers_make(struct compaction *c)
+{
+    struct ckpt_epoch *e = &c->epoch;
+    c->pieces = calloc(e->nobjects * e->ranks + 1, sizeof *c->pieces);
+    c->copy = (struct ckpt_copy){
+        .chain = &c->view.chain,
+        .file = &c->file,
+        .buffer = malloc((size_t)CKPT_COPY_PAGES * CKPT_PAGE),
+        .step = tell,
+        .argument = c};
+    if (c->pieces == NULL || c->copy.buffer == NULL) {
+        return base_error(RECTO_ENOMEM, "table of pieces");
+    }
+    e->packed = c->level > 0;
+    return c->level > 0 ? ckpt_chunked_open(&c->chunked, ckpt_epoch_chunks(e),
+                                            c->level, &c->image)
+                        : 0;
+}
+
 static int compact(struct compaction *c, uint64_t index)
 {
     struct ckpt_manifest *m = c->store->manifest;
     int status = epoch_make(c, &m->epochs[index]);
+    status = status == 0 ? buffers_make(c) : status;
     if (status == 0) {
-        status = ckpt_layout_create(&c->epoch, m->run, &c->image);
-    }
-    if (status == 0) {
-        c->pieces = calloc(c->epoch.pieces + 1, sizeof *c->pieces);
-        c->copy = (struct ckpt_copy){
-            &c->view.chain, &c->file,
-            malloc((size_t)CKPT_COPY_PAGES * CKPT_PAGE), tell, c};
-        status = c->pieces != NULL && c->copy.buffer != NULL
-                     ? file_write(c)
-                     : base_error(RECTO_ENOMEM, "table of pieces");
+        status = file_write(c, m->run);
+        if (c->level > 0) {
+            ckpt_chunked_close(&c->chunked);
+        }
         if (status != 0) {
             ckpt_store_abandon(c->store, &c->epoch);
         }
@@ -271,12 +334,24 @@ static int compact(struct compaction *c, uint64_t index)
                        : status;
 }
 
-int ckpt_compact(struct ckpt_store *store, uint64_t index,
+/* Is it a full epoch that has nothing to be compressed? */
+static bool is_done(const struct ckpt_epoch *e, int deflate)
+{
+    bool large = false;
+    for (uint64_t i = 0; i < e->nobjects; i++) {
+        large = large || e->objects[i].bytes >= CKPT_CHUNKED;
+    }
+    return e->full && (deflate == 0 || e->packed || !large);
+}
+
+int ckpt_compact(struct ckpt_store *store, uint64_t index, int deflate,
                  const struct ckpt_progress *progress)
 {
-    struct compaction c = {
-        .store = store, .progress = progress, .file = {.fd = -1}};
-    if (store->manifest->epochs[index].full) {
+    struct compaction c = {.store = store,
+                           .progress = progress,
+                           .file = {.fd = -1},
+                           .level = deflate};
+    if (is_done(&store->manifest->epochs[index], deflate)) {
         return 0;
     }
     int status = ckpt_view_open(&c.view, &store->dir, store->manifest, index);

@@ -19,6 +19,8 @@ struct ckpt_copy {
     /* Called after so many bytes of an object; its error ends the copy. */
     int (*step)(void *argument, uint64_t bytes);
     void *argument;
+    /* Takes the object's bytes in order; NULL: they go to their place in the file. */
+    int (*put)(void *argument, const char *data, size_t bytes);
 };
 
 /* An epoch as a full one: without a log, its objects without their places. The number of
@@ -35,7 +37,7 @@ void ckpt_piece_private(const struct ckpt_object *o, uint64_t k, uint64_t bytes,
                         struct ckpt_range *range, struct ckpt_piece *row);
 
 /* Reads a piece from the chain and writes it and its sums; the row gets the hash. Pages
- * of zeros are not written: a new file has them. */
+ * of zeros are not written to their places: a new file has them. */
 int ckpt_piece_copy(const struct ckpt_copy *c, const struct ckpt_range *range,
                     struct ckpt_piece *row);
 

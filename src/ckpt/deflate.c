@@ -16,26 +16,14 @@
 #include <zlib.h>
 
 #include "base/base.h"
-
-/* First the first byte of all elements, then the second, ...; what is left of an
- * element follows. */
-static void shuffle(const char *in, char *out, size_t bytes, size_t element)
-{
-    size_t count = bytes / element;
-    for (size_t i = 0; i < count; i++) {
-        for (size_t byte = 0; byte < element; byte++) {
-            out[byte * count + i] = in[i * element + byte];
-        }
-    }
-    memcpy(out + count * element, in + count * element, bytes % element);
-}
+#include "shuffle.h"
 
 static void slot_pack(struct ckpt_slot *s, int level)
 {
     const char *from = s->in;
     uLongf packed = s->bytes; /* of more there is no use */
     if (s->element > 1) {
-        shuffle(s->in, s->sorted, s->bytes, s->element);
+        ckpt_shuffle(s->in, s->sorted, s->bytes, s->element);
         from = s->sorted;
     }
     int result = compress2((Bytef *)s->out, &packed, (const Bytef *)from,

@@ -12,8 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "format.h"
+
 enum {
-    CKPT_CHUNK = 1 << 20, /* bytes, at most: what HDF5 caches by default */
     CKPT_DEFLATE_THREADS = 16
 };
 

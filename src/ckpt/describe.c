@@ -151,7 +151,7 @@ static size_t notes_of(const char *object, size_t *first)
     return count;
 }
 
-static int note_add(size_t at, const char *object, const char *name)
+static int note_add(size_t at, const char *object)
 {
     size_t first = 0;
     struct note *more = realloc(notes, (nnotes + 1) * sizeof *more);
@@ -167,63 +167,93 @@ static int note_add(size_t at, const char *object, const char *name)
     nnotes++;
     memset(&notes[at], 0, sizeof notes[at]);
     (void)snprintf(notes[at].object, sizeof notes[at].object, "%s", object);
-    (void)snprintf(notes[at].attribute.name, sizeof notes[at].attribute.name,
-                   "%s", name);
     return 0;
 }
 
-/* text NULL: none any more. */
-static int note_set(const char *object, const char *name, const char *text)
+static int note_remove(const char *object, const char *name)
 {
     size_t at = note_from(object, name);
-    bool there = at < nnotes && note_order(&notes[at], object, name) == 0;
-    int status = 0;
-    if (text == NULL && !there) {
+    if (at == nnotes || note_order(&notes[at], object, name) != 0) {
         return base_error(
             RECTO_ENOENT,
             "\"%s\" has no attribute \"%s\"; recto info shows those that are "
             "there",
             object, name);
     }
-    if (text == NULL) {
-        nnotes--;
-        memmove(notes + at, notes + at + 1, (nnotes - at) * sizeof *notes);
-        return 0;
-    }
-    if (!there) {
-        status = note_add(at, object, name);
-    }
+    nnotes--;
+    memmove(notes + at, notes + at + 1, (nnotes - at) * sizeof *notes);
+    return 0;
+}
+
+static int note_set(const char *object, const struct ckpt_attribute *a)
+{
+    size_t at = note_from(object, a->name);
+    bool there = at < nnotes && note_order(&notes[at], object, a->name) == 0;
+    int status = there ? 0 : note_add(at, object);
     if (status == 0) {
-        struct ckpt_attribute *a = &notes[at].attribute;
-        memset(a->text, 0, sizeof a->text);
-        (void)snprintf(a->text, sizeof a->text, "%s", text);
+        notes[at].attribute = *a;
     }
     return status;
 }
 
+/* `a` NULL: the attribute `name` goes. One verdict. */
+static int note_change(const char *object, const char *name,
+                       const struct ckpt_attribute *a)
+{
+    int status = 0;
+    if (net_rank() == 0) {
+        (void)pthread_mutex_lock(&ckpt_mutex);
+        status = a != NULL ? note_set(object, a) : note_remove(object, name);
+        (void)pthread_mutex_unlock(&ckpt_mutex);
+    }
+    return net_verdict(status);
+}
+
 static int attribute_check(const char *object, const char *name,
-                           const char *text)
+                           const struct ckpt_attribute *a)
 {
     int status = base_name_check(object);
-    if (status == 0 && (name == NULL ||
-                        !ckpt_attribute_good(name, text != NULL ? text : ""))) {
-        status = base_error(RECTO_EINVAL,
-                            "attribute of \"%s\": its name has 1 to %d bytes, "
-                            "its text up to %d, without control characters",
-                            object, RECTO_LABEL_MAX, RECTO_ATTRIBUTE_TEXT_MAX);
+    if (status == 0 && (name == NULL || strlen(name) > RECTO_LABEL_MAX ||
+                        !ckpt_attribute_good(a))) {
+        status = base_error(
+            RECTO_EINVAL,
+            "attribute of \"%s\": its name has 1 to %d bytes, its text up to "
+            "%d, without control characters, or it is 1 to %d numbers, of a "
+            "type that is no struct",
+            object, RECTO_LABEL_MAX, RECTO_ATTRIBUTE_TEXT_MAX,
+            RECTO_ATTRIBUTE_NUMBERS_MAX);
     }
     return status;
 }
+
+/* Of no name, which is none, if it has none. */
+static struct ckpt_attribute attribute_named(const char *name)
+{
+    struct ckpt_attribute a = {.count = 0};
+    (void)snprintf(a.name, sizeof a.name, "%s", name != NULL ? name : "");
+    return a;
+}
+
+static int not_started(void)
+{
+    return base_error(RECTO_ESTATE, "attributes are set after recto_init");
+}
+
+enum {
+    CALL_TEXT = RECTO_NAME_MAX + RECTO_LABEL_MAX + RECTO_ATTRIBUTE_TEXT_MAX + 80
+};
 
 int recto_attribute_set(const char *name, const char *attribute,
                         const char *text)
 {
-    char call[RECTO_NAME_MAX + RECTO_LABEL_MAX + RECTO_ATTRIBUTE_TEXT_MAX + 64];
+    char call[CALL_TEXT];
     if (!ckpt_state.started) {
-        return base_error(RECTO_ESTATE,
-                          "recto_attribute_set before recto_init");
+        return not_started();
     }
-    int status = attribute_check(name, attribute, text);
+    struct ckpt_attribute a = attribute_named(attribute);
+    size_t length = text != NULL ? strnlen(text, sizeof a.text) : 0;
+    memcpy(a.text, text != NULL ? text : "", length); /* with no end: refused */
+    int status = attribute_check(name, attribute, &a);
     (void)snprintf(call, sizeof call,
                    "recto_attribute_set(\"%.*s\", \"%.*s\", %s%.*s%s)",
                    RECTO_NAME_MAX, name != NULL ? name : "", RECTO_LABEL_MAX,
@@ -231,15 +261,37 @@ int recto_attribute_set(const char *name, const char *attribute,
                    RECTO_ATTRIBUTE_TEXT_MAX, text != NULL ? text : "NULL",
                    text != NULL ? "\"" : "");
     status = net_agree(NET_CALL_ATTRIBUTE, status, call);
-    if (status != 0) {
-        return status;
+    return status == 0 ? note_change(name, attribute, text != NULL ? &a : NULL)
+                       : status;
+}
+
+int recto_attribute_numbers(const char *name, const char *attribute,
+                            recto_type type, const void *numbers,
+                            uint64_t count)
+{
+    char call[CALL_TEXT];
+    if (!ckpt_state.started) {
+        return not_started();
     }
-    if (net_rank() == 0 && name != NULL && attribute != NULL) {
-        (void)pthread_mutex_lock(&ckpt_mutex);
-        status = note_set(name, attribute, text);
-        (void)pthread_mutex_unlock(&ckpt_mutex);
+    struct ckpt_attribute a = attribute_named(attribute);
+    bool good = numbers != NULL && count >= 1 &&
+                count <= RECTO_ATTRIBUTE_NUMBERS_MAX &&
+                ckpt_type_name(type) != NULL;
+    a.count = good ? (uint32_t)count : UINT32_MAX; /* that many are refused */
+    a.type = good ? (uint32_t)type : 0;
+    if (good) {
+        memcpy(a.text, numbers, ckpt_attribute_bytes(&a));
     }
-    return net_verdict(status);
+    int status = attribute_check(name, attribute, &a);
+    (void)snprintf(call, sizeof call,
+                   "recto_attribute_numbers(\"%.*s\", \"%.*s\", %llu numbers "
+                   "of type %d, of checksum %016llx)",
+                   RECTO_NAME_MAX, name != NULL ? name : "", RECTO_LABEL_MAX,
+                   attribute != NULL ? attribute : "",
+                   (unsigned long long)count, (int)type,
+                   (unsigned long long)ckpt_hash(a.text, sizeof a.text));
+    status = net_agree(NET_CALL_ATTRIBUTE, status, call);
+    return status == 0 ? note_change(name, attribute, &a) : status;
 }
 
 int ckpt_attributes_take(struct ckpt_epoch *e)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "chunked.h"
 #include "image.h"
 #include "state.h"
 #include "view.h"
@@ -20,9 +21,12 @@ struct target {
     char name[CKPT_FILE_NAME_MAX + 1];
     char temporary[CKPT_FILE_NAME_MAX + 1];
     struct ckpt_io_file file;
+    struct ckpt_view *view;
+    struct ckpt_epoch epoch; /* as the file has it */
+    struct ckpt_image image;
     const struct ckpt_object *object; /* that is being written */
+    struct ckpt_chunked chunked;
     const struct ckpt_progress *progress;
-    int deflate; /* level of compression; 0: none */
 };
 
 /* Splits the path into its folder and its name. */
@@ -72,32 +76,70 @@ static int bytes_put(void *argument, uint64_t offset, const char *data,
     if (t->progress != NULL) {
         t->progress->tell(t->progress->argument, bytes);
     }
+    if (ckpt_is_chunked(&t->epoch, t->object)) {
+        return ckpt_chunked_put(&t->chunked, data, bytes);
+    }
     return zero(data, bytes)
                ? 0
                : ckpt_io_write(&t->file, data, bytes, t->object->data + offset,
                                "export-write");
 }
 
-static int file_fill(struct target *t, struct ckpt_view *view,
-                     struct ckpt_epoch *e, struct ckpt_image *image)
+/* `file`: of HDF5, if some are in chunks. */
+static int objects_write(hid_t file, void *target)
 {
-    if (t->deflate > 0) {
-        int written =
-            ckpt_chunked_write(view, &t->file, t->deflate, t->progress);
-        return written == 0 ? ckpt_io_sync(&t->file, "export-sync") : written;
+    struct target *t = target;
+    int status = 0;
+    for (uint64_t i = 0; i < t->epoch.nobjects && status == 0; i++) {
+        t->object = &t->epoch.objects[i];
+        bool chunked = ckpt_is_chunked(&t->epoch, t->object);
+        if (chunked) {
+            status = ckpt_chunked_begin(&t->chunked, file, t->object);
+        }
+        if (status == 0) {
+            status = ckpt_view_walk(t->view, t->object, bytes_put, t);
+        }
+        if (chunked) {
+            status = ckpt_chunked_end(&t->chunked, status);
+        }
     }
-    int status = ckpt_layout_plain(e, image);
+    return status;
+}
+
+static int size_set(struct target *t)
+{
+    return ckpt_io_allocate(&t->file, t->epoch.length, false, "export-size");
+}
+
+static int plain_write(struct target *t)
+{
+    int status = ckpt_layout_plain(&t->epoch, &t->image);
+    status = status == 0 ? size_set(t) : status;
+    status = status == 0 ? objects_write(H5I_INVALID_HID, t) : status;
+    return status == 0
+               ? ckpt_layout_write(&t->epoch, &t->image, NULL, NULL, &t->file)
+               : status;
+}
+
+static int packed_write(struct target *t, int level)
+{
+    const struct ckpt_filler filler = {level, objects_write, t};
+    t->epoch.packed = true;
+    t->image.file = &t->file;
+    t->image.label = "export-write";
+    int status = ckpt_chunked_open(&t->chunked, ckpt_epoch_chunks(&t->epoch),
+                                   level, &t->image);
+    if (status != 0) {
+        return status;
+    }
+    status = ckpt_layout_packed(&t->epoch, NULL, &t->image, &filler);
+    status = status == 0 ? size_set(t) : status;
     if (status == 0) {
-        status = ckpt_io_allocate(&t->file, e->length, false, "export-size");
+        status = ckpt_layout_write(&t->epoch, &t->image, NULL, t->chunked.rows,
+                                   &t->file);
     }
-    for (uint64_t i = 0; i < e->nobjects && status == 0; i++) {
-        t->object = &e->objects[i];
-        status = ckpt_view_walk(view, t->object, bytes_put, t);
-    }
-    if (status == 0) {
-        status = ckpt_layout_write(e, image, NULL, &t->file);
-    }
-    return status == 0 ? ckpt_io_sync(&t->file, "export-sync") : status;
+    ckpt_chunked_close(&t->chunked);
+    return status;
 }
 
 /* The epoch as a full one without tables. */
@@ -106,7 +148,7 @@ static int epoch_make(struct ckpt_epoch *e, const struct ckpt_epoch *from)
     int status = ckpt_epoch_copy(e, from);
     e->full = true;
     e->packed = false;
-    e->entries = e->pieces = e->pieces_at = 0;
+    e->entries = e->blocks_at = e->pieces = e->pieces_at = 0;
     for (uint64_t i = 0; i < e->nobjects; i++) {
         e->objects[i].nsums = 0;
     }
@@ -118,14 +160,15 @@ int ckpt_export(struct ckpt_view *view, const char *path, int deflate,
 {
     struct target t = {.dir = {.fd = -1},
                        .file = {.fd = -1},
-                       .progress = progress,
-                       .deflate = deflate};
-    struct ckpt_epoch e = {.nobjects = 0};
-    struct ckpt_image image = {.pages = NULL};
+                       .view = view,
+                       .progress = progress};
     int status = target_open(&t, path);
     bool made = status == 0;
-    status = status == 0 ? epoch_make(&e, view->epoch) : status;
-    status = status == 0 ? file_fill(&t, view, &e, &image) : status;
+    status = status == 0 ? epoch_make(&t.epoch, view->epoch) : status;
+    if (status == 0) {
+        status = deflate > 0 ? packed_write(&t, deflate) : plain_write(&t);
+    }
+    status = status == 0 ? ckpt_io_sync(&t.file, "export-sync") : status;
     ckpt_io_close(&t.file);
     if (status == 0) {
         status = ckpt_io_rename(&t.dir, t.temporary, t.name, "export-rename");
@@ -136,8 +179,8 @@ int ckpt_export(struct ckpt_view *view, const char *path, int deflate,
         (void)ckpt_io_unlink(&t.dir, t.temporary, "export-unlink");
         base_error_set(message);
     }
-    ckpt_image_free(&image);
-    ckpt_epoch_clear(&e);
+    ckpt_image_free(&t.image);
+    ckpt_epoch_clear(&t.epoch);
     ckpt_io_dir_close(&t.dir);
     return status;
 }

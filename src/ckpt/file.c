@@ -183,7 +183,8 @@ int ckpt_job_rows_gather(const struct ckpt_job *job, struct ckpt_piece **sorted)
 
 int ckpt_job_file_finish(struct ckpt_job *job, const struct ckpt_piece *pieces)
 {
-    int status = ckpt_layout_write(&job->epoch, job->image, pieces, &job->file);
+    int status =
+        ckpt_layout_write(&job->epoch, job->image, pieces, NULL, &job->file);
     return status == 0 ? ckpt_io_sync(&job->file, "meta-sync") : status;
 }
 

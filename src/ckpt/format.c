@@ -114,7 +114,7 @@ const char *ckpt_object_type(const struct ckpt_epoch *epoch,
     return name != NULL ? name : "?";
 }
 
-bool ckpt_attribute_good(const char *name, const char *text)
+static bool text_good(const char *text)
 {
     size_t length = strnlen(text, RECTO_ATTRIBUTE_TEXT_MAX + 1);
     for (size_t i = 0; i < length; i++) {
@@ -122,7 +122,18 @@ bool ckpt_attribute_good(const char *name, const char *text)
             return false;
         }
     }
-    return base_label_good(name) && length <= RECTO_ATTRIBUTE_TEXT_MAX;
+    return length <= RECTO_ATTRIBUTE_TEXT_MAX;
+}
+
+bool ckpt_attribute_good(const struct ckpt_attribute *a)
+{
+    _Static_assert(sizeof a->text ==
+                       RECTO_ATTRIBUTE_NUMBERS_MAX * sizeof(uint64_t),
+                   "there is room for as many numbers");
+    bool numbers = a->count > 0;
+    return base_label_good(a->name) &&
+           (numbers ? a->type < TYPES && a->count <= RECTO_ATTRIBUTE_NUMBERS_MAX
+                    : a->type == 0 && text_good(a->text));
 }
 
 const struct ckpt_attribute *
@@ -275,30 +286,50 @@ uint64_t ckpt_chain_measure(const struct ckpt_manifest *manifest,
     return bytes > full ? bytes : full;
 }
 
+static void full_extents(const struct ckpt_epoch *epoch,
+                         const struct ckpt_chunk *chunks,
+                         struct ckpt_extent *list, size_t *n)
+{
+    for (uint64_t i = 0; i < epoch->nobjects; i++) {
+        const struct ckpt_object *o = &epoch->objects[i];
+        if (!ckpt_is_chunked(epoch, o)) {
+            extent_add(list, n, o->data, o->bytes);
+        }
+        extent_add(list, n, o->sums, o->nsums * sizeof(uint64_t));
+    }
+    for (uint64_t i = 0; chunks != NULL && i < epoch->entries; i++) {
+        extent_add(list, n, chunks[i].offset, chunks[i].bytes);
+    }
+}
+
+static void log_extents(const struct ckpt_epoch *epoch,
+                        struct ckpt_extent *list, size_t *n)
+{
+    extent_add(list, n, epoch->pages_at, epoch->entries * CKPT_PAGE);
+    extent_add(list, n, epoch->index_at,
+               epoch->entries * sizeof(struct ckpt_entry));
+    if (epoch->packed) {
+        extent_add(list, n, epoch->blocks_at,
+                   epoch->entries * sizeof(struct ckpt_block));
+    }
+}
+
 int ckpt_epoch_extents(const struct ckpt_epoch *epoch,
+                       const struct ckpt_chunk *chunks,
                        struct ckpt_extent **extents, size_t *count)
 {
     size_t n = 0;
-    struct ckpt_extent *list =
-        calloc(2 * (size_t)epoch->nobjects + 3, sizeof *list);
+    size_t most = 2 * (size_t)epoch->nobjects + 3;
+    most += chunks != NULL ? (size_t)epoch->entries : 0;
+    struct ckpt_extent *list = calloc(most, sizeof *list);
     if (list == NULL) {
         return base_error(RECTO_ENOMEM, "extents of epoch %llu",
                           (unsigned long long)epoch->number);
     }
     if (epoch->full) {
-        for (uint64_t i = 0; i < epoch->nobjects; i++) {
-            const struct ckpt_object *o = &epoch->objects[i];
-            extent_add(list, &n, o->data, o->bytes);
-            extent_add(list, &n, o->sums, o->nsums * sizeof(uint64_t));
-        }
+        full_extents(epoch, chunks, list, &n);
     } else {
-        extent_add(list, &n, epoch->pages_at, epoch->entries * CKPT_PAGE);
-        extent_add(list, &n, epoch->index_at,
-                   epoch->entries * sizeof(struct ckpt_entry));
-        if (epoch->packed) {
-            extent_add(list, &n, epoch->blocks_at,
-                       epoch->entries * sizeof(struct ckpt_block));
-        }
+        log_extents(epoch, list, &n);
     }
     qsort(list, n, sizeof *list, extent_order);
     int status = extents_check(list, n, epoch);

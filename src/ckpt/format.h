@@ -23,10 +23,14 @@
 enum {
     CKPT_PAGE = 4096,
     CKPT_UUID = 32, /* hexadecimal digits */
-    CKPT_FORMAT_MAJOR = 2,
+    CKPT_FORMAT_MAJOR = 3,
     CKPT_FORMAT_OLDEST = 1, /* that is read */
     CKPT_FORMAT_MINOR = 0,
     CKPT_SHAPE_MAX = 256, /* bytes of a shape as text */
+    CKPT_CHUNK =
+        1 << 20, /* bytes of an array, at most: what HDF5 caches by default */
+    CKPT_CHUNKED =
+        16384, /* bytes of an array that is cut in chunks, at least */
     CKPT_MANIFEST_MAX = 1 << 30
 };
 
@@ -54,7 +58,7 @@ struct ckpt_object {
     uint64_t granule;
     uint64_t consistency;
     uint64_t address;
-    /* in a full epoch: where data and page sums are */
+    /* in a full epoch: where data, or the rows of its chunks, and page sums are */
     uint64_t data;
     uint64_t sums;
     uint64_t nsums;
@@ -72,8 +76,10 @@ struct ckpt_struct {
 /* What is said of an object. */
 struct ckpt_attribute {
     uint64_t uid;
+    uint32_t count; /* of numbers; 0: it is a text */
+    uint32_t type;  /* of numbers, a recto_type; else 0 */
     char name[RECTO_LABEL_MAX + 1];
-    char text[RECTO_ATTRIBUTE_TEXT_MAX + 1];
+    char text[RECTO_ATTRIBUTE_TEXT_MAX + 1]; /* or numbers; zeros behind */
 };
 
 struct ckpt_epoch {
@@ -91,9 +97,10 @@ struct ckpt_epoch {
     /* differential: the page log */
     uint64_t pages_at;
     uint64_t index_at;
-    uint64_t entries;
-    bool packed;        /* the log's pages are in blocks: docs/format.md */
-    uint64_t blocks_at; /* packed: of its table; else 0 */
+    /* the log's pages are in blocks; full: large arrays are in chunks (docs/format.md) */
+    bool packed;
+    uint64_t blocks_at; /* packed: of their table; else 0 */
+    uint64_t entries;   /* pages of the log; full: rows of that table */
     uint64_t nobjects;
     struct ckpt_object *objects; /* ascending uids */
     uint64_t nstructs;
@@ -155,6 +162,14 @@ struct ckpt_block {
     uint8_t page;    /* the place of this one among them */
 };
 
+/* A row of /recto/chunks: a chunk of an array of a packed full epoch. Of no bytes: it is
+ * zero. */
+struct ckpt_chunk {
+    uint64_t offset; /* in the file */
+    uint32_t bytes;  /* as they are stored */
+    uint32_t raw;    /* 0, or the mask of HDF5's filters: all were left out */
+};
+
 struct ckpt_extent {
     uint64_t offset;
     uint64_t bytes;
@@ -191,6 +206,13 @@ static inline bool ckpt_is_block(const struct ckpt_object *o)
     return o->kind == CKPT_SHARED && o->address == 0;
 }
 
+/* Is an object of the epoch cut in chunks? (chunks.h) */
+static inline bool ckpt_is_chunked(const struct ckpt_epoch *e,
+                                   const struct ckpt_object *o)
+{
+    return e->full && e->packed && o->bytes >= CKPT_CHUNKED;
+}
+
 /* XXH3 of bytes. */
 uint64_t ckpt_hash(const void *data, size_t bytes);
 /* XXH3 of a page whose bytes past `bytes` are zero. */
@@ -216,8 +238,13 @@ const char *ckpt_object_type(const struct ckpt_epoch *epoch,
 const char *ckpt_object_shape(const struct ckpt_epoch *epoch,
                               const struct ckpt_object *object, char *text,
                               size_t size);
-/* Are they name and text of an attribute? */
-bool ckpt_attribute_good(const char *name, const char *text);
+/* Is it such as a program may set, but for its uid? */
+bool ckpt_attribute_good(const struct ckpt_attribute *attribute);
+/* Of all its numbers, which are good. */
+static inline size_t ckpt_attribute_bytes(const struct ckpt_attribute *a)
+{
+    return (size_t)a->count * recto_type_size((recto_type)a->type);
+}
 /* The attributes of an object: `count` from the result on. */
 const struct ckpt_attribute *
 ckpt_object_attributes(const struct ckpt_epoch *epoch, uint64_t uid,
@@ -249,10 +276,11 @@ uint64_t ckpt_chain_measure(const struct ckpt_manifest *manifest,
 
 /*
  * The bulk extents of an epoch file (data, sums, log), ascending, those of no
- * bytes left out; free() them. RECTO_ECORRUPT when they overlap or leave the
- * file, RECTO_ENOMEM.
+ * bytes left out; free() them. `chunks`: the table of a packed full epoch; NULL: without
+ * them. RECTO_ECORRUPT when they overlap or leave the file, RECTO_ENOMEM.
  */
 int ckpt_epoch_extents(const struct ckpt_epoch *epoch,
+                       const struct ckpt_chunk *chunks,
                        struct ckpt_extent **extents, size_t *count);
 
 /* A random uuid. RECTO_EIO. */

@@ -53,15 +53,17 @@ hid_t ckpt_h5_type(const struct ckpt_epoch *epoch, recto_type type)
 }
 
 bool ckpt_h5_attribute(hid_t at, const char *name, const char *attribute,
-                       hid_t type, const void *value)
+                       hid_t type, uint64_t count, const void *values)
 {
-    hid_t space = H5Screate(H5S_SCALAR);
+    hsize_t several = count;
+    hid_t space = count == 1 ? H5Screate(H5S_SCALAR)
+                             : H5Screate_simple(1, &several, NULL);
     hid_t create = H5Pcreate(H5P_ATTRIBUTE_CREATE);
     hid_t made = H5Pset_char_encoding(create, H5T_CSET_UTF8) < 0
                      ? H5I_INVALID_HID
                      : H5Acreate_by_name(at, name, attribute, type, space,
                                          create, H5P_DEFAULT, H5P_DEFAULT);
-    bool good = made >= 0 && H5Awrite(made, type, value) >= 0;
+    bool good = made >= 0 && H5Awrite(made, type, values) >= 0;
     good = (made < 0 || H5Aclose(made) >= 0) && good;
     (void)H5Pclose(create);
     (void)H5Sclose(space);
@@ -82,7 +84,7 @@ bool ckpt_h5_text(hid_t at, const char *name, const char *attribute,
     hid_t type = H5Tcopy(H5T_C_S1);
     bool good = H5Tset_size(type, strlen(text) + 1) >= 0 &&
                 (ascii(text) || H5Tset_cset(type, H5T_CSET_UTF8) >= 0) &&
-                ckpt_h5_attribute(at, name, attribute, type, text);
+                ckpt_h5_attribute(at, name, attribute, type, 1, text);
     (void)H5Tclose(type);
     return good;
 }
@@ -95,7 +97,12 @@ bool ckpt_h5_attributes(hid_t file, const struct ckpt_epoch *epoch,
     const struct ckpt_attribute *list =
         ckpt_object_attributes(epoch, object->uid, &count);
     for (uint64_t i = 0; i < count && good; i++) {
-        good = ckpt_h5_text(file, object->name, list[i].name, list[i].text);
+        const struct ckpt_attribute *a = &list[i];
+        good = a->count > 0
+                   ? ckpt_h5_attribute(file, object->name, a->name,
+                                       native((recto_type)a->type), a->count,
+                                       a->text)
+                   : ckpt_h5_text(file, object->name, a->name, a->text);
     }
     return good;
 }

@@ -14,9 +14,9 @@
  * failure. */
 hid_t ckpt_h5_type(const struct ckpt_epoch *epoch, recto_type type);
 
-/* An attribute with one value, of the object `name` of a file or group. */
+/* An attribute of the object `name` of a file or group: one value, or an array. */
 bool ckpt_h5_attribute(hid_t at, const char *name, const char *attribute,
-                       hid_t type, const void *value);
+                       hid_t type, uint64_t count, const void *values);
 bool ckpt_h5_text(hid_t at, const char *name, const char *attribute,
                   const char *text);
 /* All of the object's, to the dataset under its name in a file. */

@@ -153,9 +153,10 @@ static H5FD_t *driver_open(const char *name, unsigned flags, hid_t access,
     }
     handle->image = info->image;
     if ((flags & H5F_ACC_TRUNC) != 0) {
-        struct ckpt_io_file *file = handle->image->file;
-        ckpt_image_free(handle->image);
-        handle->image->file = file;
+        struct ckpt_image *image = handle->image;
+        struct ckpt_image empty = {.file = image->file, .label = image->label};
+        ckpt_image_free(image);
+        *image = empty;
     }
     return &handle->base;
 }
@@ -214,15 +215,15 @@ static herr_t driver_write(H5FD_t *file, H5FD_mem_t type, hid_t transfer,
 {
     (void)transfer;
     struct ckpt_image *image = ((struct handle *)file)->image;
-    if (image->file != NULL && image->status == 0) {
-        image->status =
-            ckpt_io_write(image->file, data, bytes, at, "export-write");
-    }
     if (image->file == NULL || type != H5FD_MEM_DRAW) {
         ckpt_image_write(image, data, bytes, at);
-    } else if (image->end < at + bytes) {
-        image->end = at + bytes;
+        return 0;
     }
+    if (image->status == 0) {
+        image->status =
+            ckpt_io_write(image->file, data, bytes, at, image->label);
+    }
+    image->end = image->end > at + bytes ? image->end : at + bytes;
     return 0;
 }
 

@@ -25,9 +25,9 @@ struct ckpt_image {
     uint64_t end; /* length of the file */
     bool failed;  /* out of memory: the content is not to be used */
     struct ckpt_io_file
-        *file;  /* not NULL: all that HDF5 writes goes there as well, raw
-                                  data only there */
-    int status; /* of the first of these writes that failed */
+        *file;         /* not NULL: raw data go there, and only there, */
+    const char *label; /* by writes of this label */
+    int status;        /* of the first of them that failed */
 };
 
 void ckpt_image_free(struct ckpt_image *image);

@@ -228,14 +228,13 @@ static uint64_t piece_of(uint64_t pages, uint64_t page, uint64_t n)
 }
 
 /* Does the full epoch hold zeros there? */
-static bool reads_zero(const struct ckpt_file *full,
-                       const struct ckpt_object *o, uint64_t page)
+static bool reads_zero(const struct ckpt_object *o, uint64_t page)
 {
     static const char zeros[CKPT_PAGE];
     char data[CKPT_PAGE];
     size_t bytes = ckpt_page_bytes(o->bytes, page);
-    return ckpt_io_read(&full->io, data, bytes, o->data + page * CKPT_PAGE) ==
-               0 &&
+    return ckpt_file_data_read(&lazy.chain.files[0], &lazy.chain.unpacking, o,
+                               page * CKPT_PAGE, bytes, data) == 0 &&
            memcmp(data, zeros, bytes) == 0;
 }
 
@@ -251,7 +250,7 @@ static bool zero_checked(const struct ckpt_part *part, uint64_t page)
     uint64_t ranks = full->epoch->ranks;
     const struct ckpt_piece *row = ckpt_file_piece(
         full, o->uid, piece_of(ckpt_pages(o->bytes), page, ranks));
-    return lazy.checked[row - full->pieces] || reads_zero(full, o, page);
+    return lazy.checked[row - full->pieces] || reads_zero(o, page);
 }
 
 /* Is the page's memory one that nobody ever touched? */

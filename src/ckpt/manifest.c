@@ -3,13 +3,14 @@
  * The manifest: the one file that says which epochs exist. Lines of text,
  * closed by a checksum.
  *
- *   recto-manifest 2
+ *   recto-manifest 3
  *   order=little page=4096 generation=G run=UUID next_uid=U epochs=N
  *   epoch number=... objects=M        N times, each followed by
  *   struct bytes=... name="..."       a line for each struct type, and its
  *   member offset=... name="..."      members
  *   object uid=... name="..."         M lines, each followed by its
- *   attribute name="..." text="..."   attributes
+ *   attribute name="..." text="..."   attributes, or
+ *   attribute name="..." type=...     those of numbers
  *   sum XXH3
  *
  * Invariants
@@ -71,6 +72,16 @@ static void print_structs(FILE *out, const struct ckpt_epoch *e)
     }
 }
 
+/* Bytes as they are in memory, so that every number comes back as it was. */
+static void print_numbers(FILE *out, const struct ckpt_attribute *a)
+{
+    (void)fprintf(out, " type=%s count=%u bytes=",
+                  ckpt_type_name((recto_type)a->type), (unsigned)a->count);
+    for (size_t i = 0; i < ckpt_attribute_bytes(a); i++) {
+        (void)fprintf(out, "%02x", (unsigned char)a->text[i]);
+    }
+}
+
 static void print_attributes(FILE *out, const struct ckpt_epoch *e,
                              uint64_t uid)
 {
@@ -79,7 +90,11 @@ static void print_attributes(FILE *out, const struct ckpt_epoch *e,
     for (uint64_t i = 0; i < count; i++) {
         (void)fputs("attribute", out);
         print_text(out, "name", list[i].name);
-        print_text(out, "text", list[i].text);
+        if (list[i].count > 0) {
+            print_numbers(out, &list[i]);
+        } else {
+            print_text(out, "text", list[i].text);
+        }
         (void)fputc('\n', out);
     }
 }
@@ -116,7 +131,8 @@ static void print_object(FILE *out, const struct ckpt_object *o)
     (void)fputc('\n', out);
 }
 
-/* Format 1 has no packed logs, structs and attributes. */
+/* Format 1 has no packed logs, structs and attributes, format 2 no packed full epochs and
+ * attributes of numbers. */
 static void print_epoch(FILE *out, const struct ckpt_epoch *e, uint64_t format)
 {
     char blocks[40] = "";
@@ -421,8 +437,24 @@ static bool take_structs(struct cursor *c, struct ckpt_epoch *e,
     return true;
 }
 
+static void take_numbers(struct cursor *c, struct ckpt_attribute *a)
+{
+    a->type = (uint32_t)take_element(c);
+    uint64_t count = take_u64(c, " count=");
+    take(c, " bytes=");
+    c->bad = c->bad || count < 1 || count > RECTO_ATTRIBUTE_NUMBERS_MAX;
+    a->count = c->bad ? 0 : (uint32_t)count;
+    for (size_t i = 0; !c->bad && i < ckpt_attribute_bytes(a); i++) {
+        int high = c->end - c->at < 2 ? 99 : digit_of(c->at[0]);
+        int low = high > 15 ? 99 : digit_of(c->at[1]);
+        c->bad = high > 15 || low > 15;
+        a->text[i] = (char)(c->bad ? 0 : high << 4 | low);
+        c->at += c->bad ? 0 : 2;
+    }
+}
+
 static bool take_attributes(struct cursor *c, struct ckpt_epoch *e,
-                            uint64_t uid, uint64_t *room)
+                            uint64_t uid, uint64_t format, uint64_t *room)
 {
     while (looking_at(c, "attribute ")) {
         if (!grow((void **)&e->attributes, e->nattributes, room,
@@ -433,14 +465,19 @@ static bool take_attributes(struct cursor *c, struct ckpt_epoch *e,
         memset(a, 0, sizeof *a);
         a->uid = uid;
         take_text(c, "attribute name=", a->name, RECTO_LABEL_MAX);
-        take_text(c, " text=", a->text, RECTO_ATTRIBUTE_TEXT_MAX);
+        if (format > 2 && looking_at(c, " type=")) {
+            take_numbers(c, a);
+        } else {
+            take_text(c, " text=", a->text, RECTO_ATTRIBUTE_TEXT_MAX);
+        }
         take(c, "\n");
     }
     return true;
 }
 
 /* The lists behind an epoch's line. */
-static int take_lists(struct cursor *c, struct ckpt_epoch *e, uint64_t objects)
+static int take_lists(struct cursor *c, struct ckpt_epoch *e, uint64_t objects,
+                      uint64_t format)
 {
     struct rooms room = {0};
     bool good = take_structs(c, e, &room);
@@ -451,7 +488,7 @@ static int take_lists(struct cursor *c, struct ckpt_epoch *e, uint64_t objects)
             struct ckpt_object *o = &e->objects[e->nobjects++];
             memset(o, 0, sizeof *o);
             take_object(c, e, o);
-            good = take_attributes(c, e, o->uid, &room.attributes);
+            good = take_attributes(c, e, o->uid, format, &room.attributes);
         }
     }
     return good ? 0 : base_error(RECTO_ENOMEM, "manifest");
@@ -476,11 +513,11 @@ static int take_epoch(struct cursor *c, struct ckpt_epoch *e, uint64_t format)
     e->pages_at = take_u64(c, " log_at=");
     e->index_at = take_u64(c, " index_at=");
     e->blocks_at = format > 1 ? take_u64(c, " blocks_at=") : 0;
-    e->packed = e->blocks_at != 0;
+    e->packed = e->blocks_at != 0 && (format > 2 || !e->full);
     e->entries = take_u64(c, " entries=");
     uint64_t objects = take_u64(c, " objects=");
     take(c, "\n");
-    return take_lists(c, e, objects);
+    return take_lists(c, e, objects, format);
 }
 
 /* ---- the whole ------------------------------------------------------------------ */

@@ -385,8 +385,8 @@ static void piece_of(const struct merger *m, uint64_t i,
 
 static int pieces_copy(struct merger *m)
 {
-    const struct ckpt_copy copy = {&m->load.chain, &m->job.file, m->buffer,
-                                   copied, m};
+    const struct ckpt_copy copy = {
+        &m->load.chain, &m->job.file, m->buffer, copied, m, NULL};
     int status = 0;
     for (uint64_t i = 0; i < m->job.nrows && status == 0; i++) {
         struct ckpt_range range;

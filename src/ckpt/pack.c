@@ -24,6 +24,7 @@
 #include <zstd.h>
 
 #include "base/base.h"
+#include "shuffle.h"
 
 /* ---- settings --------------------------------------------------------------------- */
 
@@ -57,47 +58,6 @@ int ckpt_packing_read(const char *text, struct ckpt_packing *packing)
                       "%s=%s: give off, lz4, zstd or zstd:LEVEL (%d to %d)",
                       base_env_name(BASE_ENV_CKPT_COMPRESS), text,
                       ZSTD_minCLevel(), ZSTD_maxCLevel());
-}
-
-/* ---- shuffle ---------------------------------------------------------------------- */
-
-/* One loop for each size that the compiler knows, so that it uses vectors. */
-static inline void shuffle_by(const char *in, char *out, size_t count,
-                              size_t element)
-{
-    for (size_t byte = 0; byte < element; byte++) {
-        for (size_t i = 0; i < count; i++) {
-            out[byte * count + i] = in[i * element + byte];
-        }
-    }
-}
-
-static inline void unshuffle_by(const char *in, char *out, size_t count,
-                                size_t element)
-{
-    for (size_t i = 0; i < count; i++) {
-        for (size_t byte = 0; byte < element; byte++) {
-            out[i * element + byte] = in[byte * count + i];
-        }
-    }
-}
-
-static void shuffle(const char *in, char *out, size_t bytes, unsigned element)
-{
-    switch (element) {
-    case 2: shuffle_by(in, out, bytes / 2, 2); break;
-    case 4: shuffle_by(in, out, bytes / 4, 4); break;
-    default: shuffle_by(in, out, bytes / 8, 8); break;
-    }
-}
-
-static void unshuffle(const char *in, char *out, size_t bytes, unsigned element)
-{
-    switch (element) {
-    case 2: unshuffle_by(in, out, bytes / 2, 2); break;
-    case 4: unshuffle_by(in, out, bytes / 4, 4); break;
-    default: unshuffle_by(in, out, bytes / 8, 8); break;
-    }
 }
 
 static bool shuffles(unsigned element, size_t bytes)
@@ -215,7 +175,7 @@ struct ckpt_packed ckpt_pack(struct ckpt_packer *packer, const char *data,
     const char *in = data;
     element = shuffles(element, bytes) ? element : 1;
     if (element > 1) {
-        shuffle(data, packer->shuffled, bytes, element);
+        ckpt_shuffle(data, packer->shuffled, bytes, element);
         in = packer->shuffled;
     }
     size_t n = compress(packer, in, bytes);
@@ -279,6 +239,6 @@ bool ckpt_unpack(const struct ckpt_unpacker *unpacker,
         !decompress(unpacker, packed, unpacker->shuffled, bytes)) {
         return false;
     }
-    unshuffle(unpacker->shuffled, out, bytes, packed->element);
+    ckpt_unshuffle(unpacker->shuffled, out, bytes, packed->element);
     return true;
 }

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +44,9 @@ int ckpt_file_open(struct ckpt_file *file, const struct ckpt_dir *dir,
 {
     char name[CKPT_FILE_NAME_MAX + 1];
     uint64_t length = 0;
+    static atomic_uint_fast64_t opened;
     ckpt_epoch_file(epoch, name);
+    file->id = atomic_fetch_add(&opened, 1) + 1;
     file->epoch = epoch;
     file->pieces = NULL;
     file->npieces = 0;
@@ -116,12 +119,33 @@ static int meta_sum(const struct ckpt_file *file,
     return status;
 }
 
+/* The table of chunks, whose bytes the sum vouches for as well: where it were wrong, the
+ * extents would be, and so the sum. *chunks NULL: there is none. */
+static int chunks_read(const struct ckpt_file *file, struct ckpt_chunk **chunks)
+{
+    const struct ckpt_epoch *e = file->epoch;
+    size_t bytes = (size_t)e->entries * sizeof **chunks;
+    if (!e->full || !e->packed) {
+        return 0;
+    }
+    *chunks = malloc(bytes + 1);
+    return *chunks != NULL
+               ? ckpt_io_read(&file->io, *chunks, bytes, e->blocks_at)
+               : base_error(RECTO_ENOMEM, "table of chunks of %s",
+                            file->io.name);
+}
+
 int ckpt_file_meta_check(struct ckpt_file *file)
 {
     struct ckpt_extent *extents = NULL;
+    struct ckpt_chunk *chunks = NULL;
     size_t count = 0;
     uint64_t sum = 0;
-    int status = ckpt_epoch_extents(file->epoch, &extents, &count);
+    int status = chunks_read(file, &chunks);
+    if (status == 0) {
+        status = ckpt_epoch_extents(file->epoch, chunks, &extents, &count);
+    }
+    free(chunks);
     if (status == 0) {
         status = meta_sum(file, extents, count, &sum);
         free(extents);
@@ -382,6 +406,7 @@ void ckpt_unpacking_close(struct ckpt_unpacking *u)
     for (size_t i = 0; i < CKPT_UNPACKED; i++) {
         free(u->slots[i].plain);
     }
+    ckpt_inflater_close(&u->inflater);
     *u = (struct ckpt_unpacking){.stored = NULL};
 }
 
@@ -399,20 +424,25 @@ static int slot_open(struct ckpt_unpacked *slot)
                                : base_error(RECTO_ENOMEM, "buffer of a block");
 }
 
+static int inflater_need(struct ckpt_unpacking *u)
+{
+    return u->inflater.zlib != NULL ? 0 : ckpt_inflater_open(&u->inflater);
+}
+
 int ckpt_unpacking_reserve(struct ckpt_unpacking *u)
 {
     int status = 0;
     for (size_t i = 0; i < CKPT_UNPACKED && status == 0; i++) {
         status = slot_open(&u->slots[i]);
     }
-    return status;
+    return status == 0 ? inflater_need(u) : status;
 }
 
 static int block_load(const struct ckpt_file *file, struct ckpt_unpacking *u,
                       const struct ckpt_block *block, struct ckpt_unpacked *to)
 {
     int status = slot_open(to);
-    to->file = NULL;
+    to->file = 0;
     if (status == 0) {
         status = ckpt_io_read(&file->io, u->stored, block->bytes,
                               file->epoch->pages_at + block->offset);
@@ -424,7 +454,7 @@ static int block_load(const struct ckpt_file *file, struct ckpt_unpacking *u,
         status = RECTO_ECORRUPT;
     }
     if (status == 0) {
-        to->file = file;
+        to->file = file->id;
         to->block = *block;
     }
     return status;
@@ -433,19 +463,86 @@ static int block_load(const struct ckpt_file *file, struct ckpt_unpacking *u,
 int ckpt_file_block_page(const struct ckpt_file *file, struct ckpt_unpacking *u,
                          const struct ckpt_block *block, char *to)
 {
-    /* files of a chain lie side by side */
-    struct ckpt_unpacked *slot =
-        &u->slots[(uintptr_t)file / sizeof *file % CKPT_UNPACKED];
+    /* files of a chain are opened one after the other */
+    struct ckpt_unpacked *slot = &u->slots[file->id % CKPT_UNPACKED];
     int status = 0;
     if (block->bytes == 0) {
         memset(to, 0, CKPT_PAGE);
         return 0;
     }
-    if (slot->file != file || !block_same(&slot->block, block)) {
+    if (slot->file != file->id || !block_same(&slot->block, block)) {
         status = block_load(file, u, block, slot);
     }
     if (status == 0) {
         memcpy(to, slot->plain + (size_t)block->page * CKPT_PAGE, CKPT_PAGE);
+    }
+    return status;
+}
+
+/* ---- chunks of a packed full epoch ------------------------------------------------- */
+
+static int row_read(const struct ckpt_file *file, uint64_t at, size_t whole,
+                    struct ckpt_chunk *chunk)
+{
+    uint64_t length = file->epoch->length;
+    int status = ckpt_io_read(&file->io, chunk, sizeof *chunk, at);
+    bool good = chunk->bytes <= whole && chunk->offset <= length &&
+                chunk->bytes <= length - chunk->offset;
+    return status == 0 && !good ? RECTO_ECORRUPT : status;
+}
+
+/* Into u->inflater.plain, unless it is there. */
+static int chunk_load(const struct ckpt_file *file, struct ckpt_unpacking *u,
+                      const struct ckpt_object *o, uint64_t row, size_t whole)
+{
+    struct ckpt_chunk chunk;
+    if (u->inflated.file == file->id && u->inflated.row == row) {
+        return 0;
+    }
+    int status = inflater_need(u);
+    u->inflated.file = 0;
+    status = status == 0 ? row_read(file, row, whole, &chunk) : status;
+    if (status != 0) {
+        return status;
+    }
+    if (chunk.bytes == 0) {
+        memset(u->inflater.plain, 0, whole);
+    } else {
+        status = ckpt_io_read(&file->io, u->inflater.stored, chunk.bytes,
+                              chunk.offset);
+        if (status == 0 && !ckpt_inflate(&u->inflater, &chunk, o, whole)) {
+            status = RECTO_ECORRUPT;
+        }
+    }
+    if (status == 0) {
+        u->inflated = (struct ckpt_inflated){file->id, row};
+    }
+    return status;
+}
+
+int ckpt_file_data_read(const struct ckpt_file *file, struct ckpt_unpacking *u,
+                        const struct ckpt_object *o, uint64_t offset,
+                        size_t bytes, char *to)
+{
+    if (!ckpt_is_chunked(file->epoch, o)) {
+        return ckpt_io_read(&file->io, to, bytes, o->data + offset);
+    }
+    struct ckpt_chunking chunking = ckpt_chunking_of(o);
+    int status = 0;
+    while (bytes > 0 && status == 0) {
+        size_t at = 0;
+        uint64_t number = ckpt_chunk_find(&chunking, o, offset, &at);
+        size_t n = ckpt_chunk_bytes(&chunking, o, number) - at;
+        n = n < bytes ? n : bytes;
+        status =
+            chunk_load(file, u, o, o->data + number * sizeof(struct ckpt_chunk),
+                       chunking.bytes);
+        if (status == 0) {
+            memcpy(to, u->inflater.plain + at, n);
+        }
+        to += n;
+        offset += n;
+        bytes -= n;
     }
     return status;
 }

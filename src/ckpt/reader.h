@@ -6,6 +6,7 @@
 #ifndef RECTO_SRC_CKPT_READER_H
 #define RECTO_SRC_CKPT_READER_H
 
+#include "chunks.h"
 #include "format.h"
 #include "io.h"
 #include "pack.h"
@@ -13,6 +14,7 @@
 /* ---- reader.c: one epoch file ------------------------------------------------- */
 
 struct ckpt_file {
+    uint64_t id; /* that no other file of this process ever has; from 1 */
     struct ckpt_io_file io;
     const struct ckpt_epoch *epoch; /* not owned */
     struct ckpt_piece *pieces;      /* owned; sorted by (uid, rank) */
@@ -66,14 +68,21 @@ enum {
     CKPT_UNPACKED = 16
 };
 struct ckpt_unpacked {
-    const struct ckpt_file *file; /* NULL: none */
+    uint64_t file; /* its id; 0: none */
     struct ckpt_block block;
     char *plain; /* NULL: the slot was never used */
+};
+/* And the last chunk of a packed full epoch, of which a chain has one. */
+struct ckpt_inflated {
+    uint64_t file; /* its id; 0: none */
+    uint64_t row;  /* offset of the chunk's row */
 };
 struct ckpt_unpacking {
     struct ckpt_unpacker unpacker;
     char *stored;
     struct ckpt_unpacked slots[CKPT_UNPACKED];
+    struct ckpt_inflater inflater; /* .zlib NULL: not used yet */
+    struct ckpt_inflated inflated;
 };
 
 /* RECTO_ENOMEM. */
@@ -86,6 +95,12 @@ void ckpt_unpacking_close(struct ckpt_unpacking *u);
  * message when the block does not unpack, RECTO_EIO, RECTO_ENOMEM. */
 int ckpt_file_block_page(const struct ckpt_file *file, struct ckpt_unpacking *u,
                          const struct ckpt_block *block, char *to);
+
+/* Reads bytes [offset, offset + bytes) of an object of a full epoch, whose sums are to be
+ * compared, too. The same errors, of chunks. */
+int ckpt_file_data_read(const struct ckpt_file *file, struct ckpt_unpacking *u,
+                        const struct ckpt_object *object, uint64_t offset,
+                        size_t bytes, char *to);
 
 /* RECTO_ECORRUPT, "epoch 3 (file): ..." */
 int ckpt_file_corrupt(const struct ckpt_file *file, const char *format, ...)

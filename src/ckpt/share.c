@@ -229,7 +229,9 @@ static const char *lists_take(struct ckpt_epoch *e, char *at)
     }
     for (uint64_t i = 0; i < e->nattributes; i++) {
         e->attributes[i].name[RECTO_LABEL_MAX] = '\0';
-        e->attributes[i].text[RECTO_ATTRIBUTE_TEXT_MAX] = '\0';
+        if (e->attributes[i].count == 0) {
+            e->attributes[i].text[RECTO_ATTRIBUTE_TEXT_MAX] = '\0';
+        }
     }
     return at;
 }

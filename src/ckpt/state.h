@@ -273,10 +273,11 @@ int ckpt_layout_create(struct ckpt_epoch *epoch, const char *run,
                        struct ckpt_image *image);
 /* Lays out a file with the objects of a full epoch and nothing else. */
 int ckpt_layout_plain(struct ckpt_epoch *epoch, struct ckpt_image *image);
-/* Writes the image's metadata with the table of pieces into the file, and
- * sets epoch->meta. */
+/* Writes the image's metadata with the tables of pieces and, of a packed full epoch, of
+ * chunks (else NULL) into the file, and sets epoch->meta. */
 int ckpt_layout_write(struct ckpt_epoch *epoch, struct ckpt_image *image,
                       const struct ckpt_piece *pieces,
+                      const struct ckpt_chunk *chunks,
                       struct ckpt_io_file *file);
 
 /* ---- sink.c: pages on their way to the file -------------------------------------- */

@@ -61,8 +61,11 @@ struct ckpt_store;
  * store->keep's word. Committed as a checkpoint is: on failure, or killed, the folder
  * has the old epoch or the new. A full epoch is left as it is. No MPI; nobody else uses
  * the store meanwhile.
+ *
+ * `deflate`: 0, or 1 to 9, the level at which large arrays are compressed, of a full epoch
+ * also that is not yet.
  */
-int ckpt_compact(struct ckpt_store *store, uint64_t index,
+int ckpt_compact(struct ckpt_store *store, uint64_t index, int deflate,
                  const struct ckpt_progress *progress);
 
 /* ---- export.c --------------------------------------------------------------------- */
@@ -72,13 +75,5 @@ int ckpt_compact(struct ckpt_store *store, uint64_t index,
  * when there is a file of that name. On failure none is left. */
 int ckpt_export(struct ckpt_view *view, const char *path, int deflate,
                 const struct ckpt_progress *progress);
-
-/* ---- chunked.c -------------------------------------------------------------------- */
-
-struct ckpt_io_file;
-
-/* Writes the same into an empty file, datasets chunked and compressed. */
-int ckpt_chunked_write(struct ckpt_view *view, struct ckpt_io_file *file,
-                       int level, const struct ckpt_progress *progress);
 
 #endif

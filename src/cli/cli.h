@@ -95,7 +95,7 @@ const char *cli_time(uint64_t seconds, char *text);
 const char *cli_last_error(void);
 /* "12.5 MiB" into at least 32 bytes. */
 const char *cli_size(uint64_t bytes, char *text);
-/* Index of the epoch asked for, the newest by default; false: none such. */
+/* Index of the epoch asked for, the newest by default; false, and a message: none such. */
 bool cli_epoch_index(const struct cli_request *request, uint64_t *index);
 
 #endif

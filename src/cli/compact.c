@@ -14,21 +14,46 @@ static uint64_t chain_length(const struct ckpt_manifest *m, uint64_t index)
     return index - ckpt_chain_start(m, index) + 1;
 }
 
-static void tell(const struct cli_request *r, uint64_t number, uint64_t before)
+static const struct ckpt_epoch *epoch_find(const struct ckpt_manifest *m,
+                                           uint64_t number)
 {
+    const struct ckpt_epoch *e = m->epochs;
+    while (e->number != number) { /* what was compacted is there */
+        e++;
+    }
+    return e;
+}
+
+/* `before`: how many epochs it was made of; 0: it is as it was. */
+static void tell(const struct cli_request *r, const struct ckpt_epoch *e,
+                 uint64_t before)
+{
+    unsigned long long number = e->number;
+    char file[32];
+    char data[32];
     if (r->json) {
         (void)printf("{\"folder\": ");
         cli_json_string(stdout, r->path);
-        (void)printf(", \"epoch\": %llu, \"epochs_joined\": %llu}\n",
-                     (unsigned long long)number, (unsigned long long)before);
-    } else if (before == 1) {
-        (void)printf("%s: epoch %llu is a full one already\n", r->path,
-                     (unsigned long long)number);
-    } else {
-        (void)printf("%s: epoch %llu is a full one now, made of %llu epochs\n",
-                     r->path, (unsigned long long)number,
-                     (unsigned long long)before);
+        (void)printf(", \"epoch\": %llu, \"epochs_joined\": %llu, "
+                     "\"compressed\": %s, \"file_bytes\": %llu}\n",
+                     number, (unsigned long long)(before > 0 ? before : 1),
+                     e->packed ? "true" : "false",
+                     (unsigned long long)e->length);
+        return;
     }
+    if (before == 0) {
+        (void)printf("%s: epoch %llu is a full one already", r->path, number);
+    } else if (before == 1) {
+        (void)printf("%s: epoch %llu is compressed now", r->path, number);
+    } else {
+        (void)printf("%s: epoch %llu is a full one now, made of %llu epochs",
+                     r->path, number, (unsigned long long)before);
+    }
+    if (e->packed) {
+        (void)printf(": %s of %s", cli_size(e->length, file),
+                     cli_size(cli_epoch_bytes(e), data));
+    }
+    (void)putchar('\n');
 }
 
 static int compact(struct ckpt_store *store, const struct cli_request *r,
@@ -37,17 +62,19 @@ static int compact(struct ckpt_store *store, const struct cli_request *r,
     const struct ckpt_epoch *e = &store->manifest->epochs[index];
     uint64_t number = e->number;
     uint64_t before = chain_length(store->manifest, index);
+    uint64_t was = store->manifest->generation;
     struct cli_progress progress;
     cli_progress_begin(&progress, "compacting", cli_epoch_bytes(e));
-    int status = ckpt_compact(store, index, &progress.told);
+    int status = ckpt_compact(store, index, r->deflate, &progress.told);
     cli_progress_end(&progress);
+    before = store->manifest->generation != was ? before : 0;
     if (status == 0) {
         /* files that one which was killed left to be removed */
         store->keep = (struct ckpt_keep){.all = true};
         status = ckpt_store_prune(store);
     }
     if (status == 0) {
-        tell(r, number, before);
+        tell(r, epoch_find(store->manifest, number), before);
     }
     return status;
 }
@@ -70,8 +97,7 @@ enum cli_exit cli_compact(const struct cli_request *request)
         status = ckpt_keep_read(base_env(BASE_ENV_CKPT_KEEP), &store.keep);
     }
     r.manifest = store.manifest;
-    if (status == 0 && (r.manifest == NULL || !cli_epoch_index(&r, &index))) {
-        (void)fprintf(stderr, "recto: %s holds no such epoch\n", r.path);
+    if (status == 0 && !cli_epoch_index(&r, &index)) {
         ckpt_store_close(&store);
         return CLI_NO_CHECKPOINT;
     }

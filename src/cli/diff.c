@@ -309,7 +309,6 @@ enum cli_exit cli_diff(const struct cli_request *r)
     uint64_t b = 0;
     second.epoch = r->second;
     if (!cli_epoch_index(r, &a) || !cli_epoch_index(&second, &b)) {
-        (void)fprintf(stderr, "recto: %s holds no such epoch\n", r->dir.path);
         return CLI_NO_CHECKPOINT;
     }
     int status = both_open(&d, a, b);

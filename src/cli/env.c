@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * `recto env`: the variables that Recto reads, as the table in base/base.h has them, with
- * the values that a program started from here would get. --man makes of the same table
- * the section ENVIRONMENT of a manual page.
+ * the values that a program started from here would get.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,21 +14,14 @@
 #include "cli.h"
 
 static const char help[] =
-    "usage: recto env [--json | --man]\n"
+    "usage: recto env [--json]\n"
     "Prints each variable that Recto reads: its value, whether that is from the environment\n"
     "or the default, and what it does. Names values that Recto does not take, with what it\n"
     "takes, and RECTO_ names that it does not know, with the nearest that it does. What a job\n"
     "gets: mpirun -n 1 [-x NAME=VALUE]... recto env\n"
     "  --json      for programs\n"
-    "  --man       the section ENVIRONMENT of a manual page (man(7))\n"
     "  --help, --version\n"
     "exit status: 0 good; 1 a value is not taken, or a name not known; 2 wrong usage\n";
-
-enum form {
-    TEXT,
-    JSON,
-    MAN
-};
 
 int cli_env_good(enum base_env id)
 {
@@ -98,41 +90,16 @@ static void json_print(enum base_env id, bool good)
     (void)printf("}");
 }
 
-/* As man(7) wants it: no line begins with a dot or an apostrophe, \ and - are escaped. */
-static void man_text(const char *text)
-{
-    for (const char *c = text; *c != '\0'; c++) {
-        (void)fputs(*c == '\\' ? "\\e" : *c == '-' ? "\\-" : "", stdout);
-        if (*c != '\\' && *c != '-') {
-            (void)fputc(*c, stdout);
-        }
-    }
-}
-
-static void man_print(enum base_env id)
-{
-    char allowed[BASE_ENV_ALLOWED];
-    (void)printf(".TP\n.B ");
-    man_text(base_env_name(id));
-    (void)printf("\n");
-    man_text(base_env_text(id));
-    (void)printf(".\nValues: ");
-    man_text(base_env_allowed(id, allowed));
-    (void)printf(". Default: ");
-    man_text(base_env_default(id)[0] != '\0' ? base_env_default(id) : "none");
-    (void)printf(".\n");
-}
-
 /* ---- names that are not known ---------------------------------------------------------- */
 
-static size_t unknown_print(enum form form)
+static size_t unknown_print(bool json)
 {
     char name[BASE_ENV_NAME];
     const char *nearest = NULL;
     size_t at = 0;
     size_t count = 0;
     while (base_env_unknown(&at, name, &nearest)) {
-        if (form == JSON) {
+        if (json) {
             (void)printf("%s\n  {\"name\": ", count > 0 ? "," : "");
             cli_json_string(stdout, name);
             member_print("nearest", nearest != NULL ? nearest : "");
@@ -148,43 +115,32 @@ static size_t unknown_print(enum form form)
     return count;
 }
 
-static int print(enum form form)
+static int print(bool json)
 {
     size_t wrong = 0;
-    (void)fputs(form == JSON  ? "{\"variables\": ["
-                : form == MAN ? ".SH ENVIRONMENT\n"
-                              : "",
-                stdout);
+    (void)fputs(json ? "{\"variables\": [" : "", stdout);
     for (int i = 0; i < BASE_ENV_COUNT; i++) {
         enum base_env id = (enum base_env)i;
-        bool good = form == MAN || cli_env_good(id) == 0;
+        bool good = cli_env_good(id) == 0;
         wrong += !good;
-        if (form == MAN) {
-            man_print(id);
-        } else if (form == JSON) {
-            json_print(id, good);
-        } else {
-            text_print(id, good);
-        }
+        (json ? json_print : text_print)(id, good);
     }
-    (void)fputs(form == JSON ? "],\n\"unknown\": [" : "", stdout);
-    wrong += form != MAN ? unknown_print(form) : 0;
-    (void)fputs(form == JSON ? "]}\n" : "", stdout);
+    (void)fputs(json ? "],\n\"unknown\": [" : "", stdout);
+    wrong += unknown_print(json);
+    (void)fputs(json ? "]}\n" : "", stdout);
     return fflush(stdout) == 0 && wrong == 0 ? CLI_GOOD : CLI_DAMAGED;
 }
 
 int cli_env(int argc, char **argv)
 {
-    enum form form = TEXT;
+    bool json = false;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             (void)fputs(help, stdout);
             return CLI_GOOD;
         }
         if (strcmp(argv[i], "--json") == 0) {
-            form = JSON;
-        } else if (strcmp(argv[i], "--man") == 0) {
-            form = MAN;
+            json = true;
         } else {
             (void)fprintf(stderr,
                           "recto env: %s: unknown argument; see recto env "
@@ -193,5 +149,5 @@ int cli_env(int argc, char **argv)
             return CLI_USAGE;
         }
     }
-    return print(form);
+    return print(json);
 }

@@ -10,7 +10,6 @@ enum cli_exit cli_export(const struct cli_request *r)
     struct cli_progress progress;
     uint64_t index = 0;
     if (!cli_epoch_index(r, &index)) {
-        (void)fprintf(stderr, "recto: %s holds no such epoch\n", r->dir.path);
         return CLI_NO_CHECKPOINT;
     }
     const struct ckpt_epoch *e = &r->manifest->epochs[index];

@@ -3,6 +3,8 @@
  * `recto ls` and `recto info`: what the manifest says.
  */
 #include <errno.h>
+#include <inttypes.h>
+#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -130,6 +132,50 @@ static void members_json(const struct ckpt_epoch *e,
     (void)printf("]");
 }
 
+/* Of JSON if it is one: a number that is not finite is in quotes. */
+static void number_print(const struct ckpt_attribute *a, uint64_t i)
+{
+    union {
+        int8_t i8;
+        uint8_t u8;
+        int16_t i16;
+        uint16_t u16;
+        int32_t i32;
+        uint32_t u32;
+        int64_t i64;
+        uint64_t u64;
+        float f;
+        double d;
+    } v = {.u64 = 0};
+    size_t size = recto_type_size((recto_type)a->type);
+    memcpy(&v, a->text + i * size, size);
+    double real = a->type == RECTO_FLOAT ? (double)v.f : v.d;
+    const char *quote = isfinite(real) ? "" : "\"";
+    switch (a->type) {
+    case RECTO_INT8: (void)printf("%d", v.i8); break;
+    case RECTO_BYTE:
+    case RECTO_UINT8: (void)printf("%u", v.u8); break;
+    case RECTO_INT16: (void)printf("%d", v.i16); break;
+    case RECTO_UINT16: (void)printf("%u", v.u16); break;
+    case RECTO_INT32: (void)printf("%" PRId32, v.i32); break;
+    case RECTO_UINT32: (void)printf("%" PRIu32, v.u32); break;
+    case RECTO_INT64: (void)printf("%" PRId64, v.i64); break;
+    case RECTO_UINT64: (void)printf("%" PRIu64, v.u64); break;
+    case RECTO_FLOAT: (void)printf("%s%.9g%s", quote, real, quote); break;
+    default: (void)printf("%s%.17g%s", quote, real, quote); break;
+    }
+}
+
+static void numbers_print(const struct ckpt_attribute *a)
+{
+    (void)fputs(a->count > 1 ? "[" : "", stdout);
+    for (uint64_t i = 0; i < a->count; i++) {
+        (void)fputs(i > 0 ? ", " : "", stdout);
+        number_print(a, i);
+    }
+    (void)fputs(a->count > 1 ? "]" : "", stdout);
+}
+
 static void attributes_json(const struct ckpt_epoch *e,
                             const struct ckpt_object *o)
 {
@@ -141,7 +187,11 @@ static void attributes_json(const struct ckpt_epoch *e,
         (void)fputs(i > 0 ? ", " : "", stdout);
         cli_json_string(stdout, list[i].name);
         (void)printf(": ");
-        cli_json_string(stdout, list[i].text);
+        if (list[i].count > 0) {
+            numbers_print(&list[i]);
+        } else {
+            cli_json_string(stdout, list[i].text);
+        }
     }
     (void)printf("}");
 }
@@ -210,7 +260,13 @@ static void object_text(const struct ckpt_epoch *e, const struct ckpt_object *o)
                      (unsigned long long)m->offset);
     }
     for (uint64_t i = 0; i < count; i++) {
-        (void)printf("      %s = \"%s\"\n", list[i].name, list[i].text);
+        if (list[i].count > 0) {
+            (void)printf("      %s = ", list[i].name);
+            numbers_print(&list[i]);
+            (void)putchar('\n');
+        } else {
+            (void)printf("      %s = \"%s\"\n", list[i].name, list[i].text);
+        }
     }
 }
 
@@ -259,7 +315,6 @@ enum cli_exit cli_info(const struct cli_request *r)
 {
     uint64_t index = 0;
     if (!cli_epoch_index(r, &index)) {
-        (void)fprintf(stderr, "recto: %s holds no such epoch\n", r->dir.path);
         return CLI_NO_CHECKPOINT;
     }
     if (r->json) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The `recto` command: looks at checkpoint folders, prunes them, tells their jobs to
- * end, and runs jobs. All but the last needs neither MPI nor a running job; a folder in use
- * may be looked at, too.
+ * end; runs jobs, and tells what traces, running jobs, the environment and this machine
+ * say. Only `recto run` and `recto doctor` need MPI; a folder in use may be looked at, too.
  */
 #include <errno.h>
 #include <recto.h>
@@ -86,10 +86,13 @@ static const char export_help[] =
     "             2 wrong usage, or FILE is there; 3 no such folder, checkpoint or epoch\n";
 
 static const char compact_help[] =
-    "usage: recto compact DIR [EPOCH] [--json]\n"
+    "usage: recto compact DIR [EPOCH] [--deflate[=LEVEL]] [--json]\n"
     "Makes an epoch, the newest unless EPOCH is given, a full one: a restart from it reads\n"
     "one file. Epochs before it go unless the environment says otherwise. Not in a folder that\n"
     "a job uses. On failure the folder is as it was.\n"
+    "  --deflate[=LEVEL]  arrays of 16 KiB and more in chunks, with HDF5's filters shuffle\n"
+    "                  and deflate, which every HDF5 reads, also of an epoch that is full\n"
+    "                  already; LEVEL 1 to 9, default 6. All processors compress\n"
     "  --json          for programs\n"
     "exit status: 0 done; 1 the epoch is damaged, the folder in use or not writable;\n"
     "             2 wrong usage; 3 no such folder, checkpoint or epoch\n";
@@ -269,8 +272,9 @@ static const char *line_check(const struct command *command, struct line *l)
     if (l->request.nlocals > 0 && command->run != cli_ls) {
         return "--local is for ls";
     }
-    if (l->request.deflate > 0 && command->run != cli_export) {
-        return "--deflate is for export";
+    if (l->request.deflate > 0 && command->run != cli_export &&
+        command->run != cli_compact) {
+        return "--deflate is for compact and export";
     }
     return words_read(command, l->words + 1, count, &l->request)
                ? NULL

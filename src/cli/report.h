@@ -20,6 +20,7 @@
 #ifndef RECTO_SRC_CLI_REPORT_H
 #define RECTO_SRC_CLI_REPORT_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -220,6 +221,9 @@ void report_problem(struct report *r, const char *format, ...)
 void *report_grow(void *list, size_t count, size_t size);
 /* calloc, the same. */
 void *report_new(size_t count, size_t size);
+/* A text for a reader, for free(3); what is longer than a sentence is cut off. */
+char *report_sentence(const char *format, va_list ap)
+    __attribute__((format(printf, 1, 0)));
 /* For comparisons: ascending. */
 static inline int report_order(uint64_t a, uint64_t b)
 {

@@ -23,6 +23,7 @@
 #include "report.h"
 
 enum {
+    SENTENCE = 1024, /* bytes */
     RANKS_MOST = 1 << 20,
     THREADS_MOST = 1024, /* of a rank; more are counted as the first */
     PLACES_MOST = 4096,
@@ -70,13 +71,19 @@ void *report_find(const void *key, const void *list, size_t count, size_t size,
     return count > 0 ? bsearch(key, list, count, size, order) : NULL;
 }
 
+char *report_sentence(const char *format, va_list ap)
+{
+    char *text = report_new(SENTENCE, 1);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): the caller started it */
+    (void)vsnprintf(text, SENTENCE, format, ap);
+    return text;
+}
+
 void report_problem(struct report *r, const char *format, ...)
 {
-    char *text = report_new(512, 1);
     va_list ap;
     va_start(ap, format);
-    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): started above */
-    (void)vsnprintf(text, 512, format, ap);
+    char *text = report_sentence(format, ap);
     va_end(ap);
     r->problems = report_grow(r->problems, r->nproblems, sizeof *r->problems);
     r->problems[r->nproblems++] = text;

@@ -134,11 +134,9 @@ struct findings {
 __attribute__((format(printf, 3, 4))) static void
 add(struct findings *f, uint64_t ns, const char *format, ...)
 {
-    char *text = report_new(1024, 1);
     va_list ap;
     va_start(ap, format);
-    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): started above */
-    (void)vsnprintf(text, 1024, format, ap);
+    char *text = report_sentence(format, ap);
     va_end(ap);
     f->list = report_grow(f->list, f->count, sizeof *f->list);
     f->list[f->count++] = (struct finding){ns, text};

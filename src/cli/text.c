@@ -102,11 +102,21 @@ const char *cli_size(uint64_t bytes, char *text)
 bool cli_epoch_index(const struct cli_request *request, uint64_t *index)
 {
     const struct ckpt_manifest *m = request->manifest;
-    for (uint64_t i = m->nepochs; i-- > 0;) {
+    for (uint64_t i = m != NULL ? m->nepochs : 0; i-- > 0;) {
         if (!request->has_epoch || m->epochs[i].number == request->epoch) {
             *index = i;
             return true;
         }
+    }
+    if (request->has_epoch) {
+        (void)fprintf(stderr,
+                      "recto: %s holds no epoch %llu; recto ls %s shows those "
+                      "that it holds\n",
+                      request->path, (unsigned long long)request->epoch,
+                      request->path);
+    } else {
+        (void)fprintf(stderr, "recto: %s holds no epoch; write one first\n",
+                      request->path);
     }
     return false;
 }

@@ -103,13 +103,41 @@ static void damage_page(struct report *r, const struct ckpt_epoch *e,
 
 /* ---- full epochs ---------------------------------------------------------------- */
 
-/* Pages [0, piece->sums) of a piece against their sums. */
+static void piece_damage(struct report *r, const struct ckpt_file *file,
+                         const struct ckpt_object *o,
+                         const struct ckpt_piece *piece, uint64_t page)
+{
+    bool shared = o->kind == CKPT_SHARED;
+    damage_page(r, file->epoch, o, shared ? CKPT_NO_RANK : piece->rank,
+                (shared ? piece->first_sum : 0) + page);
+}
+
+/* Pages [0, piece->sums) of a piece, that are in chunks, against their sums. */
+static int chunk_pages(struct report *r, const struct ckpt_file *file,
+                       const struct ckpt_object *o,
+                       const struct ckpt_piece *piece, const uint64_t *sums)
+{
+    for (uint64_t i = 0; i < piece->sums; i++) {
+        size_t bytes = ckpt_page_bytes(piece->bytes, i);
+        int status = ckpt_file_data_read(file, &r->unpacking, o,
+                                         piece->offset + i * CKPT_PAGE, bytes,
+                                         r->buffer);
+        if (status != 0 && status != RECTO_ECORRUPT) {
+            return status;
+        }
+        if (status != 0 || ckpt_page_sum(r->buffer, bytes) != sums[i]) {
+            piece_damage(r, file, o, piece, i);
+        }
+        checked(r, bytes + sizeof *sums);
+    }
+    return 0;
+}
+
+/* The same, that are in one piece. */
 static int piece_pages(struct report *r, const struct ckpt_file *file,
                        const struct ckpt_object *o,
                        const struct ckpt_piece *piece, const uint64_t *sums)
 {
-    bool shared = o->kind == CKPT_SHARED;
-    uint64_t first = shared ? piece->first_sum : 0;
     for (uint64_t done = 0; done < piece->sums;) {
         uint64_t n =
             piece->sums - done < GROUP_PAGES ? piece->sums - done : GROUP_PAGES;
@@ -125,9 +153,7 @@ static int piece_pages(struct report *r, const struct ckpt_file *file,
             size_t size = ckpt_page_bytes(piece->bytes, done + i);
             if (ckpt_page_sum(r->buffer + i * CKPT_PAGE, size) !=
                 sums[done + i]) {
-                damage_page(r, file->epoch, o,
-                            shared ? CKPT_NO_RANK : piece->rank,
-                            first + done + i);
+                piece_damage(r, file, o, piece, done + i);
             }
         }
         checked(r, bytes + n * sizeof *sums);
@@ -145,7 +171,9 @@ static void object_verify(struct report *r, const struct ckpt_file *file,
         int status = sums != NULL ? ckpt_file_sums_read(file, o, piece, sums)
                                   : base_error(RECTO_ENOMEM, "page sums");
         if (status == 0) {
-            status = piece_pages(r, file, o, piece, sums);
+            status = ckpt_is_chunked(file->epoch, o)
+                         ? chunk_pages(r, file, o, piece, sums)
+                         : piece_pages(r, file, o, piece, sums);
         }
         if (status != 0) {
             damage_note(r, file->epoch, o->name);
@@ -361,9 +389,6 @@ enum cli_exit cli_verify(const struct cli_request *request)
     uint64_t last = m->nepochs;
     if (request->has_epoch) {
         if (!cli_epoch_index(request, &last)) {
-            (void)fprintf(stderr, "recto: %s holds no epoch %llu\n",
-                          request->dir.path,
-                          (unsigned long long)request->epoch);
             return CLI_NO_CHECKPOINT;
         }
         first = ckpt_chain_start(m, last);

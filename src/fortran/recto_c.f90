@@ -35,7 +35,7 @@ module recto_c
                                RECTO_STRUCT_FIRST = 1024, RECTO_STRUCT_LAST = 1279
   integer(c_int), parameter :: RECTO_LABEL_MAX = 63, RECTO_MEMBERS_MAX = 64, &
                                RECTO_STRUCT_BYTES_MAX = 65536, RECTO_ATTRIBUTES_MAX = 32, &
-                               RECTO_ATTRIBUTE_TEXT_MAX = 255
+                               RECTO_ATTRIBUTE_TEXT_MAX = 255, RECTO_ATTRIBUTE_NUMBERS_MAX = 32
 
   ! recto.h
   integer(c_int), parameter :: RECTO_CONSISTENCY_DEFAULT = 0, RECTO_CONSISTENCY_RELEASE = 1, &
@@ -354,6 +354,15 @@ module recto_c
       character(kind=c_char), intent(in) :: name(*)
       character(kind=c_char), intent(in) :: attribute(*)
       type(c_ptr), value :: text
+      integer(c_int) :: r
+    end function
+    function c_attribute_numbers(name, attribute, type, numbers, count) result(r) bind(c, name="recto_attribute_numbers")
+      import
+      character(kind=c_char), intent(in) :: name(*)
+      character(kind=c_char), intent(in) :: attribute(*)
+      integer(c_int), value :: type
+      type(c_ptr), value :: numbers
+      integer(c_int64_t), value :: count
       integer(c_int) :: r
     end function
   end interface

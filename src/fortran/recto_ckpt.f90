@@ -8,7 +8,8 @@ module recto_ckpt
   use recto_memory, only: place_type, place_of, refused
   implicit none
   private
-  public :: recto_member, recto_type_create, recto_offset, recto_attribute_set
+  public :: recto_member, recto_type_create, recto_offset
+  public :: recto_attribute_set, recto_attribute_numbers
   public :: recto_protect, recto_protect_block, recto_unprotect
   public :: recto_checkpoint, recto_checkpoint_wait, recto_checkpoint_due
   public :: recto_restart, recto_restart_select, recto_recover

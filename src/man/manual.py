@@ -40,7 +40,7 @@ PAGES = [
     ("recto_atomic", "atomic operations on shared memory",
      r"(fetch_add|exchange|cas|load|store)_\w+"),
     ("recto_type_create", "elements that are structs, and attributes for readers",
-     r"type_\w+|attribute_set"),
+     r"type_\w+|attribute_\w+"),
     ("recto_protect", "private memory in checkpoints",
      r"protect|protect_(block|redistribute)|unprotect|pieces_read"),
     ("recto_checkpoint", "write a checkpoint", "checkpoint|checkpoint_wait|epoch"),

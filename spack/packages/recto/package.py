@@ -46,7 +46,7 @@ class Recto(CMakePackage):
     depends_on("python@3.7:", type="build", when="+docs")  # manual pages
 
     depends_on("mpi@3:")
-    depends_on("hdf5@1.10.3: +mpi")
+    depends_on("hdf5@1.10.5: +mpi")
     depends_on("hwloc@2:")
     depends_on("xxhash@0.8:")
     depends_on("lz4@1.9:")
