@@ -261,8 +261,9 @@ int recto_attribute_set(const char *name, const char *attribute,
                    RECTO_ATTRIBUTE_TEXT_MAX, text != NULL ? text : "NULL",
                    text != NULL ? "\"" : "");
     status = net_agree(NET_CALL_ATTRIBUTE, status, call);
-    return status == 0 ? note_change(name, attribute, text != NULL ? &a : NULL)
-                       : status;
+    return status == 0 && name != NULL
+               ? note_change(name, a.name, text != NULL ? &a : NULL)
+               : status;
 }
 
 int recto_attribute_numbers(const char *name, const char *attribute,
@@ -291,7 +292,7 @@ int recto_attribute_numbers(const char *name, const char *attribute,
                    (unsigned long long)count, (int)type,
                    (unsigned long long)ckpt_hash(a.text, sizeof a.text));
     status = net_agree(NET_CALL_ATTRIBUTE, status, call);
-    return status == 0 ? note_change(name, attribute, &a) : status;
+    return status == 0 && name != NULL ? note_change(name, a.name, &a) : status;
 }
 
 int ckpt_attributes_take(struct ckpt_epoch *e)
