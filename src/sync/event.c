@@ -29,10 +29,6 @@ static int tell(enum slot_kind kind, uint64_t id)
     return object_call(kind, id, SLOT_GIVE);
 }
 
-/* Where the program called us. */
-/* NOLINTNEXTLINE(readability-identifier-naming): reads as a function */
-#define caller() __builtin_return_address(0)
-
 /* ---- events --------------------------------------------------------------------- */
 
 int recto_event_create(recto_event_t *event)

@@ -42,10 +42,6 @@ static int give(enum slot_kind kind, uint64_t id, const void *caller)
     return r;
 }
 
-/* Where the program called us. */
-/* NOLINTNEXTLINE(readability-identifier-naming): reads as a function */
-#define caller() __builtin_return_address(0)
-
 _Static_assert(sizeof(recto_lock_t) == sizeof(uint64_t),
                "an array of locks is one of ids");
 

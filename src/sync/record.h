@@ -7,6 +7,10 @@
 
 #include "base/trace.h"
 
+/* Where the program called us. */
+/* NOLINTNEXTLINE(readability-identifier-naming): reads as a function */
+#define caller() __builtin_return_address(0)
+
 /*
  * A call on an object ended with `result`: 0 is recorded as `kind`, RECTO_EBUSY as a try
  * that found it taken. Of a thread's tries of one object in a row the 1st, 2nd, 4th, 8th,
