@@ -25,11 +25,14 @@ static unsigned processors(void)
     return n > 0 ? (unsigned)n : 1;
 }
 
-int ckpt_chunked_open(struct ckpt_chunked *c, uint64_t chunks, int level,
-                      const struct ckpt_image *image)
+int ckpt_chunked_open(struct ckpt_chunked *c, struct ckpt_epoch *epoch,
+                      int level, const struct ckpt_image *image)
 {
+    epoch->packed = true;
+    epoch->entries = ckpt_epoch_chunks(epoch);
+    epoch->packed = epoch->entries > 0;
     *c = (struct ckpt_chunked){.image = image, .set = H5I_INVALID_HID};
-    c->rows = calloc((size_t)chunks + 1, sizeof *c->rows);
+    c->rows = calloc((size_t)epoch->entries + 1, sizeof *c->rows);
     int status = c->rows != NULL
                      ? ckpt_deflater_open(&c->deflater, level, processors())
                      : base_error(RECTO_ENOMEM, "table of chunks");
@@ -88,17 +91,12 @@ static int chunk_write(struct ckpt_chunked *c)
     return c->image->status;
 }
 
-static bool zero(const char *data, size_t bytes)
-{
-    return data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0;
-}
-
 /* The chunk in the room is complete. */
 static void chunk_end(struct ckpt_chunked *c, char *room)
 {
     size_t bytes = c->chunking.bytes;
     memset(room + c->fill, 0, bytes - c->fill);
-    if (!zero(room, bytes)) {
+    if (!ckpt_is_zero(room, bytes)) {
         ckpt_deflater_put(&c->deflater, bytes, (size_t)c->object->element,
                           c->number);
     }

@@ -21,10 +21,10 @@ struct ckpt_filler {
 };
 
 /*
- * Lays out a full epoch whose large arrays are in chunks, which `filler` writes into
+ * Lays out a full epoch as ckpt_chunked_open has left it: chunks are what `filler` writes into
  * image->file; objects below CKPT_CHUNKED bytes are in one piece, at their offsets, and
  * HDF5 does not write them. run NULL: the objects and nothing else. Sets the epoch's
- * offsets and length, and packed if there are chunks. RECTO_ENOMEM, what filling said.
+ * offsets and length. RECTO_ENOMEM, what filling said.
  */
 int ckpt_layout_packed(struct ckpt_epoch *epoch, const char *run,
                        struct ckpt_image *image,
@@ -43,9 +43,10 @@ struct ckpt_chunked {
     size_t fill;     /* bytes of it that are here */
 };
 
-/* For arrays of `chunks` chunks together. RECTO_ENOMEM, and nothing is to be closed. */
-int ckpt_chunked_open(struct ckpt_chunked *c, uint64_t chunks, int level,
-                      const struct ckpt_image *image);
+/* Says in a full epoch that its large arrays are in chunks, if it has some, and how many
+ * these are. RECTO_ENOMEM, and nothing is to be closed. */
+int ckpt_chunked_open(struct ckpt_chunked *c, struct ckpt_epoch *epoch,
+                      int level, const struct ckpt_image *image);
 void ckpt_chunked_close(struct ckpt_chunked *c);
 
 /* The next array, whose dataset is there; its bytes, from the first to the last; its

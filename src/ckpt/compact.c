@@ -35,12 +35,6 @@ struct compaction {
 
 /* ---- pieces ----------------------------------------------------------------------- */
 
-static bool zero(const char *data, size_t bytes)
-{
-    return bytes == 0 ||
-           (data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0);
-}
-
 int ckpt_compact_epoch(struct ckpt_epoch *full, const struct ckpt_epoch *epoch)
 {
     int status = ckpt_epoch_copy(full, epoch);
@@ -115,7 +109,7 @@ static int pages_copy(const struct ckpt_copy *c, const struct ckpt_range *r,
     }
     if (status == 0 && c->put != NULL) {
         status = c->put(c->argument, c->buffer, bytes);
-    } else if (status == 0 && !zero(c->buffer, bytes)) {
+    } else if (status == 0 && !ckpt_is_zero(c->buffer, bytes)) {
         status = ckpt_io_write(
             c->file, c->buffer, bytes,
             r->object->data + row->offset + first * CKPT_PAGE, "compact-write");
@@ -310,9 +304,7 @@ static int buffers_make(struct compaction *c)
     if (c->pieces == NULL || c->copy.buffer == NULL) {
         return base_error(RECTO_ENOMEM, "table of pieces");
     }
-    e->packed = c->level > 0;
-    return c->level > 0 ? ckpt_chunked_open(&c->chunked, ckpt_epoch_chunks(e),
-                                            c->level, &c->image)
+    return c->level > 0 ? ckpt_chunked_open(&c->chunked, e, c->level, &c->image)
                         : 0;
 }
 

@@ -64,11 +64,6 @@ static int target_open(struct target *t, const char *path)
                        : status;
 }
 
-static bool zero(const char *data, size_t bytes)
-{
-    return data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0;
-}
-
 static int bytes_put(void *argument, uint64_t offset, const char *data,
                      size_t bytes)
 {
@@ -79,7 +74,7 @@ static int bytes_put(void *argument, uint64_t offset, const char *data,
     if (ckpt_is_chunked(&t->epoch, t->object)) {
         return ckpt_chunked_put(&t->chunked, data, bytes);
     }
-    return zero(data, bytes)
+    return ckpt_is_zero(data, bytes)
                ? 0
                : ckpt_io_write(&t->file, data, bytes, t->object->data + offset,
                                "export-write");
@@ -124,11 +119,9 @@ static int plain_write(struct target *t)
 static int packed_write(struct target *t, int level)
 {
     const struct ckpt_filler filler = {level, objects_write, t};
-    t->epoch.packed = true;
     t->image.file = &t->file;
     t->image.label = "export-write";
-    int status = ckpt_chunked_open(&t->chunked, ckpt_epoch_chunks(&t->epoch),
-                                   level, &t->image);
+    int status = ckpt_chunked_open(&t->chunked, &t->epoch, level, &t->image);
     if (status != 0) {
         return status;
     }

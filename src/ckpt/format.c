@@ -72,6 +72,12 @@ uint64_t ckpt_zero_sum(void)
     return XXH3_64bits(zeros, CKPT_PAGE);
 }
 
+bool ckpt_is_zero(const char *data, size_t bytes)
+{
+    return bytes == 0 ||
+           (data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0);
+}
+
 uint64_t ckpt_run_hash(const struct ckpt_entry *entries,
                        const struct ckpt_block *blocks, uint64_t count)
 {

@@ -219,6 +219,8 @@ uint64_t ckpt_hash(const void *data, size_t bytes);
 uint64_t ckpt_page_sum(const void *data, size_t bytes);
 /* That of a page of zeros. */
 uint64_t ckpt_zero_sum(void);
+/* Are all bytes zero? */
+bool ckpt_is_zero(const char *data, size_t bytes);
 
 /* Of a rank's run in the log: of its index rows, and of its block rows unless the log
  * is plain (NULL): XXH3 of these with that of those as seed. */

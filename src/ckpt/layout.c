@@ -383,9 +383,6 @@ int ckpt_layout_packed(struct ckpt_epoch *epoch, const char *run,
                        struct ckpt_image *image,
                        const struct ckpt_filler *filler)
 {
-    epoch->packed = true;
-    epoch->entries = ckpt_epoch_chunks(epoch);
-    epoch->packed = epoch->entries > 0;
     return lay_out(epoch, run, image, filler);
 }
 

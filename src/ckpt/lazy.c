@@ -230,12 +230,11 @@ static uint64_t piece_of(uint64_t pages, uint64_t page, uint64_t n)
 /* Does the full epoch hold zeros there? */
 static bool reads_zero(const struct ckpt_object *o, uint64_t page)
 {
-    static const char zeros[CKPT_PAGE];
     char data[CKPT_PAGE];
     size_t bytes = ckpt_page_bytes(o->bytes, page);
     return ckpt_file_data_read(&lazy.chain.files[0], &lazy.chain.unpacking, o,
                                page * CKPT_PAGE, bytes, data) == 0 &&
-           memcmp(data, zeros, bytes) == 0;
+           ckpt_is_zero(data, bytes);
 }
 
 /* May a sum be believed that says a page is zero? */

@@ -14,16 +14,6 @@ static uint64_t chain_length(const struct ckpt_manifest *m, uint64_t index)
     return index - ckpt_chain_start(m, index) + 1;
 }
 
-static const struct ckpt_epoch *epoch_find(const struct ckpt_manifest *m,
-                                           uint64_t number)
-{
-    const struct ckpt_epoch *e = m->epochs;
-    while (e->number != number) { /* what was compacted is there */
-        e++;
-    }
-    return e;
-}
-
 /* `before`: how many epochs it was made of; 0: it is as it was. */
 static void tell(const struct cli_request *r, const struct ckpt_epoch *e,
                  uint64_t before)
@@ -73,8 +63,12 @@ static int compact(struct ckpt_store *store, const struct cli_request *r,
         store->keep = (struct ckpt_keep){.all = true};
         status = ckpt_store_prune(store);
     }
-    if (status == 0) {
-        tell(r, epoch_find(store->manifest, number), before);
+    struct cli_request done = {.path = r->path,
+                               .has_epoch = true,
+                               .epoch = number,
+                               .manifest = store->manifest};
+    if (status == 0 && cli_epoch_index(&done, &index)) {
+        tell(r, &store->manifest->epochs[index], before);
     }
     return status;
 }
